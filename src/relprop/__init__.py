@@ -1,0 +1,71 @@
+"""Explain the decisions of PyTorch models with Layer-wise Relevance Propagation, exactly.
+
+    import relprop as rp
+
+    R = rp.attribute(model, x, target=243)  # relevance of x's shape
+
+See `relprop --help` for the command line.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Where each public name lives. They are imported when first used, so that `relprop --help` needs no torch.
+_HOMES = {
+    "attribute": "relprop.propagate",
+    "explain": "relprop.propagate",
+    "Explanation": "relprop.propagate",
+    "plan": "relprop.planning",
+    "Composite": "relprop.composites",
+    "RelpropError": "relprop.errors",
+    "InputError": "relprop.errors",
+    "RuleError": "relprop.errors",
+    "UnsupportedOp": "relprop.errors",
+}
+_MODULES = ("on", "rules", "models")
+
+if TYPE_CHECKING:
+    from relprop import models, on, rules
+    from relprop.composites import Composite
+    from relprop.errors import InputError, RelpropError, RuleError, UnsupportedOp
+    from relprop.planning import plan
+    from relprop.propagate import Explanation, attribute, explain
+
+__all__ = [
+    "Composite",
+    "Explanation",
+    "InputError",
+    "RelpropError",
+    "RuleError",
+    "UnsupportedOp",
+    "attribute",
+    "explain",
+    "methods",
+    "models",
+    "on",
+    "plan",
+    "rules",
+]
+
+
+def methods() -> list[str]:
+    """The name of every method."""
+    from relprop.presets import PRESETS  # noqa: PLC0415  (imports torch)
+
+    return list(PRESETS)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"relprop.{name}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'relprop' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,117 @@
+"""Composites: which rule each op gets, as an ordered list of (selector, rule) in which the first match wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relprop.errors import InputError, RuleError
+from relprop.on import Selector
+from relprop.rules import WEIGHTED, Epsilon, Flat, Rule
+
+if TYPE_CHECKING:
+    from relprop.profiles import Profile
+    from relprop.tape import Node
+
+
+class Composite:
+    """An ordered list of (selector, rule); it prints itself as that list.
+
+    Args:
+        entries: pairs of a selector (`rp.on`) and a rule (`rp.rules`). For each op the first selector that
+            means it decides. A rule made for weighted ops leaves other ops at their default, unless the
+            selector asks for their kind by name; a weighted op that no selector means is a RuleError.
+
+    Raises:
+        InputError: if an entry is not such a pair.
+
+    Example:
+        >>> import relprop as rp
+        >>> rp.Composite([(rp.on.head, rp.rules.Epsilon()), (rp.on.conv, rp.rules.AlphaBeta(2))])
+        Composite([
+            (on.head, Epsilon()),
+            (on.conv, AlphaBeta(alpha=2)),
+        ])
+    """
+
+    def __init__(self, entries: Iterable[tuple[Selector, Rule]]) -> None:
+        self.entries = tuple(_checked(entry) for entry in entries)
+
+    def __iter__(self) -> Iterator[tuple[Selector, Rule]]:
+        return iter(self.entries)
+
+    def __repr__(self) -> str:
+        lines = "".join(f"    ({selector}, {rule}),\n" for selector, rule in self)
+        return f"Composite([\n{lines}])"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Composite) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+def _checked(entry: object) -> tuple[Selector, Rule]:
+    if isinstance(entry, (tuple, list)) and len(entry) == 2:
+        selector, rule = entry
+        if isinstance(selector, Selector) and isinstance(rule, Rule):
+            return selector, rule
+    raise InputError(f"a composite is a list of (selector, rule), such as (rp.on.conv, rp.rules.ZPlus()), not {entry!r}")
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """The rule of one op and the reason for it."""
+
+    rule: Rule
+    why: str
+
+
+def assign(composite: Composite, nodes: Sequence[Node], profile: Profile) -> list[Assigned]:
+    """Give every node its rule.
+
+    Args:
+        composite: what to give.
+        nodes: the nodes that the output depends on, in order of execution.
+        profile: conventions that the rules follow.
+
+    Returns:
+        One for each node.
+
+    Raises:
+        RuleError: for a weighted op without a rule, and for the flat rule on a fully connected one.
+    """
+    meant = [(selector, rule, selector.select(nodes)) for selector, rule in composite]
+    return [_rule_of(node, meant, profile) for node in nodes]
+
+
+def _rule_of(node: Node, meant: list[tuple[Selector, Rule, set[Node]]], profile: Profile) -> Assigned:
+    default = node.op.default
+    if isinstance(default, Epsilon):
+        default = Epsilon(profile.eps)
+    if node.into is not None and default is not None:
+        return Assigned(default, f"merged into {node.into.path or node.into.op.name}")
+    for selector, rule, found in meant:
+        if node not in found:
+            continue
+        if node.kind in rule.fits or (node.kind in rule.can and node.kind in selector.kinds):
+            _refuse_flat_on_head(node, rule)
+            return Assigned(profile.adapt(rule), str(selector))
+        if default is None:
+            raise RuleError(f"{rule} does not fit {node.where}, which {selector} means")
+        return Assigned(default, f"default: {rule} is not for this kind of op")
+    if default is None:
+        raise RuleError(
+            f"no rule for {node.where}: no selector of the composite means it; add an entry such as "
+            f"(rp.on.weighted, rp.rules.Epsilon()) at the end"
+        )
+    return Assigned(default, "default")
+
+
+def _refuse_flat_on_head(node: Node, rule: Rule) -> None:
+    if isinstance(rule, Flat) and node.kind in WEIGHTED and node.head:
+        raise RuleError(
+            f"the flat rule on {node.where}, which is fully connected: there it would spread relevance over "
+            f"everything alike; use 'lrp-epsilon', or a composite without flat"
+        )

@@ -1,0 +1,93 @@
+"""The ledger: for every op the relevance that came, what was handed down, and where the rest went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Row:
+    """One op. Every number is a tensor (T, B): per target and picture.
+
+    For each op relevance_in = relevance_out + bias + eps + lost.
+
+    Attributes:
+        path: module path.
+        op: name of the op.
+        rule: as the plan shows it.
+        relevance_in: what came from above.
+        relevance_out: what was handed to the inputs.
+        bias: what biases took: b_j s_j.
+        eps: what the stabiliser took, and what denominators of zero could not hand out.
+        lost: what went to detached values, constants and padding.
+        magnitude: the sum of absolute relevance that came from above, the scale of rounding errors.
+    """
+
+    path: str
+    op: str
+    rule: str
+    relevance_in: Tensor
+    relevance_out: Tensor
+    bias: Tensor
+    eps: Tensor
+    lost: Tensor
+    magnitude: Tensor
+
+    @property
+    def gap(self) -> Tensor:
+        """What is not accounted for, (T, B): rounding, or a mistake."""
+        return self.relevance_in - self.relevance_out - self.bias - self.eps - self.lost
+
+
+@dataclass
+class Ledger:
+    """The rows of one method, from the output to the input.
+
+    Attributes:
+        start: the relevance that the walk started with, (T, B).
+        end: the relevance of the input, (T, B).
+        rows: one per op, in the order of the walk.
+    """
+
+    start: Tensor
+    end: Tensor
+    rows: list[Row] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]
+
+    def sum(self, column: str) -> Tensor:
+        """The sum of a column over all ops, (T, B): "bias", "eps" or "lost"."""
+        return torch.stack([getattr(row, column) for row in self.rows]).sum(0) if self.rows else torch.zeros_like(self.start)
+
+    @property
+    def error(self) -> float:
+        """The largest error of conservation, relative to the largest sum of absolute relevance over any op.
+
+        Of the whole walk (start = end + bias + eps + lost) and of each op alone; rounding leaves about
+        1e-6 in float32 and 1e-15 in float64.
+        """
+        whole = self.start - self.end - self.sum("bias") - self.sum("eps") - self.sum("lost")
+        gaps = torch.stack([whole, *(row.gap for row in self.rows)]).abs()
+        scale = torch.stack([self.start.abs(), *(row.magnitude for row in self.rows)]).amax(0)
+        return float((gaps / scale.clamp(min=torch.finfo(scale.dtype).tiny)).max())
+
+    def __str__(self) -> str:
+        """A table for the first target and picture."""
+        columns = ("relevance_in", "relevance_out", "bias", "eps", "lost")
+        width = max([len(f"{row.op} {row.path}") for row in self.rows], default=4)
+        lines = [f"{'op':{width}}  " + "  ".join(f"{c:>13}" for c in columns)]
+        for row in self.rows:
+            numbers = "  ".join(f"{float(getattr(row, c).flatten()[0]):13.6g}" for c in columns)
+            lines.append(f"{row.op + ' ' + row.path:{width}}  {numbers}")
+        return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""Additions and differences: each term receives its share of the sum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from relprop.ops.table import Op, kept, never, register, spellings
+from relprop.rules import Epsilon, Flat, Rule, Share
+from relprop.stabilize import divide, epsilon_share
+from relprop.tape import Slot
+
+if TYPE_CHECKING:
+    from relprop.ops.context import Context
+    from relprop.tape import Node
+
+
+def addition(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
+    """R_a = a / (y + eps sign(y)) R for y = a + b; the share of a constant goes to the bias.
+
+    Under flat the sum is split evenly among its recorded terms. Before the first weighted op a constant
+    is part of the input's normalisation and gets nothing.
+    """
+    (upper,), (out,) = R, node.outputs
+    terms = terms_of(node)
+    if isinstance(rule, Flat) or (len(node.inputs) == 1 and not node.inputs[0].seen):
+        even = upper / len(node.inputs)
+        return Share(tuple(fold(even, v.shape) for v in node.inputs))
+    eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
+    y = context.data(out)
+    s = divide(upper, y, eps)
+    below: list[Tensor | None] = [None] * len(node.inputs)
+    bias: Tensor | float = 0.0
+    for term, factor in terms:
+        if isinstance(term, Slot):
+            value = node.inputs[term.k]
+            below[term.k] = fold(s * (factor * context.data(value)), value.shape)
+        else:
+            bias = context.total(s * (factor * torch.as_tensor(term, dtype=y.dtype, device=y.device)), out)
+    return Share(tuple(below), bias, context.total(epsilon_share(upper, s, y, eps), out))
+
+
+def terms_of(node: Node) -> list[tuple[Any, float]]:
+    """The terms of the sum, a `Slot` or a constant each, with their factors."""
+    first, second = node.argument("input", 0), node.argument("other", 1)
+    alpha = float(node.argument("alpha", 2, 1))
+    name = node.op.name
+    if name == "sub":
+        return [(first, 1.0), (second, -alpha)]
+    if name == "rsub":
+        return [(second, 1.0), (first, -alpha)]
+    return [(first, 1.0), (second, alpha)]
+
+
+def fold(R: Tensor, shape: torch.Size) -> Tensor:
+    """Sum relevance (T, *broadcast shape) over the axes that a term of this shape was repeated along."""
+    wide = [1] * (R.ndim - 1 - len(shape)) + list(shape)
+    repeated = [axis + 1 for axis, n in enumerate(wide) if n == 1 and R.shape[axis + 1] != 1]
+    R = R.sum(repeated, keepdim=True) if repeated else R
+    return R.reshape(R.shape[0], *shape)
+
+
+def _two_terms(node: Node) -> str | None:
+    if len(terms_of(node)) != 2 or isinstance(node.argument("alpha", 2, 1), Slot):
+        return "an addition of a kind that is not understood; write it as x + y"
+    return None
+
+
+def _positive(node: Node) -> bool:
+    return kept(node) and len(node.inputs) == 2 and terms_of(node)[1][1] > 0
+
+
+for _name, _functions in {
+    "add": ("add", "add_", "__iadd__", "__radd__", "__add__"),
+    "sub": ("sub", "sub_", "subtract", "subtract_", "__isub__", "__sub__"),
+    "rsub": ("rsub", "__rsub__"),
+}.items():
+    register(
+        Op(
+            _name,
+            "add",
+            addition,
+            Epsilon(),
+            samples="broadcast",
+            positive=_positive if _name == "add" else never,
+            refuse=_two_terms,
+        ),
+        *spellings(*_functions),
+    )

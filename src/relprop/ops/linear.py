@@ -1,0 +1,378 @@
+"""Linear and convolution layers: how the rules see a layer that has weights.
+
+One `LinearOp` serves every kind. A kind says how numbers go forward with given weights and how relevance
+comes back with them; everything that a rule asks for is made of these two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from relprop.errors import RuleError
+from relprop.ops.table import Op, register, spellings
+from relprop.rules import Pass, Rule, Share
+from relprop.tape import Slot
+
+if TYPE_CHECKING:
+    from relprop.ops.context import Context
+    from relprop.tape import Node
+
+
+class Linear:
+    """z = x w^T on the last axis: w is (out, in)."""
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """sum_i x_i w_ij."""
+        return F.linear(x, w)
+
+    def backward(self, s: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
+        """sum_j w_ij s_j, for s with an axis of maps in front; (T, *shape)."""
+        return (s @ w).view(s.shape[0], *shape)
+
+    def scale(self, w: Tensor, factor: Tensor) -> Tensor:
+        """The weights with each output scaled, (out,)."""
+        return w * factor[:, None]
+
+    def channels(self, ndim: int) -> tuple[int, ...]:
+        """The shape in which a number per output is broadcast to the output."""
+        del ndim
+        return (-1,)
+
+
+@dataclass(frozen=True)
+class Product:
+    """Matrix products with a constant: x w (w on the right) or w x (on the left)."""
+
+    right: bool
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """sum_i x_i w_ij."""
+        return x @ w if self.right else w @ x
+
+    def backward(self, s: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
+        """sum_j w_ij s_j; (T, *shape)."""
+        out = s @ w.mT if self.right else w.mT @ s
+        return out.view(s.shape[0], *shape)
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Convolutions and transposed convolutions in 1 to 3 dimensions, with a batch in front."""
+
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    transposed: bool
+    output_padding: list[int]
+    groups: int
+    extra: tuple[int, ...] = ()
+    """More zeros behind each axis than before it, as padding='same' needs for even kernels (F.pad order)."""
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """sum_i x_i w_ij."""
+        x = F.pad(x, self.extra) if self.extra else x
+        return torch.convolution(
+            x, w, None, self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups
+        )
+
+    def backward(self, s: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
+        """sum_j w_ij s_j; (T, *shape)."""
+        maps, batch = s.shape[0], shape[0]
+        padded = self._padded(shape)
+        below: Tensor = torch.ops.aten.convolution_backward(
+            s.flatten(0, 1),
+            s.new_empty(maps * batch, *padded[1:]),
+            w,
+            None,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.transposed,
+            self.output_padding,
+            self.groups,
+            [True, False, False],
+        )[0]
+        if self.extra:
+            below = F.pad(below, [-p for p in self.extra])
+        return below.view(maps, *shape)
+
+    def _padded(self, shape: torch.Size) -> list[int]:
+        added = list(self.extra[1::2])[::-1] if self.extra else [0] * (len(shape) - 2)
+        return [*shape[:2], *(n + a for n, a in zip(shape[2:], added, strict=True))]
+
+    def scale(self, w: Tensor, factor: Tensor) -> Tensor:
+        """The weights with each output channel scaled."""
+        if not self.transposed:
+            return w * factor.view(-1, *[1] * (w.ndim - 1))
+        # (in, out / groups, ...): the inputs of group g make the outputs of group g
+        grouped = w.unflatten(0, (self.groups, -1)) * factor.view(self.groups, 1, -1, *[1] * (w.ndim - 2))
+        return grouped.flatten(0, 1)
+
+    def channels(self, ndim: int) -> tuple[int, ...]:
+        """The shape in which a number per output channel is broadcast to the output."""
+        return (-1, *[1] * (ndim - 2))
+
+    # The flat rule: all channels of a group are alike, so one channel each is enough.
+
+    def count(self, x: Tensor, w: Tensor) -> Tensor:
+        """The number of real inputs of each output, (1, 1, ...)."""
+        per_position = w.shape[0] // self.groups if self.transposed else w.shape[1]
+        one = self._one_channel()
+        area = one.forward(x.new_ones(1, 1, *x.shape[2:]), w.new_ones(1, 1, *w.shape[2:]))
+        return area * per_position
+
+    def spread(self, s: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        """sum_j s_j over the outputs that each input is connected with; (T, *x.shape)."""
+        maps, batch, groups = s.shape[0], x.shape[0], self.groups
+        per_group = s.unflatten(2, (groups, -1)).sum(3).flatten(1, 2).unsqueeze(2)  # (T, N groups, 1, ...)
+        shape = torch.Size([batch * groups, 1, *x.shape[2:]])
+        below = self._one_channel().backward(per_group, w.new_ones(1, 1, *w.shape[2:]), shape)
+        below = below.view(maps, batch, groups, 1, *x.shape[2:])
+        return below.expand(-1, -1, -1, x.shape[1] // groups, *x.shape[2:]).reshape(maps, *x.shape)
+
+    def _one_channel(self) -> Conv:
+        return Conv(
+            self.stride, self.padding, self.dilation, self.transposed, self.output_padding, 1, self.extra
+        )
+
+
+@dataclass
+class LinearOp:
+    """A linear op with the numbers of one forward pass: what `rules.Layer` promises.
+
+    Attributes:
+        x: input.
+        z: output, bias included.
+        w: weight.
+        b: bias, broadcastable to z.
+        kind: `Linear`, `Conv`, ... as above.
+        nonneg: whether x is proved to hold no negative number, which saves half of the passes.
+        sum: relevance (T, *z.shape) to its sum per map and picture, (T, B).
+    """
+
+    x: Tensor
+    z: Tensor
+    w: Tensor
+    b: Tensor | None
+    kind: Any
+    nonneg: bool
+    sum: Callable[[Tensor], Tensor]
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """sum_i x_i w_ij, without the bias."""
+        out: Tensor = self.kind.forward(x, w)
+        return out
+
+    def backward(self, s: Tensor, w: Tensor) -> Tensor:
+        """sum_j w_ij s_j; (T, *x.shape)."""
+        out: Tensor = self.kind.backward(s, w, self.x.shape)
+        return out
+
+    def signed(self, sign: int) -> Tensor:
+        """sum_i z_ij^+ = sum_i x_i^+ w_ij^+ + x_i^- w_ij^-, or sum_i z_ij^-, without the bias."""
+        return sum_of(self.forward(x, w) for x, w in self._signed_pairs(sign))
+
+    def signed_backward(self, s: Tensor, sign: int) -> Tensor:
+        """sum_j z_ij^+ s_j, or sum_j z_ij^- s_j; (T, *x.shape)."""
+        return sum_of(self.backward(s, w).mul_(x) for x, w in self._signed_pairs(sign))
+
+    def _signed_pairs(self, sign: int) -> list[tuple[Tensor, Tensor]]:
+        """The parts of input and weight whose products have the sign."""
+        same, other = self.w.clamp(min=0), self.w.clamp(max=0)
+        if sign < 0:
+            same, other = other, same
+        if self.nonneg:
+            return [(self.x, same)]
+        return [(self.x.clamp(min=0), same), (self.x.clamp(max=0), other)]
+
+    def count(self) -> Tensor:
+        """The number of real inputs of each output, broadcastable to z."""
+        out: Tensor = self.kind.count(self.x, self.w)
+        return out
+
+    def kernel_area(self) -> int:
+        """The number of inputs of an output that no padding touches."""
+        inputs = self.w.shape[0] // self.kind.groups if self.kind.transposed else self.w.shape[1]
+        return int(inputs * math.prod(self.w.shape[2:]))
+
+    def spread(self, s: Tensor) -> Tensor:
+        """sum_j s_j over the outputs j that i is connected with; (T, *x.shape)."""
+        out: Tensor = self.kind.spread(s, self.x, self.w)
+        return out
+
+    def total(self, R: Tensor) -> Tensor:
+        """The sum per map and picture, (T, B)."""
+        return self.sum(R)
+
+    def bounds(self, bound: float | tuple[float, ...]) -> Tensor:
+        """A bound, or one per channel (axis 1), as a tensor of the shape of x."""
+        if isinstance(bound, (int, float)):
+            return torch.full_like(self.x, bound)
+        if len(bound) != self.x.shape[1]:
+            raise RuleError(
+                f"ZBox has {len(bound)} bounds, and its input has {self.x.shape[1]} channels: give one number, "
+                f"or one per channel"
+            )
+        return self.x.new_tensor(bound).view(-1, *[1] * (self.x.ndim - 2)).expand_as(self.x)
+
+
+def sum_of(terms: Any) -> Tensor:
+    """Add up tensors that are nobody else's, in place."""
+    terms = iter(terms)
+    first: Tensor = next(terms)
+    for term in terms:
+        first += term
+    return first
+
+
+# -- from a recorded call to a layer -----------------------------------------------------------------
+
+
+def weighted(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
+    """Hand relevance through a weighted op by its rule."""
+    (upper,) = R
+    x = node.inputs[0]
+    z = node.outputs[0] if node.merged is None else node.merged[2]
+    if isinstance(rule, Pass):
+        if x.shape != z.shape:
+            raise RuleError(
+                f"Pass on {node.where}: input {tuple(x.shape)} and output {tuple(z.shape)} differ in shape, so "
+                f"relevance cannot be handed down unchanged; give this op another rule"
+            )
+        return Share((upper,))
+    kind, w, b = layer_of(node)
+    layer = LinearOp(
+        x=context.data(x),
+        z=context.data(z),
+        w=w.detach().to(context.dtype),
+        b=None if b is None else b.detach().to(context.dtype),
+        kind=kind,
+        nonneg=x.nonneg,
+        sum=lambda t: context.total(t, z),
+    )
+    if not unbatched(node):
+        _merge(node, layer)
+        return rule.share(layer, upper)
+    layer.x, layer.z = layer.x.unsqueeze(0), layer.z.unsqueeze(0)
+    layer.sum = lambda t: context.total(t.squeeze(1), z)
+    _merge(node, layer)
+    share = rule.share(layer, upper.unsqueeze(1))
+    share.relevance = tuple(r if r is None else r.squeeze(1) for r in share.relevance)
+    return share
+
+
+def _merge(node: Node, layer: LinearOp) -> None:
+    """See a BatchNorm that follows as part of the layer: the weights are changed here, not in the model."""
+    if node.merged is None:
+        if layer.b is not None and node.kind == "conv":
+            layer.b = layer.b.view(layer.kind.channels(layer.z.ndim))
+        return
+    scale, shift, _ = node.merged
+    layer.w = layer.kind.scale(layer.w, scale.to(layer.w.dtype))
+    bias = shift.to(layer.w.dtype) + (0.0 if layer.b is None else layer.b * scale.to(layer.w.dtype))
+    layer.b = bias.view(layer.kind.channels(layer.z.ndim))
+
+
+def unbatched(node: Node) -> bool:
+    """Whether a convolution was called on a single picture without an axis of pictures."""
+    return node.kind == "conv" and node.inputs[0].data.ndim == weight_of(node).ndim - 1
+
+
+def weight_of(node: Node) -> Tensor:
+    """The weight of a weighted op."""
+    weight: Tensor = layer_of(node)[1] if node.kind == "linear" else node.argument("weight", 1)
+    return weight
+
+
+def layer_of(node: Node) -> tuple[Any, Tensor, Tensor | None]:
+    """Kind, weight and bias of a weighted op."""
+    name = node.op.name
+    if name == "linear":
+        return Linear(), node.argument("weight", 1), node.argument("bias", 2)
+    if name == "addmm":
+        return Product(right=True), node.argument("mat2", 2), node.args[0]
+    if node.kind == "linear":
+        right = isinstance(node.args[0], Slot)
+        return Product(right), node.args[1] if right else node.args[0], None
+    return _conv(node), node.argument("weight", 1), node.argument("bias", 2)
+
+
+def _conv(node: Node) -> Conv:
+    weight: Tensor = node.argument("weight", 1)
+    axes = weight.ndim - 2
+
+    def per_axis(value: Any) -> list[int]:
+        values = [value] if isinstance(value, int) else list(value)
+        return values * axes if len(values) == 1 else values
+
+    stride = per_axis(node.argument("stride", 3, 1))
+    if "transpose" in node.op.name:
+        padding, output_padding = (per_axis(node.argument(n, p, 0)) for n, p in (("padding", 4), ("output_padding", 5)))
+        groups, dilation = node.argument("groups", 6, 1), per_axis(node.argument("dilation", 7, 1))
+        return Conv(stride, padding, dilation, True, output_padding, groups)
+    padding, dilation = node.argument("padding", 4, 0), per_axis(node.argument("dilation", 5, 1))
+    groups, extra = node.argument("groups", 6, 1), ()
+    if isinstance(padding, str):
+        total = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, weight.shape[2:], strict=True)]
+        padding = [t // 2 for t in total]
+        if any(t % 2 for t in total):
+            extra = tuple(n for t in reversed(total) for n in (0, t % 2))
+    return Conv(stride, per_axis(padding), dilation, False, [0] * axes, groups, extra)
+
+
+def covers_its_input(node: Node) -> bool:
+    """Whether a convolution's kernel covers its whole input, which makes it fully connected."""
+    if node.kind != "conv" or "transpose" in node.op.name:
+        return False
+    kernel, size = weight_of(node).shape[2:], node.inputs[0].shape[-(weight_of(node).ndim - 2) :]
+    return tuple(kernel) == tuple(size) and not any(_conv(node).padding)
+
+
+def pointwise(node: Node) -> bool:
+    """Whether the op is a 1x1 convolution."""
+    return node.kind == "conv" and all(k == 1 for k in weight_of(node).shape[2:])
+
+
+def _constant_weight(node: Node) -> str | None:
+    if len(node.inputs) > 1:
+        return "its weight depends on the input; rules are defined for constant weights"
+    if not isinstance(node.argument("input", 0), Slot):
+        return "its weight depends on the input; rules are defined for constant weights"
+    return None
+
+
+def _constant_matrix(node: Node) -> str | None:
+    if len(node.inputs) > 1:
+        return (
+            "a product of two matrices that both depend on the input, as attention has it, is not supported "
+            "yet; explain a model without it"
+        )
+    name = node.op.name
+    matrix = layer_of(node)[1]
+    if not isinstance(matrix, Tensor) or matrix.ndim != 2:
+        return "the constant side of a matrix product must be a matrix; use torch.nn.functional.linear"
+    if name == "addmm" and (node.kwargs or len(node.args) != 3 or not isinstance(node.args[1], Slot)):
+        return "addmm is understood as addmm(bias, x, w) alone; use torch.nn.functional.linear"
+    right = name == "addmm" or isinstance(node.args[0], Slot)
+    if node.inputs[0].data.ndim < 2 and not right:
+        return "a matrix times a vector of the input; use torch.nn.functional.linear"
+    return None
+
+
+for _name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"):
+    register(
+        Op(_name, "conv", weighted, samples="image", refuse=_constant_weight), *spellings(_name)
+    )
+register(Op("linear", "linear", weighted, samples="last", refuse=_constant_weight), *spellings("linear"))
+register(
+    Op("matmul", "linear", weighted, samples="last two", refuse=_constant_matrix),
+    *spellings("matmul", "__matmul__", "mm"),
+)
+register(Op("addmm", "linear", weighted, samples="last", refuse=_constant_matrix), *spellings("addmm"))

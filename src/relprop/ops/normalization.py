@@ -1,0 +1,101 @@
+"""BatchNorm with running statistics is an affine layer; local response normalisation passes relevance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from relprop.ops.activation import activation
+from relprop.ops.linear import LinearOp
+from relprop.ops.table import Op, register, spellings, kept
+from relprop.rules import Epsilon, Pass, Rule, Share
+
+if TYPE_CHECKING:
+    from relprop.ops.context import Context
+    from relprop.tape import Node
+
+
+class Elementwise:
+    """z_i = w_i x_i: each output has one input, so the flat rule passes relevance."""
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x_i w_i."""
+        return x * w
+
+    def backward(self, s: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
+        """w_i s_i; (T, *shape)."""
+        return (s * w).view(s.shape[0], *shape)
+
+    def count(self, x: Tensor, w: Tensor) -> Tensor:
+        """One."""
+        del w
+        return torch.ones_like(x)
+
+    def spread(self, s: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        """s_i."""
+        del x, w
+        return s
+
+
+def batch_norm(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
+    """A layer of its own, y = scale x + shift, by the epsilon rule with the shift as its bias.
+
+    Where it was merged into the layer before it, relevance passes here and is handed down there.
+    """
+    if node.into is not None or isinstance(rule, Pass):
+        return Share((R[0],))
+    scale, shift = scale_and_shift(node)
+    (value,), (out,) = node.inputs, node.outputs
+    x = context.data(value)
+    per_channel = (-1, *[1] * (x.ndim - 2))
+    layer = LinearOp(
+        x=x,
+        z=context.data(out),
+        w=scale.to(context.dtype).view(per_channel),
+        b=shift.to(context.dtype).view(per_channel),
+        kind=Elementwise(),
+        nonneg=value.nonneg,
+        sum=lambda t: context.total(t, out),
+    )
+    return rule.share(layer, R[0])
+
+
+def scale_and_shift(node: Node) -> tuple[Tensor, Tensor]:
+    """BatchNorm as y = scale x + shift, a number per channel each."""
+    mean, variance = node.argument("running_mean", 1), node.argument("running_var", 2)
+    weight, bias = _weight_and_bias(node)
+    scale = torch.rsqrt(variance.detach() + _eps(node))
+    scale = scale if weight is None else scale * weight.detach()
+    shift = -mean.detach() * scale
+    return scale, shift if bias is None else shift + bias.detach()
+
+
+# F.batch_norm(input, mean, var, weight, bias, training, ...), torch.batch_norm(input, weight, bias, mean, ...)
+
+
+def _weight_and_bias(node: Node) -> tuple[Tensor | None, Tensor | None]:
+    return node.argument("weight", 3), node.argument("bias", 4)
+
+
+def _eps(node: Node) -> float:
+    return float(node.argument("eps", 7, 1e-5))
+
+
+def _running_statistics(node: Node) -> str | None:
+    if node.argument("training", 5, False) or node.argument("running_mean", 1) is None:
+        return (
+            "BatchNorm normalises by the statistics of this very batch, so each picture depends on the others; "
+            "use running statistics (track_running_stats=True and eval())"
+        )
+    return "its statistics depend on the input" if len(node.inputs) > 1 else None
+
+
+register(
+    Op("batch_norm", "norm", batch_norm, Epsilon(), refuse=_running_statistics), torch.nn.functional.batch_norm
+)
+register(
+    Op("local_response_norm", "activation", activation, Pass(), positive=kept), *spellings("local_response_norm")
+)

@@ -1,0 +1,74 @@
+"""Products. A constant factor scales, so relevance passes; of two recorded factors one is the gate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relprop.ops.addition import fold
+from relprop.ops.table import Op, kept, register, spellings
+from relprop.rules import Own, Rule, Share
+from relprop.tape import Slot
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from relprop.ops.context import Context
+    from relprop.tape import Node, Value
+
+SIGNAL = Own("signal takes all")
+GATES = frozenset({"sigmoid", "hardsigmoid"})
+
+
+def product(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
+    """All to the factor that is not broadcast; of equal shapes the sigmoid's side is the gate, else half each."""
+    del rule, context
+    (upper,) = R
+    parts = shares(node)
+    return Share(
+        tuple(
+            fold(upper if part == 1 else part * upper, value.shape) if part else None
+            for part, value in zip(parts, node.inputs, strict=True)
+        )
+    )
+
+
+def shares(node: Node) -> list[float]:
+    """The part of the relevance that each factor receives."""
+    if len(node.inputs) == 1:
+        return [1.0]
+    whole = [value.shape == node.outputs[0].shape for value in node.inputs]
+    if sum(whole) == 1:
+        return [float(w) for w in whole]
+    gate = [_is_gate(value) for value in node.inputs]
+    if sum(gate) == 1:
+        return [float(not g) for g in gate]
+    return [0.5, 0.5]
+
+
+def _is_gate(value: Value) -> bool:
+    """Whether a value is a sigmoid's output, perhaps moved into another shape."""
+    node = value.source
+    while node is not None and node.kind == "move" and len(node.inputs) == 1:
+        node = node.inputs[0].source
+    return node is not None and node.op.name in GATES
+
+
+def _constant_divisor(node: Node) -> str | None:
+    if len(node.inputs) > 1 or not isinstance(node.argument("input", 0), Slot):
+        return "a division by a value that depends on the input has no rule; divide by a constant"
+    return None
+
+
+def _both_positive(node: Node) -> bool:
+    return len(node.inputs) == 2 and kept(node)
+
+
+register(
+    Op("mul", "product", product, SIGNAL, samples="broadcast", positive=_both_positive),
+    *spellings("mul", "mul_", "multiply", "multiply_", "__imul__", "__mul__", "__rmul__"),
+)
+register(
+    Op("div", "product", product, SIGNAL, samples="broadcast", refuse=_constant_divisor),
+    *spellings("div", "div_", "divide", "divide_", "true_divide", "true_divide_", "__itruediv__", "__truediv__"),
+)
+register(Op("neg", "product", product, SIGNAL), *spellings("neg", "neg_", "negative", "negative_"))

@@ -1,0 +1,26 @@
+"""What to do next, for functions that relevance cannot pass."""
+
+ATTENTION = (
+    "attention and what transformers need are not supported yet; explain a convolutional model, or cut the "
+    "model where its convolutions end"
+)
+NORMALISATION = "this normalisation depends on the input's own statistics and has no rule yet; BatchNorm is supported"
+ENDS = "explain the logits: return the model's output before this function"
+LEAVES = (
+    "numbers leave torch here, and what is made of them cannot be followed; keep the step in torch, or remove "
+    "the hook that reads them"
+)
+REMEDIES: dict[str, str] = {
+    **dict.fromkeys(("multi_head_attention_forward", "scaled_dot_product_attention", "bmm", "baddbmm", "einsum"), ATTENTION),
+    **dict.fromkeys(("layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize"), NORMALISATION),
+    **dict.fromkeys(("softmax", "log_softmax", "softmin", "logsumexp", "gumbel_softmax"), ENDS),
+    **dict.fromkeys(("item", "tolist", "numpy", "array", "float", "int", "index", "dlpack"), LEAVES),
+    "amax": "use torch.max(x, dim) or a max-pool, whose winner is known",
+    "pow": "a power has no rule; write the layer with ops that have one",
+}
+OTHER = "no rule is known for it; write the step with ops that have one (`relprop plan` shows which), or report it"
+
+
+def remedy(name: str) -> str:
+    """One line of advice for a function of this name."""
+    return REMEDIES.get(name.strip("_"), OTHER)

@@ -1,0 +1,105 @@
+"""The plan: which rule each op of a model gets and why, before any relevance moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from relprop.composites import Composite, assign
+from relprop.errors import InputError
+from relprop.prepare import Model, recorded
+from relprop.profiles import profile_named
+from relprop.propagate import BEST, Method, composite_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from relprop.tape import Node
+
+
+@dataclass(frozen=True)
+class Step:
+    """One op of the plan.
+
+    Attributes:
+        index: place in the order of execution, from 0.
+        path: module path.
+        op: name of the op.
+        shapes: shapes of its inputs and, last, its output.
+        rule: the rule, as text.
+        why: the selector that chose it, or why it is the default.
+        head: whether the op is fully connected.
+    """
+
+    index: int
+    path: str
+    op: str
+    shapes: tuple[tuple[int, ...], ...]
+    rule: str
+    why: str
+    head: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps in order of execution; prints as a table."""
+
+    method: str
+    steps: tuple[Step, ...]
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> Step:
+        return self.steps[index]
+
+    def __str__(self) -> str:
+        """The table."""
+        head = ("#", "module", "op", "output", "rule", "why")
+        rows = [head, *(_cells(step) for step in self.steps)]
+        widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([self.method, "", lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """The steps as plain data, for JSON."""
+        return [asdict(step) for step in self.steps]
+
+
+def _cells(step: Step) -> tuple[str, ...]:
+    shape = " x ".join(map(str, step.shapes[-1]))
+    op = f"{step.op} (fully connected)" if step.head and step.op != "linear" else step.op
+    return str(step.index), step.path, op, shape, step.rule, step.why
+
+
+def plan(model: Model, x: Tensor, method: Method = BEST, *, profile: str = "paper", start: str = "logit") -> Plan:
+    """Which rule each op of the model gets, and why.
+
+    Args:
+        model: as for `attribute`; it runs once.
+        x: an input, (B, ...), whose shape decides which convolutions are fully connected.
+        method: a name or a `Composite`.
+        profile: numeric conventions.
+        start: accepted as by `attribute`; the plan does not depend on it.
+
+    Raises:
+        UnsupportedOp, RuleError, InputError: as `attribute` does.
+    """
+    del start
+    if not isinstance(method, (str, Composite)):
+        raise InputError("a plan needs a method's name or a Composite; a function has no rules")
+    conventions = profile_named(profile)
+    composite = composite_of(method, model, conventions)
+    _, nodes = recorded(model, x)
+    assigned = assign(composite, nodes, conventions)
+    title = method if isinstance(method, str) else repr(method)
+    return Plan(title, tuple(_step(n, node, a.rule, a.why) for n, (node, a) in enumerate(zip(nodes, assigned, strict=True))))
+
+
+def _step(index: int, node: Node, rule: Any, why: str) -> Step:
+    shapes = tuple(tuple(v.shape) for v in (*node.inputs, *node.outputs))
+    return Step(index, node.path, node.op.name, shapes, str(rule), why, node.head)

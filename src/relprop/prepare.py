@@ -1,0 +1,111 @@
+"""Before relevance can be propagated: the checks of model and input, and the recorded pass made ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from relprop.errors import InputError
+from relprop.ops.linear import Conv, Linear, covers_its_input, layer_of, pointwise, unbatched
+from relprop.ops.normalization import scale_and_shift
+from relprop.record import WRITE_THROUGH_VIEW, record, unsupported, version
+from relprop.rules import WEIGHTED
+from relprop.tape import Node, Tape
+
+Model = Callable[[Tensor], Any]
+
+
+def recorded(model: Model, x: Tensor) -> tuple[Tape, list[Node]]:
+    """Run the model, and give the nodes that its output depends on, in order of execution.
+
+    Raises:
+        InputError: if model, x or logits are not fit to be explained.
+        UnsupportedOp: if relevance cannot pass some op; it names all of them.
+    """
+    check_model(model)
+    check_input(x)
+    tape = record(model, x)
+    nodes = tape.path_to_output()
+    problems = [node for node in nodes if node.problem]
+    if problems:
+        raise unsupported(problems)
+    if tape.input is not tape.output and not any(tape.input in node.inputs for node in nodes):
+        raise unsupported([], ["the output: it does not depend on the input"])
+    if not torch.isfinite(tape.output.data).all():
+        raise InputError("the model's logits are not all finite (NaN or infinite), so there is nothing to explain")
+    merge_batchnorms(nodes)
+    mark_heads(nodes)
+    check_untouched(nodes)
+    return tape, nodes
+
+
+def check_model(model: Model) -> None:
+    """Refuse a model whose forward pass cannot be recorded as it is."""
+    if not callable(model):
+        raise InputError(f"a model that can be called is needed, not {type(model).__name__}")
+    if not isinstance(model, nn.Module):
+        return
+    if model.training:
+        raise InputError("the model is in training mode, so its output is random; call model.eval() first")
+    for path, module in model.named_modules():
+        where = f"module '{path}'" if path else "the model"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise InputError(f"{where} is scripted (TorchScript), so its ops cannot be seen; pass the original module")
+        if isinstance(module, torch._dynamo.OptimizedModule):  # noqa: SLF001  (no public name)
+            raise InputError(f"{where} is compiled, so its ops cannot be seen; pass the original module")
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            raise InputError(f"{where} is {type(module).__name__}; pass its .module")
+
+
+def check_input(x: Tensor) -> None:
+    """Refuse an input that no relevance can be given to."""
+    if not isinstance(x, Tensor):
+        raise InputError(f"x must be a tensor (B, ...), not {type(x).__name__}")
+    if not x.is_floating_point():
+        raise InputError(f"x is {x.dtype}; a floating-point tensor is needed (preprocess it, or x.float())")
+    if x.ndim < 2 or x.shape[0] == 0:
+        raise InputError(f"x has shape {tuple(x.shape)}; a batch (B, ...) of at least one is needed, such as x[None]")
+    if not torch.isfinite(x).all():
+        raise InputError("x holds NaN or infinite values; check how it was read and normalised")
+
+
+def merge_batchnorms(nodes: Sequence[Node]) -> None:
+    """Let the rules see a weighted op and the BatchNorm that alone reads its output as one layer."""
+    readers: dict[Any, list[Node]] = {}
+    for node in nodes:
+        for value in node.inputs:
+            readers.setdefault(value, []).append(node)
+    for node in nodes:
+        layer = node.inputs[0].source if node.op.name == "batch_norm" else None
+        if layer is None or layer.kind not in WEIGHTED or len(readers[node.inputs[0]]) > 1:
+            continue
+        if isinstance(layer_of(layer)[0], (Conv, Linear)) and _same_channels(layer, node):
+            layer.merged = (*scale_and_shift(node), node.outputs[0])
+            node.into = layer
+
+
+def _same_channels(layer: Node, norm: Node) -> bool:
+    """A linear layer's outputs are the last axis, BatchNorm's channels axis 1."""
+    return not unbatched(layer) and (layer.kind == "conv" or norm.inputs[0].data.ndim == 2)
+
+
+def mark_heads(nodes: Sequence[Node]) -> None:
+    """Fully connected: linear ops, convolutions that cover their input, a 1x1 convolution that is the last."""
+    weighted = [node for node in nodes if node.kind in WEIGHTED]
+    for node in weighted:
+        node.head = node.kind == "linear" or covers_its_input(node) or (node is weighted[-1] and pointwise(node))
+
+
+def check_untouched(nodes: Sequence[Node]) -> None:
+    """Refuse values that were written to after they were recorded."""
+    spoiled = []
+    for node in nodes:
+        values = [(v.data, v.version) for v in (*node.inputs, *node.outputs)]
+        if any(version(t) != at for t, at in (*values, *node.constants)):
+            node.problem = WRITE_THROUGH_VIEW
+            spoiled.append(node)
+    if spoiled:
+        raise unsupported(spoiled)

@@ -1,0 +1,72 @@
+"""Numeric conventions as data: ours is the original paper's, the others are those of named libraries.
+
+A profile never adds a code path: it changes the numbers of the rules before the walk begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from relprop import rules
+from relprop.errors import InputError
+from relprop.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from relprop.rules import Rule
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The conventions in which libraries differ.
+
+    Attributes:
+        eps: the epsilon of named methods and of the default epsilon rule (additions, averages).
+        overrides: for a rule's class, the fields that take another value, unless the user set them.
+        ties: how a max-pool treats several equal winners: the "first" takes all, or they "split" evenly.
+    """
+
+    eps: float = 1e-6
+    overrides: Mapping[type[Rule], Mapping[str, Any]] = field(default_factory=dict)
+    ties: str = "first"
+
+    def adapt(self, rule: Rule) -> Rule:
+        """The rule in this profile's conventions."""
+        for kind, values in self.overrides.items():
+            if type(rule) is kind:
+                defaults = type(rule).__dataclass_fields__
+                changed = {k: v for k, v in values.items() if getattr(rule, k) == defaults[k].default}
+                rule = replace(rule, **changed)
+        return rule
+
+
+PROFILES: dict[str, Profile] = {
+    "paper": Profile(),
+    # Alber et al. (2019): the presets use eps 0.1; all of the bias joins both sides of alpha-beta.
+    "innvestigate": Profile(
+        eps=0.1,
+        overrides={rules.AlphaBeta: {"bias": "whole"}, rules.ZPlus: {"bias": "whole"}},
+    ),
+    # Lapuschkin et al. (2016): equal winners of a max-pool share; the Caffe version divides the flat rule
+    # by the area of the kernel at padded borders too.
+    "toolbox": Profile(overrides={rules.Flat: {"padding": "kernel"}}, ties="split"),
+    # Anders et al. (2021): every denominator is stabilised by 1e-6; w-square keeps b^2.
+    "zennit": Profile(
+        overrides={
+            rules.AlphaBeta: {"eps": 1e-6},
+            rules.ZPlus: {"eps": 1e-6},
+            rules.Gamma: {"eps": 1e-6},
+            rules.Flat: {"eps": 1e-6},
+            rules.WSquare: {"eps": 1e-6, "bias": True},
+            rules.ZBox: {"eps": 1e-6},
+        },
+    ),
+}
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of that name; InputError with the near name if there is none."""
+    if name not in PROFILES:
+        raise InputError(f"no profile is named {name!r}{did_you_mean(name, PROFILES)}")
+    return PROFILES[name]

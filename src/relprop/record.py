@@ -1,0 +1,362 @@
+"""The interception: an unmodified model runs once, and every torch function it calls is written down.
+
+A `TorchFunctionMode` sees each function before it runs; what the table knows becomes a node. Beneath it a
+`TorchDispatchMode` sees every kernel: one that touches a recorded value outside of any recorded call means
+that something went past the record, and that is an error (the audit).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from relprop import samples
+from relprop.errors import InputError, UnsupportedOp
+from relprop.ops import TABLE
+from relprop.ops.remedies import remedy
+from relprop.ops.table import UNIT, Op
+from relprop.tape import Node, Slot, Tape, Value, parameter_position
+
+WRITE_THROUGH_VIEW = (
+    "a value that the record holds was overwritten through a view, or by something outside of the record; "
+    "write that step without in-place, or on a clone"
+)
+INPLACE_DUNDERS = frozenset({"__iadd__", "__isub__", "__imul__", "__itruediv__", "__setitem__"})
+
+
+def record(model: Callable[[Tensor], Any], x: Tensor) -> Tape:
+    """Run the model on x, (B, ...), and return what it did.
+
+    Raises:
+        UnsupportedOp: if something went past the record.
+        InputError: if the output is not a (B, C) tensor.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.no_grad())
+        for device in {x.device.type, "cpu"}:
+            stack.enter_context(torch.autocast(device, enabled=False))
+        x = x.detach().as_subclass(Tensor).clone()
+        recorder = Recorder(x)
+        stack.enter_context(recorder.paths_of(model))
+        stack.enter_context(_Audit(recorder))
+        stack.enter_context(recorder)
+        output = model(x)
+    return recorder.tape(output)
+
+
+class Recorder(TorchFunctionMode):
+    """Writes down every torch function that receives a recorded value."""
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        self.batch = x.shape[0]
+        self.nodes: list[Node] = []
+        self.escapes: list[Node] = []
+        self.depth = 0
+        self.path: list[str] = [""]
+        self._known: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
+        self._sharing: dict[int, list[Value]] = defaultdict(list)
+        self._stale: set[Value] = set()
+        self._uses: Counter[Value] = Counter()
+        self.input = self._remember(x, samples.batch_first(self.batch, x.ndim))
+
+    # -- what the two modes call ---------------------------------------------------------------------
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        values: list[Value] = []
+        places: list[Tensor] = []
+
+        def slot(t: Tensor) -> Any:
+            value = self.value_of(t)
+            if value is None:
+                return t
+            values.append(value)
+            places.append(t)
+            return Slot(len(values) - 1)
+
+        if self.depth:  # a kernel of a recorded call that came back through the dispatcher
+            return func(*args, **kwargs)
+        slotted_args, slotted_kwargs = tree_map_only(Tensor, slot, (args, kwargs))
+        op = TABLE.get(func) or Op(name_of(func), "opaque")
+        if not values:
+            self._check_weighted(op, func, args)
+            return func(*args, **kwargs)
+        with self.inside():
+            if op.kind in UNIT:
+                return self._unit(op, func, values, args, kwargs)
+            node = Node(
+                len(self.nodes), op, func, self.path[-1], slotted_args, slotted_kwargs, tuple(values)
+            )
+            self._check_versions(node, places)
+            self._uses.update(set(values))
+            return self._run(node, args, kwargs)
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Kernels that run in here belong to a recorded call."""
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+
+    def value_of(self, t: Tensor) -> Value | None:
+        """The recorded value that a tensor holds now."""
+        ref, value = self._known.get(id(t), (None, None))
+        return value if ref is not None and ref() is t else None
+
+    def bypassed(self, func: Any, args: Any, kwargs: Any) -> None:
+        """A kernel ran outside of every recorded call: if it touched a recorded value, that is a problem."""
+        touched = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor) and self._recorded(t)]
+        if touched:
+            self._escape(
+                Op(str(func), "opaque"),
+                func,
+                touched,
+                "a kernel ran on a recorded value without passing a torch function (a C++ extension?), so "
+                "its relevance cannot be followed; write it with torch functions, or in Python",
+            )
+
+    # -- one call ------------------------------------------------------------------------------------
+
+    def _run(self, node: Node, args: Any, kwargs: Any) -> Any:
+        target = self._written(node, args, kwargs)
+        kept = {} if target is None else self._keep(node, target)
+        node.constants = tuple((t, version(t)) for t in tensors_of((node.args, node.kwargs)))
+        before = [version(t) for t in tensors_of((args, kwargs))]
+        result = node.func(*args, **kwargs)
+        if target is not None:
+            node.inplace = True
+            self._protect(node, target, kept)
+        elif before != [version(t) for t in tensors_of((args, kwargs))]:
+            node.problem = "it writes into its arguments, which the record did not expect"
+        outputs = [target] if target is not None and result is None else tensors_of(result)
+        node.problem = node.problem or self._problem(node, outputs)
+        self._finish(node, outputs)
+        return result
+
+    def _problem(self, node: Node, outputs: list[Tensor]) -> str:
+        """Why relevance could not pass a call, "" if it can."""
+        if node.op.kind == "opaque":
+            return remedy(node.op.name)
+        if not samples.float_tensors(outputs):
+            return "it turns the value into whole numbers, through which no relevance can pass"
+        return (node.op.refuse(node) if node.op.refuse else None) or ""
+
+    def _finish(self, node: Node, outputs: list[Tensor]) -> None:
+        floats = samples.float_tensors(outputs) or outputs
+        try:
+            maps = [self._blank(t) for t in floats] if node.problem else samples.through(node, floats, self.batch)
+        except samples.MixesPictures:
+            node.problem = "it mixes the pictures of a batch; explain one picture at a time"
+            maps = [self._blank(t) for t in floats]
+        nonneg = not node.problem and node.op.positive(node)
+        seen = node.op.kind in ("conv", "linear") or any(v.seen for v in node.inputs)
+        made = []
+        for t, owners in zip(floats, maps, strict=True):
+            value = self._remember(t, owners)
+            value.nonneg, value.source, value.seen = nonneg, node, seen
+            made.append(value)
+        node.outputs = tuple(made)
+        self.nodes.append(node)
+
+    def _unit(self, op: Op, func: Any, values: list[Value], args: Any, kwargs: Any) -> Any:
+        """A call that yields no value of ours: a getter, a constant, or numbers that leave torch."""
+        result = func(*args, **kwargs)
+        if op.kind == "escape":
+            self._escape(op, func, [v.data for v in values], remedy(op.name))
+        elif op.kind == "getter":
+            floats = samples.float_tensors(result)
+            if floats:
+                node = Node(len(self.nodes), op, func, self.path[-1], (), {}, tuple(values))
+                node.problem = f"{op.name} gave a tensor of numbers, through which relevance cannot be followed"
+                self._finish(node, floats)
+        return result
+
+    # -- values --------------------------------------------------------------------------------------
+
+    def _remember(self, t: Tensor, owners: Tensor) -> Value:
+        """From now on this tensor holds a new value."""
+        with self.inside():
+            value = Value(t.detach(), version(t), owners)
+        self._known[id(t)] = (weakref.ref(t), value)
+        self._sharing[storage(t)].append(value)
+        return value
+
+    def _recorded(self, t: Tensor) -> bool:
+        return bool(self._sharing.get(storage(t)))
+
+    def _blank(self, t: Tensor) -> Tensor:
+        return torch.zeros([1] * t.ndim, dtype=torch.long)
+
+    def _written(self, node: Node, args: Any, kwargs: Any) -> Tensor | None:
+        """The tensor that the call will write into."""
+        name = name_of(node.func)
+        position = parameter_position(node.func, "inplace")
+        flag = kwargs.get("inplace", args[position] if position is not None and position < len(args) else False)
+        writes = flag is True or name in INPLACE_DUNDERS or (name.endswith("_") and not name.endswith("__"))
+        return args[0] if writes and args and isinstance(args[0], Tensor) else None
+
+    def _keep(self, node: Node, target: Tensor) -> dict[Value, Tensor]:
+        """Copies of the recorded values that a write into `target` may change."""
+        sharing = self._sharing[storage(target)]
+        if not sharing and target._base is not None:  # noqa: SLF001
+            node.problem = "it writes through a view of a tensor that the record does not know"
+        if self.value_of(target) is None:  # a constant that recorded values are written into
+            node.args = (target.clone(), *node.args[1:])
+        return {value: value.data.clone() for value in sharing}
+
+    def _protect(self, node: Node, target: Tensor, kept: dict[Value, Tensor]) -> None:
+        """Give the earlier nodes the copies of what was overwritten, and know whose tensor is stale now."""
+        current = self.value_of(target)
+        chain = self._views_up_to(current)
+        for value, copy in kept.items():
+            if value is not current and torch.equal(copy, value.data):
+                value.version = version(value.data)
+                continue
+            if value is not current and value not in chain and target._base is not None:  # noqa: SLF001
+                node.problem = WRITE_THROUGH_VIEW
+            value.data, value.version = copy, version(copy)
+            self._stale.add(value)
+            self._sharing[storage(target)].remove(value)
+
+    def _views_up_to(self, value: Value | None) -> set[Value]:
+        """The values that a tensor is a view of and that nothing else has used: a write concerns no one."""
+        chain: set[Value] = set()
+        while value is not None and value.source is not None and value.source.kind == "move":
+            value = value.source.inputs[0]
+            if self._uses[value] > 1:
+                break
+            chain.add(value)
+        return chain
+
+    def _check_versions(self, node: Node, places: list[Tensor]) -> None:
+        for value, t in zip(node.inputs, places, strict=True):
+            if value in self._stale or version(t) != value.version:
+                node.problem = WRITE_THROUGH_VIEW
+
+    def _check_weighted(self, op: Op, func: Any, args: Any) -> None:
+        """A weighted op on an unknown input: relevance that should arrive at the picture would not."""
+        tensors = [t for t in args[:2] if isinstance(t, Tensor)]
+        if op.kind in ("conv", "linear") and tensors and not isinstance(tensors[0], nn.Parameter):
+            problem = (
+                "its input does not come from the explained input by any recorded op (a trip through NumPy, "
+                "another thread, a C++ extension?), so relevance cannot arrive"
+            )
+            self._escape(op, func, tensors[:1], problem)
+
+    def _escape(self, op: Op, func: Any, tensors: list[Tensor], problem: str) -> None:
+        with self.inside():
+            held = tuple(Value(t.detach(), version(t), self._blank(t)) for t in tensors)
+        self.escapes.append(Node(-1, op, func, self.path[-1], (), {}, held, problem=problem))
+
+    # -- module paths --------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def paths_of(self, model: Any) -> Iterator[None]:
+        """Know the path of the module that runs, by PyTorch's global hooks, in this thread alone."""
+        names = {m: n for n, m in model.named_modules()} if isinstance(model, nn.Module) else {}
+        thread = threading.get_ident()
+
+        def enter(module: nn.Module, _: Any) -> None:
+            if threading.get_ident() == thread:
+                self.path.append(names.get(module, self.path[-1]))
+
+        def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
+            if threading.get_ident() == thread and len(self.path) > 1:
+                self.path.pop()
+
+        handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    # -- the end -------------------------------------------------------------------------------------
+
+    def tape(self, result: Any) -> Tape:
+        """What was recorded, checked."""
+        output = logits_of(result)
+        value = self.value_of(output)
+        if value is None or value in self._stale or value.version != version(output):
+            raise unsupported(self.escapes, ["the output: no recorded op made it from the input"])
+        if self.escapes:
+            raise unsupported(self.escapes)
+        if output.ndim != 2 or output.shape[0] != self.batch:
+            raise InputError(
+                f"the model's output has shape {tuple(output.shape)}, and one row of logits per picture, "
+                f"({self.batch}, classes), is needed; wrap the model so that it returns that"
+            )
+        return Tape(self.nodes, self.input, value, self.batch)
+
+
+class _Audit(TorchDispatchMode):
+    """Sees every kernel."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not self.recorder.depth:
+            self.recorder.bypassed(func, args, kwargs)
+        with self.recorder.inside():
+            return func(*args, **(kwargs or {}))
+
+
+def logits_of(result: Any) -> Tensor:
+    """The logits in what a model returned: a tensor, or an object with `.logits`."""
+    result = getattr(result, "logits", result)
+    if not isinstance(result, Tensor):
+        raise InputError(
+            f"the model returned {type(result).__name__}, and a tensor of logits (or an object with .logits) "
+            f"is needed; wrap the model so that it returns that"
+        )
+    return result
+
+
+def unsupported(nodes: list[Node], more: Sequence[str] = ()) -> UnsupportedOp:
+    """One error that names every op that relevance cannot pass."""
+    lines = list(more)
+    for node in nodes:
+        shapes = ", ".join(str(tuple(v.shape)) for v in node.inputs)
+        lines.append(f"{node.where} on {shapes}: {node.problem}")
+    lines = list(dict.fromkeys(lines))
+    return UnsupportedOp("relevance cannot pass\n" + "\n".join(f"  - {line}" for line in lines))
+
+
+def name_of(func: Any) -> str:
+    """A function's name, for people."""
+    name = getattr(func, "__name__", None) or str(func)
+    owner = getattr(func, "__self__", None)
+    return str(getattr(owner, "__name__", name)) if name == "__get__" else str(name)
+
+
+def version(t: Tensor) -> int:
+    """How often a tensor was written to; tensors of inference mode do not count."""
+    return -1 if t.is_inference() else t._version  # noqa: SLF001
+
+
+def storage(t: Tensor) -> int:
+    """The memory that a tensor and its views share."""
+    return t.untyped_storage().data_ptr() if t.layout is torch.strided else 0
+
+
+def tensors_of(result: Any) -> list[Tensor]:
+    """The tensors in what a function returned."""
+    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+

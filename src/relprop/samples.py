@@ -1,0 +1,123 @@
+"""Which picture of the batch each position of a tensor belongs to.
+
+Inside a model the batch is not always axis 0 (patches folded into the batch, sequence-first layouts), so
+every recorded value carries a small integer map `samples`, of size 1 along each axis that does not matter:
+(B, 1, 1, 1) for the usual (B, C, H, W). The ledger sums by it, and an op that mixes pictures is found.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from relprop.tape import Node
+
+KEEPS_AXIS_0 = frozenset(
+    "flatten view reshape unflatten contiguous clone to pad pixel_shuffle pixel_unshuffle channel_shuffle "
+    "where masked_fill setitem".split()
+)
+"""Ops on batch-first tensors that leave the first axis alone whenever its size stays the same."""
+
+
+class MixesPictures(Exception):  # noqa: N818  (caught by the recorder, never seen outside)
+    """The op puts numbers of several pictures together."""
+
+
+def batch_first(batch: int, ndim: int) -> Tensor:
+    """The map of a tensor whose first axis is the batch."""
+    return torch.arange(batch).view(batch, *[1] * (ndim - 1))
+
+
+def total(R: Tensor, samples: Tensor, batch: int) -> Tensor:
+    """Sum relevance (T, *shape) per map and picture, (T, B)."""
+    if batch == 1:
+        return R.flatten(1).sum(1, keepdim=True)
+    if samples.shape[0] == batch and samples.numel() == batch:
+        return R.flatten(2).sum(2) if R.ndim > 2 else R
+    idle = [axis + 1 for axis, size in enumerate(samples.shape) if size == 1]
+    R = R.sum(idle, keepdim=True) if idle else R
+    owners = samples.to(R.device).flatten()
+    return R.new_zeros(R.shape[0], batch).index_add_(1, owners, R.flatten(1))
+
+
+def through(node: Node, results: list[Tensor], batch: int) -> list[Tensor]:
+    """The maps of the results of a node.
+
+    Raises:
+        MixesPictures: if positions of a result depend on more than one picture.
+    """
+    if batch == 1:
+        return [torch.zeros([1] * result.ndim, dtype=torch.long) for result in results]
+    maps = [value.samples for value in node.inputs]
+    how = node.op.samples
+    if how == "moved":
+        return _moved(node, results, batch)
+    if how == "reduced":
+        return [_reduced(node, maps[0], result) for result in results]
+    if how == "broadcast":
+        return [_broadcast(maps, result) for result in results]
+    if any(size > 1 for size in maps[0].shape[_first_mixed_axis(how, maps[0].ndim) :]):
+        raise MixesPictures
+    return maps[:1] * len(results)
+
+
+def _first_mixed_axis(how: str, ndim: int) -> int:
+    """Ops on images mix positions from axis 1 on, linear ops those of the last axes, the rest none."""
+    return {"image": 1, "last": ndim - 1, "last two": ndim - 2, "same": ndim}[how]
+
+
+def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:
+    maps = [m.view(*[1] * (result.ndim - m.ndim), *m.shape) for m in maps]
+    together = torch.broadcast_tensors(*maps)
+    if any(not torch.equal(m, together[0]) for m in together[1:]):
+        raise MixesPictures
+    return together[0]
+
+
+def _reduced(node: Node, samples: Tensor, result: Tensor) -> Tensor:
+    """A sum or mean over axes."""
+    axes: Any = node.argument("dim", 1)
+    axes = range(samples.ndim) if axes is None or axes == () else axes
+    axes = sorted({a % samples.ndim for a in ([axes] if isinstance(axes, int) else axes)}, reverse=True)
+    if any(samples.shape[a] > 1 for a in axes):
+        raise MixesPictures
+    if result.ndim < samples.ndim:
+        for a in axes:
+            samples = samples.squeeze(a)
+    return samples
+
+
+def _moved(node: Node, results: list[Tensor], batch: int) -> list[Tensor]:
+    """An op that only moves numbers moves the numbers of their owners alike."""
+    usual = all(v.samples.numel() == v.samples.shape[0] == batch for v in node.inputs if v.samples.ndim)
+    if usual and _keeps_axis_0(node) and all(r.ndim and r.shape[0] == batch for r in results):
+        return [batch_first(batch, r.ndim) for r in results]
+    if node.constants or node.op.loses:
+        raise MixesPictures
+    owners = [v.samples.to(v.data.device, torch.float64).expand(v.shape) for v in node.inputs]
+    moved = float_tensors(node.call(owners))
+    return [_compact(m.round().long().cpu()) for m in moved]
+
+
+def _keeps_axis_0(node: Node) -> bool:
+    if node.op.name in ("cat", "concat", "concatenate"):
+        return bool(node.argument("dim", 1, 0))
+    return node.op.name in KEEPS_AXIS_0
+
+
+def float_tensors(result: Any) -> list[Tensor]:
+    """The floating-point tensors in what a function returned, in order."""
+    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
+
+
+def _compact(samples: Tensor) -> Tensor:
+    for axis in range(samples.ndim):
+        first = samples.narrow(axis, 0, 1)
+        if torch.equal(first.expand_as(samples), samples):
+            samples = first
+    return samples.clone()

@@ -1,0 +1,157 @@
+"""A recorded forward pass: values and the nodes that made them, in order of execution."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._pytree import tree_map_only
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from relprop.ops.table import Op
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor of the forward pass that depends on the input.
+
+    Attributes:
+        data: what the walk reads: an alias of the model's own tensor, or a copy from before the model
+            overwrote it.
+        version: of that tensor when it was recorded; another one at the walk means somebody wrote to it.
+        samples: which picture each position belongs to, with size 1 along every axis that does not
+            matter: (B, 1, 1, 1) for the usual (B, C, H, W).
+        nonneg: whether it is proved to hold no negative number.
+        source: the node that made it, None for the input.
+        seen: whether a weighted op lies between the input and it.
+    """
+
+    data: Tensor
+    version: int
+    samples: Tensor
+    nonneg: bool = False
+    source: Node | None = None
+    seen: bool = False
+    shape: torch.Size = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shape = self.data.shape
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where the k-th recorded input stood in the arguments of a call."""
+
+    k: int
+
+
+@dataclass(eq=False)
+class Node:
+    """One call of one torch function.
+
+    Attributes:
+        index: its place in the order of execution.
+        op: what the table says of it.
+        func: the function object.
+        path: module path of the call, "" for the model itself.
+        args, kwargs: the arguments, recorded tensors replaced by `Slot`.
+        inputs: the recorded values, in the order of their slots.
+        outputs: the recorded results.
+        inplace: whether the call wrote into its first argument.
+        problem: why relevance cannot pass here, "" if it can.
+        constants: unrecorded tensors among the arguments with their versions.
+        head: whether it is a fully connected op, by computation.
+        merged: scale, shift and output of a BatchNorm that the rules see as part of this weighted op.
+        into: the weighted op that this BatchNorm was merged into.
+    """
+
+    index: int
+    op: Op
+    func: Any
+    path: str
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...] = ()
+    inplace: bool = False
+    problem: str = ""
+    constants: tuple[tuple[Tensor, int], ...] = ()
+    head: bool = False
+    merged: tuple[Tensor, Tensor, Value] | None = None
+    into: Node | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of op, which selectors ask for."""
+        return self.op.kind
+
+    @property
+    def where(self) -> str:
+        """The op and its module path, for messages."""
+        return f"{self.op.name} in '{self.path}'" if self.path else self.op.name
+
+    def call(self, tensors: Sequence[Tensor]) -> Any:
+        """Make the call again on other tensors; an in-place op works on a copy, which it returns."""
+        tensors = list(tensors)
+        first = self.args[0] if self.args else None
+        if self.inplace and isinstance(first, Slot):
+            tensors[first.k] = tensors[first.k].clone()
+        args, kwargs = fill((self.args, self.kwargs), tensors)
+        if self.inplace and not isinstance(first, Slot):
+            args = (args[0].clone(), *args[1:])
+        result = self.func(*args, **kwargs)
+        return args[0] if result is None else result
+
+    def argument(self, name: str, position: int, default: Any = None) -> Any:
+        """An argument of the call by keyword or position."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        return self.args[position] if position < len(self.args) else default
+
+
+def fill(tree: Any, tensors: Sequence[Tensor]) -> Any:
+    """The arguments of a call with tensors in the place of the slots."""
+    return tree_map_only(Slot, lambda slot: tensors[slot.k], tree)
+
+
+@dataclass(eq=False)
+class Tape:
+    """One forward pass.
+
+    Attributes:
+        nodes: all recorded calls, in order of execution.
+        input: the value that relevance is wanted for, (B, ...).
+        output: the value that relevance starts from, (B, C).
+        batch: the number of pictures B.
+    """
+
+    nodes: list[Node]
+    input: Value
+    output: Value
+    batch: int
+
+    def path_to_output(self) -> list[Node]:
+        """The nodes that the output depends on, in order of execution."""
+        needed: set[Value] = {self.output}
+        found: list[Node] = []
+        for node in reversed(self.nodes):
+            if any(value in needed for value in node.outputs):
+                found.append(node)
+                needed.update(node.inputs)
+        return found[::-1]
+
+
+@lru_cache(maxsize=512)
+def parameter_position(func: Callable[..., Any], name: str) -> int | None:
+    """At which position a function written in Python takes a parameter; None if unknown."""
+    try:
+        names = list(inspect.signature(func).parameters)
+    except (TypeError, ValueError):
+        return None
+    return names.index(name) if name in names else None
