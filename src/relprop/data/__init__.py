@@ -1,0 +1,1 @@
+"""Data sets whose objects have bounding boxes: what a study of localisation measures on."""

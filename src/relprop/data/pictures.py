@@ -1,0 +1,75 @@
+"""Picture files, whatever their kind, as 8-bit RGB; broken ones told apart clearly."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from relprop.errors import RelpropError
+from relprop.files import near
+
+
+class PictureError(RelpropError):
+    """A picture that cannot be read; the message says why and what to do."""
+
+
+def open_picture(path: str | Path) -> Image.Image:
+    """Read a picture as it is meant to be seen.
+
+    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, transparency is laid on white, the orientation
+    that a camera noted (EXIF) is applied, and of several frames the first is taken.
+
+    Args:
+        path: a file in any format that Pillow reads.
+
+    Returns:
+        The picture, mode ``"RGB"``, wholly in memory.
+
+    Raises:
+        PictureError: no such file, a folder, not a picture, cut short, damaged, absurdly large, or of
+            pixels without a known range (32-bit).
+    """
+    path = Path(path)
+    _demand_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata, and sizes below Pillow's hard limit
+            with Image.open(path) as image:
+                image.load()
+                return _as_rgb(ImageOps.exif_transpose(image), path)
+    except PictureError:
+        raise
+    except UnidentifiedImageError:
+        raise PictureError(f"{path}: not a picture that Pillow can read; save it as PNG or JPEG") from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise PictureError(f"{path}: more than {limit} million pixels; scale it down first") from None
+    except PermissionError:
+        raise PictureError(f"{path}: no permission to read it") from None
+    except Exception as error:  # on damaged bytes Pillow's readers raise anything, SyntaxError too
+        raise PictureError(f"{path}: cut short or damaged ({error}); get a whole copy") from error
+
+
+def _demand_file(path: Path) -> None:
+    """Refuse what can be told without opening it."""
+    if path.is_dir():
+        raise PictureError(f"{path}: a folder, not a picture; name one file in it")
+    if not path.exists():
+        raise PictureError(f"{path}: no such file{near(path) or '; check the path'}")
+    if path.is_file() and path.stat().st_size == 0:
+        raise PictureError(f"{path}: an empty file (0 bytes); get a whole copy")
+
+
+def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """Convert any mode to RGB, losing neither range (16-bit) nor what transparency hides."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise PictureError(f"{path}: 32-bit pixels have no known range; save it with 8 or 16 bits a channel")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,6 @@
+"""Networks by name, ready to be explained: with weights, preprocessing and classes."""
+
+from relprop.models.checkpoints import ModelError
+from relprop.models.registry import load, names, needs
+
+__all__ = ["ModelError", "load", "names", "needs"]

@@ -1,0 +1,108 @@
+"""Torchvision's classification networks, with the preprocessing and the classes they were trained with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torchvision import models  # type: ignore[import-untyped]
+
+from relprop.data.preprocess import Preprocess
+from relprop.models import checkpoints, download
+
+if TYPE_CHECKING:
+    from relprop.models.checkpoints import State
+
+_GOOGLE: dict[str, Any] = {"transform_input": True, "aux_logits": False, "init_weights": False}
+ARGUMENTS: dict[str, dict[str, Any]] = {"googlenet": _GOOGLE, "inception_v3": _GOOGLE}
+"""What a network's published weights demand of its constructor, where that is not the default."""
+
+_TRAINING_ONLY = re.compile(r"^(aux1|aux2|AuxLogits)\.")  # auxiliary classifiers, silent in eval mode
+_DOTTED = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")  # DenseNet's files say norm.1 for norm1
+
+
+def names() -> list[str]:
+    """Return the networks' names."""
+    found: list[str] = models.list_models(module=models)
+    return found
+
+
+def needs(name: str) -> str:
+    """Say what loading `name` takes."""
+    published = models.get_model_weights(name).DEFAULT
+    if download.cached(published.url).exists():
+        return f"nothing: {download.cached(published.url)} is there"
+    return f"a download of {published.meta['_file_size']:.0f} MB, or --weights FILE"
+
+
+def load(name: str, weights: str | Path | None) -> tuple[torch.nn.Module, Preprocess, tuple[str, ...]]:
+    """Build a network.
+
+    Args:
+        name: one of `names`.
+        weights: None: the published ones that torchvision recommends; the name of others that it publishes
+            (``"IMAGENET1K_V1"``); ``"random"``; or a file.
+
+    Returns:
+        The network, its preprocessing, its classes. A file with another number of classes than the published
+        weights gives a network with that many, called ``class 0``, ``class 1``, ...
+
+    Raises:
+        ModelError: as `checkpoints.read`, `checkpoints.fit` and `download.fetch` do.
+    """
+    published = _published(name)
+    entry = published.get(str(weights), published["DEFAULT"])
+    classes = tuple(entry.meta["categories"])
+    if weights == "random":
+        return _build(name, len(classes)), _preprocess(entry), classes
+    if weights is None or weights in published:
+        path = download.fetch(entry.url, name)
+    else:
+        path = Path(weights)
+        checkpoints.demand(path, [*published, "random"])
+    state = _translated(checkpoints.read(path))
+    model = _build(name, len(classes))
+    count = _classes_in(state, model)
+    if count != len(classes):
+        model, classes = _build(name, count), tuple(f"class {index}" for index in range(count))
+    checkpoints.fit(model, state, str(path), name)
+    return model, _preprocess(entry), classes
+
+
+def _published(name: str) -> dict[str, Any]:
+    """Torchvision's entries of weights by name, those without classes (features only) left out."""
+    entries = models.get_model_weights(name).__members__
+    return {key: entry for key, entry in entries.items() if entry.meta["categories"]}
+
+
+def _build(name: str, classes: int) -> torch.nn.Module:
+    """Build with random weights, the same each time, leaving the caller's random numbers alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: torch.nn.Module = models.get_model(name, num_classes=classes, **ARGUMENTS.get(name, {}))
+    return model
+
+
+def _translated(state: State) -> State:
+    """Bring old names up to date and leave out what only training needs; torch's notes beside them stay."""
+    for key in list(state):
+        if _TRAINING_ONLY.match(key):
+            del state[key]
+        elif _DOTTED.search(key):
+            state[_DOTTED.sub(r"\1", key)] = state.pop(key)
+    return state
+
+
+def _classes_in(state: State, model: torch.nn.Module) -> int:
+    """The file's number of classes: the length of what it holds for the network's last parameter."""
+    key, parameter = list(model.named_parameters())[-1]
+    return len(state.get(key, parameter))
+
+
+def _preprocess(entry: Any) -> Preprocess:
+    """Torchvision's preset as ours."""
+    preset = entry.transforms()
+    (crop,), (resize,) = preset.crop_size, preset.resize_size
+    return Preprocess(crop, resize, tuple(preset.mean), tuple(preset.std), preset.interpolation.value)
