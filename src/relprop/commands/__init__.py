@@ -1,0 +1,1 @@
+"""What the command line does, a file per command: called with parsed options, printing results to stdout."""

@@ -1,0 +1,217 @@
+"""``relprop explain``: a picture in, its heat maps out."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+
+import relprop as rp
+from relprop.commands.console import waiting
+from relprop.data.pictures import open_picture
+from relprop.errors import RelpropError
+from relprop.files import WriteError, write_whole
+from relprop.models.classes import class_index
+from relprop.models.registry import load
+from relprop.plots.heatmaps import FORMATS, heatmaps, render
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from relprop.data.preprocess import Preprocess
+    from relprop.ledger import Ledger
+
+TOP = 5
+"""How many of the highest logits are reported."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of ``relprop explain``, as typed.
+
+    Attributes:
+        picture: a file, or None for the embedded sample.
+        model: a name that `relprop.models.load` knows.
+        weights: as `relprop.models.load` takes them.
+        targets: indices or names; none: the class with the highest logit.
+        methods: names, options after a colon.
+        profile: of the conventions that libraries differ in.
+        device: torch's name for where to compute.
+        threads: of the CPU; None: as many as torch takes.
+        out: the figure's file or folder; None: the current folder.
+        raw: whether the maps are written as .npy as well.
+    """
+
+    picture: Path | None
+    model: str
+    weights: str | None
+    targets: tuple[str, ...]
+    methods: tuple[str, ...]
+    profile: str
+    device: str
+    threads: int | None
+    out: Path | None
+    raw: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a request led to.
+
+    Attributes:
+        seen: (H, W, 3) uint8, the picture as the network saw it.
+        classes: a name per logit.
+        logits: of the picture.
+        targets: T indices of the classes explained.
+        maps: (T, C, H, W) float32 by method.
+        ledgers: where relevance went, by method.
+    """
+
+    seen: NDArray[np.uint8]
+    classes: tuple[str, ...]
+    logits: list[float]
+    targets: list[int]
+    maps: dict[str, NDArray[np.float32]]
+    ledgers: dict[str, Ledger]
+
+    def named(self, index: int) -> dict[str, Any]:
+        """Describe a class, for the report."""
+        return {"index": index, "class": self.classes[index], "logit": self.logits[index]}
+
+
+def run(request: Request, *, as_json: bool) -> None:
+    """Explain, write the files, and print what was found, even where a file could not be written.
+
+    Raises:
+        RelpropError: with one line that says what to mend.
+    """
+    figure_path = _figure_path(request)
+    found = _find(request)
+    with waiting("drawing"):
+        files = _files(request, found, figure_path)
+    report = _report(request, found)
+    try:
+        for path, content in files.items():
+            write_whole(path, content)
+            report["files"].append(str(path))
+    finally:
+        print(json.dumps(report, indent=2) if as_json else _as_text(report))  # noqa: T201 - the result
+
+
+def _find(request: Request) -> Found:
+    """Load, look, explain."""
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    image = _picture(request.picture)
+    model = _on_device(load(request.model, request.weights), request.device)
+    preprocess = cast("Preprocess", model.preprocess)
+    classes = cast("tuple[str, ...]", model.classes)
+    x = preprocess(image)[None].to(request.device)
+    targets = list(dict.fromkeys(class_index(word, classes) for word in request.targets)) or None
+    methods = list(dict.fromkeys(request.methods))
+    with waiting("explaining"):
+        told = rp.explain(model, x, targets=targets, methods=methods, profile=request.profile)
+    found = Found(
+        seen=np.asarray(preprocess.picture(image)),
+        classes=classes,
+        logits=told.outputs[0].tolist(),
+        targets=told.targets[:, 0].tolist(),
+        maps={method: told.relevance[method][:, 0].float().cpu().numpy() for method in methods},
+        ledgers=told.ledger,
+    )
+    if not np.isfinite(found.logits).all() or not all(np.isfinite(R).all() for R in found.maps.values()):
+        raise RelpropError(f"{request.model}: logits or relevance are not finite; check the weights")
+    return found
+
+
+def _picture(path: Path | None) -> Image.Image:
+    if path is not None:
+        return open_picture(path)
+    from relprop.data.clutter import sample_picture  # noqa: PLC0415 - scikit-learn is slow to import
+
+    return Image.fromarray(sample_picture().image)
+
+
+def _on_device(model: torch.nn.Module, device: str) -> torch.nn.Module:
+    try:
+        torch.zeros(1, device=device).tolist()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise RelpropError(f"device {device!r} cannot be used here ({reason}); try --device cpu") from None
+    return model.to(device)
+
+
+def _figure_path(request: Request) -> Path:
+    """Where the figure goes: `out` if that names a file, or else into the folder that it names."""
+    name = f"{request.picture.stem}-explained.png" if request.picture else "relprop-explain.png"
+    out = request.out or Path()
+    if out.is_dir() or not (out.suffix or out.exists()):
+        return out / name
+    if out.suffix and out.suffix[1:].lower() not in FORMATS:
+        raise WriteError(f"{out}: not a kind of figure that can be written; end it with .{', .'.join(FORMATS)}")
+    return out
+
+
+def _files(request: Request, found: Found, figure_path: Path) -> dict[Path, bytes]:
+    """Content by path: the figure, and the maps if they are wanted."""
+    titles = [f"{found.classes[i]} (class {i}), logit {found.logits[i]:.4g}" for i in found.targets]
+    figure = heatmaps(found.seen, titles, found.maps)
+    files = {figure_path: render(figure, figure_path.suffix[1:].lower() or "png")}
+    if request.raw:
+        for method, maps in found.maps.items():
+            buffer = io.BytesIO()
+            np.save(buffer, maps)
+            files[_raw_path(figure_path, method, len(found.maps))] = buffer.getvalue()
+    return files
+
+
+def _raw_path(figure_path: Path, method: str, methods: int) -> Path:
+    """``cat-explained.npy``, or with several methods ``cat-explained.lrp-z.npy`` and so on."""
+    if methods == 1:
+        return figure_path.with_suffix(".npy")
+    return figure_path.with_name(f"{figure_path.stem}.{method.replace(':', '_').replace('/', '_')}.npy")
+
+
+def _report(request: Request, found: Found) -> dict[str, Any]:
+    """Everything but the maps, ready to become JSON."""
+    highest = torch.tensor(found.logits).topk(min(TOP, len(found.logits))).indices.tolist()
+    explanations = [
+        found.named(index)
+        | {
+            "method": method,
+            "relevance_sum": float(maps[row].sum(dtype=np.float64)),
+            "conservation_error": found.ledgers[method].error,
+        }
+        | {  # what the sum of relevance lacks of the logit
+            column: float(found.ledgers[method].sum(column)[row, 0]) for column in ("bias", "eps", "lost")
+        }
+        for row, index in enumerate(found.targets)
+        for method, maps in found.maps.items()
+    ]
+    return {
+        "picture": str(request.picture) if request.picture else "embedded sample",
+        "model": request.model,
+        "profile": request.profile,
+        "top": [found.named(index) for index in highest],
+        "explanations": explanations,
+        "files": [],
+    }
+
+
+def _as_text(report: dict[str, Any]) -> str:
+    lines = [f"{report['picture']}, {report['model']}"]
+    lines += ["", "     logit  class"]
+    lines += [f"{top['logit']:10.4f}  {top['class']} ({top['index']})" for top in report["top"]]
+    lines += ["", " relevance   to biases  conservation error"]
+    for told in report["explanations"]:
+        numbers = f"{told['relevance_sum']:10.4f}  {told['bias']:10.4f}  {told['conservation_error']:18.1e}"
+        lines.append(f"{numbers}  {told['class']} ({told['index']}), {told['method']}")
+    if report["files"]:
+        lines += ["", *(f"wrote {path}" for path in report["files"])]
+    return "\n".join(lines)

@@ -1,0 +1,38 @@
+"""``relprop models`` and ``relprop methods``: what there is to choose from."""
+
+from __future__ import annotations
+
+import json
+
+from relprop.models.registry import SOURCES
+from relprop.presets import PRESETS
+
+
+def models(*, as_json: bool) -> None:
+    """Print every network by name: where it comes from, and what loading it takes."""
+    rows = [
+        {"name": name, "source": source.title, "needs": source.needs(name)}
+        for source in SOURCES
+        for name in source.names()
+    ]
+    _print(rows, as_json=as_json)
+
+
+def methods(*, as_json: bool) -> None:
+    """Print every method by name: what it does, and the options that it takes after a colon."""
+    rows = [
+        {"name": name, "summary": preset.summary, "options": ", ".join(sorted(preset.takes))}
+        for name, preset in PRESETS.items()
+    ]
+    _print(rows, as_json=as_json)
+
+
+def _print(rows: list[dict[str, str]], *, as_json: bool) -> None:
+    """Print rows as JSON, or in columns as wide as their longest entry."""
+    if as_json:
+        print(json.dumps(rows, indent=2))  # noqa: T201 - the result
+        return
+    widths = [max(len(row[key]) for row in rows) for key in rows[0]]
+    for row in rows:
+        cells = (value.ljust(width) for value, width in zip(row.values(), widths, strict=True))
+        print("  ".join(cells).rstrip())  # noqa: T201 - the result

@@ -1,0 +1,29 @@
+"""``relprop plan``: which rule each op of a network would get, and why."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+import relprop as rp
+from relprop.commands.console import waiting
+from relprop.models.registry import load
+
+if TYPE_CHECKING:
+    from relprop.data.preprocess import Preprocess
+
+
+def run(model: str, method: str, profile: str, *, as_json: bool) -> None:
+    """Print the plan as a table or as JSON; the network's structure decides, so its weights are not needed.
+
+    Raises:
+        RelpropError: no such model, method or profile, or an op that relevance cannot pass.
+    """
+    with waiting("planning"):
+        network = load(model, "random")
+        preprocess = cast("Preprocess", network.preprocess)
+        x = torch.zeros(1, 3, preprocess.crop, preprocess.crop)
+        steps = rp.plan(network, x, method, profile=profile)
+    print(json.dumps(steps.as_dicts(), indent=2) if as_json else steps)  # noqa: T201 - the result

@@ -1,0 +1,337 @@
+"""The command line as a user meets it: files, text, JSON, and one clear line for what goes wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+import relprop as rp
+from relprop.cli import METHOD, app
+from relprop.data.clutter import sample_picture
+from relprop.models import download, embedded
+
+SMALL = "digits-shallow"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def call():
+    """Run a command; check the exit code, and that nothing but a RelpropError ended it."""
+
+    def run(*words, code=0):
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == code, result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result
+
+    return run
+
+
+@pytest.fixture
+def fails(call):
+    """Run a command that the user can mend; return its one line on stderr."""
+
+    def run(*words):
+        told = call(*words, code=1).stderr
+        assert told.startswith("error: ")
+        assert told.count("\n") == 1
+        return told
+
+    return run
+
+
+def in_a_process(*words, **options):
+    environment = os.environ | {"MPLBACKEND": "agg"}
+    return subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, *words], capture_output=True, text=True, check=False, env=environment, **options
+    )
+
+
+# Starting
+
+
+def test_help_imports_no_torch_and_is_quick():
+    assert "Usage: relprop" in in_a_process("-m", "relprop", "--help").stdout
+    script = "import sys, relprop.cli as c; c.app(['--help'], standalone_mode=False); print(*sys.modules)"
+    loaded = set(in_a_process("-c", script).stdout.split())
+    assert "relprop.cli" in loaded
+    assert not {"torch", "torchvision", "matplotlib", "numpy", "PIL"} & loaded
+    assert min(seconds("-m", "relprop", "--help") for _ in range(3)) < 1  # the best of three: machines are shared
+
+
+def seconds(*words):
+    begin = time.perf_counter()
+    assert in_a_process(*words).returncode == 0
+    return time.perf_counter() - begin
+
+
+def test_the_library_imports_nothing_it_may_not_need():
+    script = "import sys, relprop; relprop.explain, relprop.plan, relprop.methods(); print(*sys.modules)"
+    loaded = set(in_a_process("-c", script).stdout.split())
+    assert "torch" in loaded
+    assert not {"captum", "timm", "transformers", "matplotlib", "pyarrow"} & loaded
+
+
+def test_as_a_module_and_as_a_script():
+    for words in (["-m", "relprop"], [Path(sys.executable).with_name("relprop")]):
+        assert in_a_process(*words, "--version").stdout == f"relprop {rp.__version__}\n"
+
+
+@pytest.mark.parametrize("command", [[], ["explain"], ["plan"], ["methods"], ["models"]])
+def test_every_help_has_examples(call, command):
+    told = call(*command, "--help").output
+    assert "Examples:" in told
+    assert f"relprop {' '.join(command)}".strip() in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["explain", "--nonsense"], ["explain", "--threads", "0"], ["nonsense"], ["explain", "a", "b"], []],
+)
+def test_wrong_usage_is_told_with_exit_code_2(call, words):
+    result = call(*words, code=2)
+    assert "Usage:" in result.output
+
+
+# explain
+
+
+def test_the_sample_without_any_argument(call):
+    told = call("explain").stdout
+    assert "embedded sample, digits-deep" in told
+    assert "wrote relprop-explain.png" in told
+    assert METHOD in told
+    with Image.open("relprop-explain.png") as figure:
+        assert figure.width > 500
+
+
+def test_the_top_class_is_explained_as_attribute_does(call):
+    told = json.loads(call("explain", "--model", SMALL, "--json", "--raw").stdout)
+    model = rp.models.load(SMALL)
+    x = model.preprocess(Image.fromarray(sample_picture().image))[None]
+    with torch.no_grad():
+        logits = model(x)[0]
+    top = int(logits.argmax())
+    assert told["picture"] == "embedded sample"
+    assert [told["top"][0][key] for key in ("index", "class")] == [top, model.classes[top]]
+    assert told["top"][0]["logit"] == pytest.approx(float(logits[top]), rel=1e-5)
+    assert len(told["top"]) == 5
+    assert told["files"] == ["relprop-explain.png", "relprop-explain.npy"]
+    (only,) = told["explanations"]
+    maps = np.load("relprop-explain.npy")
+    assert maps.shape == (1, 3, 64, 64)
+    assert np.allclose(maps, rp.attribute(model, x).numpy(), atol=1e-7)
+    assert only["method"] == METHOD
+    assert only["relevance_sum"] == pytest.approx(maps.sum(), rel=1e-4)
+    assert 0 <= only["conservation_error"] < 1e-5
+    accounted = only["relevance_sum"] + only["bias"] + only["eps"] + only["lost"]
+    assert accounted == pytest.approx(only["logit"], rel=1e-4)
+
+
+def test_several_targets_and_methods(call):
+    words = [
+        "--target",
+        "Seven",
+        "--target",
+        "2",
+        "--method",
+        "lrp-z",
+        "--method",
+        "cmp-alpha1-zbox",
+        "--method",
+        "lrp-z",
+    ]
+    told = json.loads(call("explain", "--model", SMALL, *words, "--raw", "--json", "--out", "maps").stdout)
+    found = [(row["class"], row["method"]) for row in told["explanations"]]
+    assert found == [(c, m) for c in ("seven", "two") for m in ("lrp-z", "cmp-alpha1-zbox")]
+    assert told["files"] == [
+        "maps/relprop-explain.png",
+        "maps/relprop-explain.lrp-z.npy",
+        "maps/relprop-explain.cmp-alpha1-zbox.npy",
+    ]
+    assert np.load(told["files"][1]).shape == (2, 3, 64, 64)
+    assert not np.allclose(np.load(told["files"][1]), np.load(told["files"][2]))
+
+
+def test_a_picture_of_ones_own_names_the_figure(call):
+    Image.fromarray(np.arange(90 * 120, dtype=np.uint8).reshape(90, 120)).save("my cat.jpg")
+    assert "wrote my cat-explained.png" in call("explain", "my cat.jpg", "--model", SMALL).stdout
+    call("explain", "my cat.jpg", "--model", SMALL, "--out", "deep/er/map.svg")
+    assert Path("deep/er/map.svg").read_text().startswith("<?xml")
+
+
+def test_a_second_run_overwrites_with_the_same_bytes_and_leaves_nothing_beside(call, tmp_path):
+    words = ("explain", "--model", SMALL, "--raw")
+    call(*words)
+    first = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    call(*words)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == first
+    assert first.keys() == {"relprop-explain.png", "relprop-explain.npy"}
+
+
+def test_local_weights_and_threads(call):
+    state = embedded.load(SMALL).state_dict()
+    save_file(state | {"classifier.6.bias": state["classifier.6.bias"] + 100}, "mine.safetensors")
+    threads = torch.get_num_threads()
+    words = ("--weights", "mine.safetensors", "--threads", "1", "--json")
+    told = json.loads(call("explain", "--model", SMALL, *words).stdout)
+    torch.set_num_threads(threads)
+    assert told["top"][0]["logit"] > 80
+
+
+def test_results_go_to_stdout_and_nothing_else_does():
+    result = in_a_process("-m", "relprop", "explain", "--model", SMALL, "--threads", "1", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["files"] == ["relprop-explain.png"]
+    assert result.stderr == ""  # progress is for terminals
+
+
+# explain, when something is wrong
+
+
+def test_pictures_that_cannot_be_read(fails):
+    assert "no such file" in fails("explain", "cat.jpg")
+    assert "a folder, not a picture" in fails("explain", ".")
+    Path("cats.jpg").write_bytes(b"")
+    assert "did you mean cats.jpg?" in fails("explain", "cat.jpg")
+    assert "empty" in fails("explain", "cats.jpg")
+
+
+def test_names_that_are_wrong(fails):
+    assert "did you mean digits-deep" in fails("explain", "--model", "digit-deep")
+    assert "did you mean seven?" in fails("explain", "--model", SMALL, "--target", "sevn")
+    assert "classes are 0 to 9" in fails("explain", "--model", SMALL, "--target", "10")
+    assert "did you mean cmp-alpha2-flat" in fails("explain", "--model", SMALL, "--method", "cmp-alpha2flat")
+    assert "did you mean layers?" in fails("explain", "--model", SMALL, "--method", "cmp-alpha1-flat:layer=2")
+    assert "did you mean zennit?" in fails("explain", "--model", SMALL, "--profile", "zenit")
+    assert "try --device cpu" in fails("explain", "--model", SMALL, "--device", "quantum")
+    assert "end it with .png" in fails("explain", "--model", SMALL, "--out", "map.docx")
+
+
+def test_weights_that_cannot_be_had(fails, monkeypatch, tmp_path):
+    def urlopen(_url, **_):
+        raise download.URLError("Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(download.urllib.request, "urlopen", urlopen)
+    assert "--weights FILE" in fails("explain", "--model", "vgg16")
+    assert "no such weight file" in fails("explain", "--model", "vgg16", "--weights", "gone.pth")
+    Path("cut.safetensors").write_bytes(b"\x90\x01\0\0\0\0\0\0{" + b" " * 30)
+    assert "cut short or damaged" in fails("explain", "--model", SMALL, "--weights", "cut.safetensors")
+
+
+def test_weights_that_are_not_finite(fails):
+    state = embedded.load(SMALL).state_dict()
+    save_file(state | {"classifier.6.bias": torch.full((10,), torch.nan)}, "nan.safetensors")
+    assert "finite" in fails("explain", "--model", SMALL, "--weights", "nan.safetensors")
+
+
+def test_a_file_of_the_package_that_is_gone(fails, monkeypatch):
+    def load(_name):
+        raise FileNotFoundError(2, "No such file or directory", "weights/digits-shallow.safetensors")
+
+    monkeypatch.setattr(embedded, "load", load)
+    assert "digits-shallow.safetensors" in fails("explain", "--model", SMALL)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_loses_nothing_that_was_computed(call):
+    result = call("explain", "--model", SMALL, "--out", "/dev/full", "--json", code=1)
+    assert "/dev/full: not written (No space left on device)" in result.stderr
+    told = json.loads(result.stdout)
+    assert told["explanations"]
+    assert told["files"] == []
+
+
+def test_what_stood_there_stays_when_writing_fails(call, monkeypatch):
+    Path("map.png").write_bytes(b"old")
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "No space left" in call("explain", "--model", SMALL, "--out", "map.png", code=1).stderr
+    assert Path("map.png").read_bytes() == b"old"
+    assert [file.name for file in Path().iterdir()] == ["map.png"]
+
+
+def test_a_folder_that_cannot_be_made(call):
+    Path("file").write_text("in the way")
+    assert "not written" in call("explain", "--model", SMALL, "--out", "file/map.png", code=1).stderr
+
+
+def test_a_symbolic_link_is_written_through(call):
+    Path("real").mkdir()
+    Path("real/map.png").write_bytes(b"old")
+    Path("link.png").symlink_to("real/map.png")
+    call("explain", "--model", SMALL, "--out", "link.png")
+    assert Path("link.png").is_symlink()
+    assert Path("real/map.png").read_bytes() != b"old"
+
+
+def test_ctrl_c_ends_with_one_line_and_130(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, sys, time, types\n"
+        "def run(*_, **__): pathlib.Path('ready').touch(); time.sleep(60)\n"
+        "sys.modules['relprop.commands.lists'] = types.SimpleNamespace(models=run)\n"
+        "from relprop.cli import main\n"
+        "main()\n"
+    )
+    process = subprocess.Popen([sys.executable, "slow.py", "models"], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    while not (tmp_path / "ready").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in told
+
+
+# plan, methods, models
+
+
+def test_plan_needs_neither_weights_nor_network(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    table = call("plan", "--model", "squeezenet1_1").stdout
+    assert "Flat()" in table
+    assert "features.0" in table
+    rows = json.loads(call("plan", "--model", SMALL, "--method", "cmp-alpha1", "--json").stdout)
+    assert rows[0]["index"] == 0
+    assert {"path", "op", "shapes", "rule", "why"} < rows[0].keys()
+    assert "AlphaBeta(alpha=1" in rows[0]["rule"]
+
+
+def test_plan_when_something_is_wrong(fails):
+    assert "did you mean" in fails("plan", "--model", "vgg-16")
+    assert "did you mean" in fails("plan", "--model", SMALL, "--method", "lrp-zed")
+
+
+def test_methods_are_the_librarys(call):
+    rows = json.loads(call("methods", "--json").stdout)
+    assert [row["name"] for row in rows] == rp.methods()
+    assert all(row["summary"] for row in rows)
+    assert len(call("methods").stdout.splitlines()) == len(rows)
+
+
+def test_models_tell_what_they_need(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    rows = {row["name"]: row for row in json.loads(call("models", "--json").stdout)}
+    assert list(rows) == rp.models.names()
+    assert rows["digits-deep"]["needs"].startswith("nothing")
+    assert "528 MB" in rows["vgg16"]["needs"]
+    assert "resnet50            torchvision  a download of" in call("models").stdout

@@ -1,0 +1,92 @@
+"""Figures: what is drawn, not only that something is."""
+
+import io
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from PIL import Image
+
+from relprop.plots.heatmaps import FORMATS, heatmaps, render, scale
+
+
+def relevance(targets=1, side=32, seed=0):
+    return np.random.default_rng(seed).normal(size=(targets, 3, side, side)).astype(np.float32)
+
+
+def picture(side=32):
+    return np.arange(side * side * 3, dtype=np.uint8).reshape(side, side, 3)
+
+
+def images(figure):
+    return [axis.images[0] for axis in figure.findobj(lambda part: hasattr(part, "images")) if axis.images]
+
+
+def test_a_row_per_target_and_a_column_per_method():
+    maps = {"lrp-z": relevance(2), "cmp-alpha1": relevance(2), "cmp-alpha2-flat": relevance(2)}
+    figure = heatmaps(picture(), ["one", "two"], maps)
+    assert len(images(figure)) == 2 * (1 + 3)
+    assert [part.get_suptitle() for part in figure.subfigs] == ["one", "two"]
+
+
+def test_the_map_is_the_sum_over_colours_with_a_scale_symmetric_around_zero():
+    R = relevance()
+    shown, drawn = images(heatmaps(picture(), ["one"], {"lrp-z": R}))
+    assert np.array_equal(shown.get_array(), picture())
+    assert np.allclose(drawn.get_array(), R[0].sum(0), atol=1e-6)
+    assert drawn.norm.vmin == -drawn.norm.vmax
+    assert drawn.cmap(drawn.norm(0.0))[:3] == pytest.approx((0.97, 0.97, 0.97), abs=0.01)
+
+
+def test_a_single_extreme_pixel_does_not_blank_the_others():
+    values = np.full((100, 100), 0.5)
+    values[0, 0] = -1e6
+    assert scale(values) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("low", "high", "extend"), [(-9, 9, "both"), (-9, 0, "min"), (0, 9, "max"), (0, 0, "neither")])
+def test_the_colour_bar_shows_where_relevance_lies_beyond_it(low, high, extend):
+    R = np.zeros((1, 1, 64, 64))
+    R[..., ::2, :] = 1
+    R[0, 0, 1, 0], R[0, 0, 1, 1] = low, high
+    assert images(heatmaps(picture(64), ["one"], {"lrp-z": R}))[1].colorbar.extend == extend
+
+
+def test_a_map_of_zeros_or_of_one_pixel_has_a_scale():
+    spot = np.zeros((64, 64))
+    assert scale(spot) == 1
+    spot[3, 3] = -2
+    assert scale(spot) == 2
+
+
+def test_maps_that_do_not_fit_the_picture_are_refused():
+    with pytest.raises(ValueError, match="shapes do not fit"):
+        heatmaps(picture(), ["one"], {"lrp-z": relevance(side=16)})
+    with pytest.raises(ValueError, match="shapes do not fit"):
+        heatmaps(picture(), ["one", "two"], {"lrp-z": relevance()})
+
+
+def test_maps_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="not finite"):
+        heatmaps(picture(), ["one"], {"lrp-z": relevance() * np.nan})
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_is_written_and_the_same_each_time(kind):
+    def once():
+        return render(heatmaps(picture(), ["one"], {"lrp-z": relevance()}), kind, dpi=40)
+
+    content = once()
+    assert content == once()
+    if kind not in {"pdf", "svg"}:
+        assert Image.open(io.BytesIO(content)).width > 100
+
+
+def test_names_are_text_not_formulas():
+    render(heatmaps(picture(), ["a $_ b", "c^"], {"lrp-epsilon:eps=$_": relevance(2)}), dpi=40)
+
+
+def test_global_state_of_matplotlib_is_left_alone():
+    before = dict(mpl.rcParams)
+    render(heatmaps(picture(), ["one"], {"lrp-z": relevance()}), dpi=40)
+    assert dict(mpl.rcParams) == before
