@@ -1,4 +1,4 @@
-"""Composites: which rule each op gets, as an ordered list of (selector, rule) in which the first match wins."""
+"""Composites: which rule each op gets, an ordered list of (selector, rule) in which the first match wins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from relprop.errors import InputError, RuleError
 from relprop.on import Selector
-from relprop.rules import WEIGHTED, Epsilon, Flat, Rule
+from relprop.rules import WEIGHTED, Epsilon, Flat, Own, Rule
 
 if TYPE_CHECKING:
     from relprop.profiles import Profile
@@ -57,7 +57,12 @@ def _checked(entry: object) -> tuple[Selector, Rule]:
         selector, rule = entry
         if isinstance(selector, Selector) and isinstance(rule, Rule):
             return selector, rule
-    raise InputError(f"a composite is a list of (selector, rule), such as (rp.on.conv, rp.rules.ZPlus()), not {entry!r}")
+    raise InputError(
+        f"a composite is a list of (selector, rule), such as (rp.on.conv, rp.rules.ZPlus()), not {entry!r}"
+    )
+
+
+NOTHING = Own("none")
 
 
 @dataclass(frozen=True)
@@ -82,11 +87,14 @@ def assign(composite: Composite, nodes: Sequence[Node], profile: Profile) -> lis
     Raises:
         RuleError: for a weighted op without a rule, and for the flat rule on a fully connected one.
     """
-    meant = [(selector, rule, selector.select(nodes)) for selector, rule in composite]
+    reached = [node for node in nodes if node.reached]
+    meant = [(selector, rule, selector.select(reached)) for selector, rule in composite]
     return [_rule_of(node, meant, profile) for node in nodes]
 
 
 def _rule_of(node: Node, meant: list[tuple[Selector, Rule, set[Node]]], profile: Profile) -> Assigned:
+    if not node.reached:
+        return Assigned(NOTHING, "no relevance comes here: it opens a gate, or a detach follows")
     default = node.op.default
     if isinstance(default, Epsilon):
         default = Epsilon(profile.eps)

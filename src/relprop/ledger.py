@@ -68,7 +68,11 @@ class Ledger:
 
     def sum(self, column: str) -> Tensor:
         """The sum of a column over all ops, (T, B): "bias", "eps" or "lost"."""
-        return torch.stack([getattr(row, column) for row in self.rows]).sum(0) if self.rows else torch.zeros_like(self.start)
+        return (
+            torch.stack([getattr(row, column) for row in self.rows]).sum(0)
+            if self.rows
+            else torch.zeros_like(self.start)
+        )
 
     @property
     def error(self) -> float:

@@ -36,13 +36,17 @@ class Selector:
     def __and__(self, other: Selector) -> Selector:
         """What both mean."""
         return Selector(
-            f"({self} & {other})", lambda nodes: self.select(nodes) & other.select(nodes), self.kinds | other.kinds
+            f"({self} & {other})",
+            lambda nodes: self.select(nodes) & other.select(nodes),
+            self.kinds | other.kinds,
         )
 
     def __or__(self, other: Selector) -> Selector:
         """What either means."""
         return Selector(
-            f"({self} | {other})", lambda nodes: self.select(nodes) | other.select(nodes), self.kinds | other.kinds
+            f"({self} | {other})",
+            lambda nodes: self.select(nodes) | other.select(nodes),
+            self.kinds | other.kinds,
         )
 
     def __invert__(self) -> Selector:

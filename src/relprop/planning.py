@@ -97,7 +97,10 @@ def plan(model: Model, x: Tensor, method: Method = BEST, *, profile: str = "pape
     _, nodes = recorded(model, x)
     assigned = assign(composite, nodes, conventions)
     title = method if isinstance(method, str) else repr(method)
-    return Plan(title, tuple(_step(n, node, a.rule, a.why) for n, (node, a) in enumerate(zip(nodes, assigned, strict=True))))
+    return Plan(
+        title,
+        tuple(_step(n, node, a.rule, a.why) for n, (node, a) in enumerate(zip(nodes, assigned, strict=True))),
+    )
 
 
 def _step(index: int, node: Node, rule: Any, why: str) -> Step:

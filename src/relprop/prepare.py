@@ -36,6 +36,9 @@ def recorded(model: Model, x: Tensor) -> tuple[Tape, list[Node]]:
         raise unsupported([], ["the output: it does not depend on the input"])
     if not torch.isfinite(tape.output.data).all():
         raise InputError("the model's logits are not all finite (NaN or infinite), so there is nothing to explain")
+    reached = tape.reached()
+    for node in nodes:
+        node.reached = node in reached
     merge_batchnorms(nodes)
     mark_heads(nodes)
     check_untouched(nodes)
@@ -54,7 +57,7 @@ def check_model(model: Model) -> None:
         where = f"module '{path}'" if path else "the model"
         if isinstance(module, torch.jit.ScriptModule):
             raise InputError(f"{where} is scripted (TorchScript), so its ops cannot be seen; pass the original module")
-        if isinstance(module, torch._dynamo.OptimizedModule):  # noqa: SLF001  (no public name)
+        if type(module).__name__ == "OptimizedModule":  # asking by class would import the compiler, for seconds
             raise InputError(f"{where} is compiled, so its ops cannot be seen; pass the original module")
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             raise InputError(f"{where} is {type(module).__name__}; pass its .module")
@@ -94,7 +97,7 @@ def _same_channels(layer: Node, norm: Node) -> bool:
 
 def mark_heads(nodes: Sequence[Node]) -> None:
     """Fully connected: linear ops, convolutions that cover their input, a 1x1 convolution that is the last."""
-    weighted = [node for node in nodes if node.kind in WEIGHTED]
+    weighted = [node for node in nodes if node.kind in WEIGHTED and node.reached]
     for node in weighted:
         node.head = node.kind == "linear" or covers_its_input(node) or (node is weighted[-1] and pointwise(node))
 

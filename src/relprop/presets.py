@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -96,19 +97,37 @@ _FLAT, _ZBOX = _HEAD | {"layers"}, _HEAD | {"low", "high"}
 PRESETS: dict[str, Preset] = {
     "lrp-z": Preset("LRP_z in every layer; gradient x input in ReLU networks", _uniform(lambda _: Z())),
     "lrp-epsilon": Preset("LRP_epsilon in every layer", _uniform(lambda o: Epsilon(o.eps)), _EPS),
-    "lrp-alpha1": Preset("LRP_alpha,beta with alpha 1, beta 0 in every layer", _uniform(lambda _: AlphaBeta(1), on.weighted)),
-    "lrp-alpha2": Preset("LRP_alpha,beta with alpha 2, beta -1 in every layer", _uniform(lambda _: AlphaBeta(2), on.weighted)),
-    "cmp-alpha1": Preset("epsilon in the fully connected layers, alpha 1 in the convolutions", _composite(AlphaBeta(1)), _HEAD),
-    "cmp-alpha2": Preset("epsilon in the fully connected layers, alpha 2 in the convolutions", _composite(AlphaBeta(2)), _HEAD),
-    "cmp-alpha1-flat": Preset("cmp-alpha1 with the flat rule in the input layer", _composite(AlphaBeta(1), _flat), _FLAT),
+    "lrp-alpha1": Preset(
+        "LRP_alpha,beta with alpha 1, beta 0 in every layer", _uniform(lambda _: AlphaBeta(1), on.weighted)
+    ),
+    "lrp-alpha2": Preset(
+        "LRP_alpha,beta with alpha 2, beta -1 in every layer", _uniform(lambda _: AlphaBeta(2), on.weighted)
+    ),
+    "cmp-alpha1": Preset(
+        "epsilon in the fully connected layers, alpha 1 in the convolutions", _composite(AlphaBeta(1)), _HEAD
+    ),
+    "cmp-alpha2": Preset(
+        "epsilon in the fully connected layers, alpha 2 in the convolutions", _composite(AlphaBeta(2)), _HEAD
+    ),
+    "cmp-alpha1-flat": Preset(
+        "cmp-alpha1 with the flat rule in the input layer", _composite(AlphaBeta(1), _flat), _FLAT
+    ),
     "cmp-alpha2-flat": Preset(
-        "cmp-alpha2 with the flat rule in the input layer; the paper's best, and our default", _composite(AlphaBeta(2), _flat), _FLAT
+        "cmp-alpha2 with the flat rule in the input layer; the paper's best, and our default",
+        _composite(AlphaBeta(2), _flat),
+        _FLAT,
     ),
     "cmp-alpha1-zbox": Preset("cmp-alpha1 with zB in the input layer", _composite(AlphaBeta(1), _zbox), _ZBOX),
     "cmp-alpha2-zbox": Preset("cmp-alpha2 with zB in the input layer", _composite(AlphaBeta(2), _zbox), _ZBOX),
-    "epsilon-gamma-box": Preset("epsilon, gamma 0.25 in the convolutions, zB in the input layer", _composite(Gamma(0.25), _zbox), _ZBOX),
+    "epsilon-gamma-box": Preset(
+        "epsilon, gamma 0.25 in the convolutions, zB in the input layer",
+        _composite(Gamma(0.25), _zbox),
+        _ZBOX,
+    ),
     "epsilon-plus": Preset("epsilon, z+ in the convolutions", _composite(ZPlus()), _HEAD),
-    "epsilon-plus-flat": Preset("epsilon, z+ in the convolutions, flat in the input layer", _composite(ZPlus(), _flat), _FLAT),
+    "epsilon-plus-flat": Preset(
+        "epsilon, z+ in the convolutions, flat in the input layer", _composite(ZPlus(), _flat), _FLAT
+    ),
 }
 
 
@@ -143,7 +162,9 @@ def parse_options(name: str, text: str, takes: frozenset[str]) -> dict[str, Any]
         key, equals, value = part.partition("=")
         if key not in takes or not equals:
             known = [f.name for f in fields(Options) if f.name in takes]
-            raise InputError(f"{name!r}: no option {key!r}{did_you_mean(key, known) or '; it takes ' + (', '.join(known) or 'none')}")
+            raise InputError(
+                f"{name!r}: no option {key!r}{did_you_mean(key, known) or '; it takes ' + (', '.join(known) or 'none')}"
+            )
         given[key] = value if key == "head" else _number(name, key, value)
     return given
 
@@ -155,7 +176,11 @@ def _number(name: str, key: str, value: str) -> Any:
         number = int(value) if key == "layers" else float(value)
     except ValueError:
         number = -1 if key == "layers" else float("nan")
-    if (key in ("layers", "eps") and not number >= 0) or number != number:
-        wanted = "a whole number from 0 or 'stack'" if key == "layers" else "a number" + (" of at least 0" if key == "eps" else "")
+    if (key in ("layers", "eps") and not number >= 0) or math.isnan(number):
+        wanted = (
+            "a whole number from 0 or 'stack'"
+            if key == "layers"
+            else "a number" + (" of at least 0" if key == "eps" else "")
+        )
         raise InputError(f"{name!r}: {key} is {value!r}, and must be {wanted}")
     return number

@@ -242,9 +242,7 @@ class Walk:
                 ledger[name] = Ledger(start, self.context.total(R, self.tape.input), rows[name])
         return relevance, ledger
 
-    def _pass(
-        self, node: Node, place: int, groups: list[Group], rows: dict[str, list[Row]]
-    ) -> list[Group]:
+    def _pass(self, node: Node, place: int, groups: list[Group], rows: dict[str, list[Row]]) -> list[Group]:
         """Hand the relevance of one node down in every group; a group splits where its rules differ."""
         after: list[Group] = []
         by_rule: dict[Rule, list[Group]] = {}
@@ -286,9 +284,7 @@ class Walk:
         like = next((R for R in held if R is not None), None)
         if like is None:  # no group holds relevance of this one of several outputs
             maps = next(len(R) for group in groups for R in group.relevance.values())
-            return torch.zeros(
-                maps * len(groups), *value.shape, dtype=self.context.dtype, device=value.data.device
-            )
+            return torch.zeros(maps * len(groups), *value.shape, dtype=self.context.dtype, device=value.data.device)
         if len(held) == 1:
             return like
         return torch.cat([torch.zeros_like(like) if R is None else R for R in held])
@@ -302,7 +298,12 @@ class Walk:
         size = sum_over((total(R.abs(), v) for R, v in zip(upper, node.outputs, strict=True)))
         gone = [total(R, v) for R, v in zip(share.relevance, node.inputs, strict=True) if R is not None]
         handed = sum_over(gone) if gone else torch.zeros_like(came)
-        columns = [came, handed, *(c + torch.zeros_like(came) for c in (share.bias, share.eps, share.lost)), size]
+        columns = [
+            came,
+            handed,
+            *(c + torch.zeros_like(came) for c in (share.bias, share.eps, share.lost)),
+            size,
+        ]
         maps = len(came) // len(groups)
         return [
             (name, Row(node.path, node.op.name, str(rule), *(c[k * maps : (k + 1) * maps] for c in columns)))

@@ -97,9 +97,7 @@ class Recorder(TorchFunctionMode):
         with self.inside():
             if op.kind in UNIT:
                 return self._unit(op, func, values, args, kwargs)
-            node = Node(
-                len(self.nodes), op, func, self.path[-1], slotted_args, slotted_kwargs, tuple(values)
-            )
+            node = Node(len(self.nodes), op, func, self.path[-1], slotted_args, slotted_kwargs, tuple(values))
             self._check_versions(node, places)
             self._uses.update(set(values))
             return self._run(node, args, kwargs)
@@ -159,16 +157,17 @@ class Recorder(TorchFunctionMode):
     def _finish(self, node: Node, outputs: list[Tensor]) -> None:
         floats = samples.float_tensors(outputs) or outputs
         try:
-            maps = [self._blank(t) for t in floats] if node.problem else samples.through(node, floats, self.batch)
+            obscure = bool(node.problem) or any(v.obscure for v in node.inputs)
+            maps = [self._blank(t) for t in floats] if obscure else samples.through(node, floats, self.batch)
         except samples.MixesPictures:
             node.problem = "it mixes the pictures of a batch; explain one picture at a time"
-            maps = [self._blank(t) for t in floats]
+            maps, obscure = [self._blank(t) for t in floats], True
         nonneg = not node.problem and node.op.positive(node)
         seen = node.op.kind in ("conv", "linear") or any(v.seen for v in node.inputs)
         made = []
         for t, owners in zip(floats, maps, strict=True):
             value = self._remember(t, owners)
-            value.nonneg, value.source, value.seen = nonneg, node, seen
+            value.nonneg, value.source, value.seen, value.obscure = nonneg, node, seen, obscure
             made.append(value)
         node.outputs = tuple(made)
         self.nodes.append(node)
@@ -228,7 +227,7 @@ class Recorder(TorchFunctionMode):
                 value.version = version(value.data)
                 continue
             if value is not current and value not in chain and target._base is not None:  # noqa: SLF001
-                node.problem = WRITE_THROUGH_VIEW
+                self._escape(node.op, node.func, [copy], WRITE_THROUGH_VIEW)
             value.data, value.version = copy, version(copy)
             self._stale.add(value)
             self._sharing[storage(target)].remove(value)
@@ -279,7 +278,10 @@ class Recorder(TorchFunctionMode):
             if threading.get_ident() == thread and len(self.path) > 1:
                 self.path.pop()
 
-        handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
+        handles = [
+            register_module_forward_pre_hook(enter),
+            register_module_forward_hook(leave, always_call=True),
+        ]
         try:
             yield
         finally:
@@ -329,14 +331,18 @@ def logits_of(result: Any) -> Tensor:
     return result
 
 
-def unsupported(nodes: list[Node], more: Sequence[str] = ()) -> UnsupportedOp:
-    """One error that names every op that relevance cannot pass."""
-    lines = list(more)
+def unsupported(nodes: Sequence[Node], more: Sequence[str] = ()) -> UnsupportedOp:
+    """One error that names every op that relevance cannot pass; what is to be done is said once per op."""
+    places: dict[tuple[str, str], list[str]] = {}
     for node in nodes:
         shapes = ", ".join(str(tuple(v.shape)) for v in node.inputs)
-        lines.append(f"{node.where} on {shapes}: {node.problem}")
-    lines = list(dict.fromkeys(lines))
-    return UnsupportedOp("relevance cannot pass\n" + "\n".join(f"  - {line}" for line in lines))
+        place = f"in '{node.path}' on {shapes}" if node.path else f"in the model itself on {shapes}"
+        places.setdefault((node.op.name, node.problem), []).append(place)
+    lines = [f"  - {line}" for line in more]
+    for (name, problem), found in places.items():
+        lines.append(f"  - {name}: {problem}")
+        lines += [f"      {place}" for place in dict.fromkeys(found)]
+    return UnsupportedOp("relevance cannot pass\n" + "\n".join(lines))
 
 
 def name_of(func: Any) -> str:
@@ -359,4 +365,3 @@ def storage(t: Tensor) -> int:
 def tensors_of(result: Any) -> list[Tensor]:
     """The tensors in what a function returned."""
     return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-

@@ -129,6 +129,9 @@ class Epsilon(Rule):
         if not self.eps >= 0:
             raise RuleError(f"Epsilon(eps={self.eps}): eps must be at least 0")
 
+    def _says(self, name: str) -> bool:
+        return name == "eps"
+
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
         s = divide(R, layer.z, self.eps)

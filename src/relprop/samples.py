@@ -73,10 +73,11 @@ def _first_mixed_axis(how: str, ndim: int) -> int:
 
 def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:
     maps = [m.view(*[1] * (result.ndim - m.ndim), *m.shape) for m in maps]
-    together = torch.broadcast_tensors(*maps)
-    if any(not torch.equal(m, together[0]) for m in together[1:]):
+    shape = torch.broadcast_shapes(*(m.shape for m in maps))
+    first, *others = (m.expand(shape) for m in maps)
+    if any(not torch.equal(first, other) for other in others):
         raise MixesPictures
-    return together[0]
+    return first
 
 
 def _reduced(node: Node, samples: Tensor, result: Tensor) -> Tensor:
@@ -99,7 +100,8 @@ def _moved(node: Node, results: list[Tensor], batch: int) -> list[Tensor]:
         return [batch_first(batch, r.ndim) for r in results]
     if node.constants or node.op.loses:
         raise MixesPictures
-    owners = [v.samples.to(v.data.device, torch.float64).expand(v.shape) for v in node.inputs]
+    # laid out in memory like the values, so that every view that they allow is allowed here
+    owners = [torch.empty_like(v.data, dtype=torch.float64).copy_(v.samples) for v in node.inputs]
     moved = float_tensors(node.call(owners))
     return [_compact(m.round().long().cpu()) for m in moved]
 

@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def sign(z: Tensor) -> Tensor:
-    """The sign of z, with sign(0) = +1; the shape and dtype of z."""
+    """Return +1 or -1 for every number, with +1 for zero; the shape and dtype of z."""
     return torch.ones_like(z).copysign_(z.where(z != 0, 1.0))
 
 
 def stabilize(z: Tensor, eps: float) -> Tensor:
-    """z + eps sign(z): never closer to zero than eps."""
+    """Z + eps sign(z): never closer to zero than eps."""
     return z + eps * sign(z) if eps else z
 
 

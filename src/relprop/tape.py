@@ -30,6 +30,7 @@ class Value:
         nonneg: whether it is proved to hold no negative number.
         source: the node that made it, None for the input.
         seen: whether a weighted op lies between the input and it.
+        obscure: whether an op with a problem lies between the input and it, so that `samples` says nothing.
     """
 
     data: Tensor
@@ -38,6 +39,7 @@ class Value:
     nonneg: bool = False
     source: Node | None = None
     seen: bool = False
+    obscure: bool = False
     shape: torch.Size = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +71,7 @@ class Node:
         head: whether it is a fully connected op, by computation.
         merged: scale, shift and output of a BatchNorm that the rules see as part of this weighted op.
         into: the weighted op that this BatchNorm was merged into.
+        reached: whether relevance can come to it.
     """
 
     index: int
@@ -85,6 +88,7 @@ class Node:
     head: bool = False
     merged: tuple[Tensor, Tensor, Value] | None = None
     into: Node | None = None
+    reached: bool = True
 
     @property
     def kind(self) -> str:
@@ -145,6 +149,17 @@ class Tape:
                 found.append(node)
                 needed.update(node.inputs)
         return found[::-1]
+
+    def reached(self) -> set[Node]:
+        """The nodes that relevance can come to: not those that only open a gate, or feed a detached value."""
+        wanted: set[Value] = {self.output}
+        found: set[Node] = set()
+        for node in reversed(self.nodes):
+            if any(value in wanted for value in node.outputs):
+                found.add(node)
+                gets = node.op.receivers(node) if node.op.receivers else [True] * len(node.inputs)
+                wanted.update(v for v, receives in zip(node.inputs, gets, strict=True) if receives)
+        return found
 
 
 @lru_cache(maxsize=512)

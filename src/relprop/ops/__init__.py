@@ -3,4 +3,15 @@
 from relprop.ops import activation, addition, linear, normalization, pooling, product, routing, silent
 from relprop.ops.table import TABLE, Op
 
-__all__ = ["TABLE", "Op", "activation", "addition", "linear", "normalization", "pooling", "product", "routing", "silent"]
+__all__ = [
+    "TABLE",
+    "Op",
+    "activation",
+    "addition",
+    "linear",
+    "normalization",
+    "pooling",
+    "product",
+    "routing",
+    "silent",
+]

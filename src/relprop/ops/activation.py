@@ -40,7 +40,9 @@ def _one_input(node: Node) -> str | None:
 
 
 def _dropping(node: Node) -> str | None:
-    return "rrelu draws random slopes here; call it with training=False" if node.argument("training", 3, False) else None
+    return (
+        "rrelu draws random slopes here; call it with training=False" if node.argument("training", 3, False) else None
+    )
 
 
 BOUNDED = ("hardtanh", "clamp", "clamp_min", "clip")

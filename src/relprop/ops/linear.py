@@ -79,7 +79,15 @@ class Conv:
         """sum_i x_i w_ij."""
         x = F.pad(x, self.extra) if self.extra else x
         return torch.convolution(
-            x, w, None, self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups
+            x,
+            w,
+            None,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.transposed,
+            self.output_padding,
+            self.groups,
         )
 
     def backward(self, s: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
@@ -112,7 +120,7 @@ class Conv:
         if not self.transposed:
             return w * factor.view(-1, *[1] * (w.ndim - 1))
         # (in, out / groups, ...): the inputs of group g make the outputs of group g
-        grouped = w.unflatten(0, (self.groups, -1)) * factor.view(self.groups, 1, -1, *[1] * (w.ndim - 2))
+        grouped = w.view(self.groups, -1, *w.shape[1:]) * factor.view(self.groups, 1, -1, *[1] * (w.ndim - 2))
         return grouped.flatten(0, 1)
 
     def channels(self, ndim: int) -> tuple[int, ...]:
@@ -131,16 +139,14 @@ class Conv:
     def spread(self, s: Tensor, x: Tensor, w: Tensor) -> Tensor:
         """sum_j s_j over the outputs that each input is connected with; (T, *x.shape)."""
         maps, batch, groups = s.shape[0], x.shape[0], self.groups
-        per_group = s.unflatten(2, (groups, -1)).sum(3).flatten(1, 2).unsqueeze(2)  # (T, N groups, 1, ...)
+        per_group = s.reshape(maps, batch * groups, 1, -1, *s.shape[3:]).sum(3)  # (T, N groups, 1, ...)
         shape = torch.Size([batch * groups, 1, *x.shape[2:]])
         below = self._one_channel().backward(per_group, w.new_ones(1, 1, *w.shape[2:]), shape)
         below = below.view(maps, batch, groups, 1, *x.shape[2:])
         return below.expand(-1, -1, -1, x.shape[1] // groups, *x.shape[2:]).reshape(maps, *x.shape)
 
     def _one_channel(self) -> Conv:
-        return Conv(
-            self.stride, self.padding, self.dilation, self.transposed, self.output_padding, 1, self.extra
-        )
+        return Conv(self.stride, self.padding, self.dilation, self.transposed, self.output_padding, 1, self.extra)
 
 
 @dataclass
@@ -318,7 +324,7 @@ def _conv(node: Node) -> Conv:
         groups, dilation = node.argument("groups", 6, 1), per_axis(node.argument("dilation", 7, 1))
         return Conv(stride, padding, dilation, True, output_padding, groups)
     padding, dilation = node.argument("padding", 4, 0), per_axis(node.argument("dilation", 5, 1))
-    groups, extra = node.argument("groups", 6, 1), ()
+    groups, extra = node.argument("groups", 6, 1), tuple[int, ...]()
     if isinstance(padding, str):
         total = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, weight.shape[2:], strict=True)]
         padding = [t // 2 for t in total]
@@ -367,9 +373,7 @@ def _constant_matrix(node: Node) -> str | None:
 
 
 for _name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"):
-    register(
-        Op(_name, "conv", weighted, samples="image", refuse=_constant_weight), *spellings(_name)
-    )
+    register(Op(_name, "conv", weighted, samples="image", refuse=_constant_weight), *spellings(_name))
 register(Op("linear", "linear", weighted, samples="last", refuse=_constant_weight), *spellings("linear"))
 register(
     Op("matmul", "linear", weighted, samples="last two", refuse=_constant_matrix),

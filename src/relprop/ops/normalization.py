@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from relprop.ops.activation import activation
 from relprop.ops.linear import LinearOp
-from relprop.ops.table import Op, register, spellings, kept
+from relprop.ops.table import Op, kept, register, spellings
 from relprop.rules import Epsilon, Pass, Rule, Share
 
 if TYPE_CHECKING:
@@ -73,9 +72,6 @@ def scale_and_shift(node: Node) -> tuple[Tensor, Tensor]:
     return scale, shift if bias is None else shift + bias.detach()
 
 
-# F.batch_norm(input, mean, var, weight, bias, training, ...), torch.batch_norm(input, weight, bias, mean, ...)
-
-
 def _weight_and_bias(node: Node) -> tuple[Tensor | None, Tensor | None]:
     return node.argument("weight", 3), node.argument("bias", 4)
 
@@ -94,8 +90,10 @@ def _running_statistics(node: Node) -> str | None:
 
 
 register(
-    Op("batch_norm", "norm", batch_norm, Epsilon(), refuse=_running_statistics), torch.nn.functional.batch_norm
+    Op("batch_norm", "norm", batch_norm, Epsilon(), refuse=_running_statistics),
+    torch.nn.functional.batch_norm,
 )
 register(
-    Op("local_response_norm", "activation", activation, Pass(), positive=kept), *spellings("local_response_norm")
+    Op("local_response_norm", "activation", activation, Pass(), positive=kept),
+    *spellings("local_response_norm"),
 )

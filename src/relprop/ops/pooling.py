@@ -12,7 +12,7 @@ from torch import Tensor
 
 from relprop.errors import RuleError
 from relprop.ops.linear import LinearOp
-from relprop.ops.table import Op, having, register, spellings, kept
+from relprop.ops.table import Op, having, kept, register, spellings
 from relprop.ops.vjp import vjp
 from relprop.rules import Epsilon, Flat, Own, Pass, Rule, Share
 from relprop.stabilize import divide
@@ -145,7 +145,10 @@ def _windows(node: Node, x: Tensor, out: Tensor) -> tuple[list[int], list[Any]]:
     for n, p, k, dil, at in reversed(list(zip(x.shape[-d:], padding, kernel, dilation, last, strict=True))):
         axes += [p, at + dil * (k - 1) + 1 - n - p]
     slices = [
-        (..., *(slice(o * dil, o * dil + at + 1, s) for o, dil, at, s in zip(place, dilation, last, stride, strict=True)))
+        (
+            ...,
+            *(slice(o * dil, o * dil + at + 1, s) for o, dil, at, s in zip(place, dilation, last, stride, strict=True)),
+        )
         for place in itertools.product(*map(range, kernel))
     ]
     return axes, slices
@@ -184,5 +187,6 @@ register(
     *spellings("max"),
 )
 register(
-    Op("interpolate", "avg_pool", interpolation, Epsilon(), samples="image"), *spellings("interpolate", "upsample")
+    Op("interpolate", "avg_pool", interpolation, Epsilon(), samples="image"),
+    *spellings("interpolate", "upsample"),
 )

@@ -45,6 +45,11 @@ def shares(node: Node) -> list[float]:
     return [0.5, 0.5]
 
 
+def receivers(node: Node) -> list[bool]:
+    """Whether each factor receives relevance."""
+    return [share > 0 for share in shares(node)]
+
+
 def _is_gate(value: Value) -> bool:
     """Whether a value is a sigmoid's output, perhaps moved into another shape."""
     node = value.source
@@ -64,7 +69,7 @@ def _both_positive(node: Node) -> bool:
 
 
 register(
-    Op("mul", "product", product, SIGNAL, samples="broadcast", positive=_both_positive),
+    Op("mul", "product", product, SIGNAL, samples="broadcast", positive=_both_positive, receivers=receivers),
     *spellings("mul", "mul_", "multiply", "multiply_", "__imul__", "__mul__", "__rmul__"),
 )
 register(

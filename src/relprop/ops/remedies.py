@@ -11,10 +11,15 @@ LEAVES = (
     "the hook that reads them"
 )
 REMEDIES: dict[str, str] = {
-    **dict.fromkeys(("multi_head_attention_forward", "scaled_dot_product_attention", "bmm", "baddbmm", "einsum"), ATTENTION),
+    **dict.fromkeys(("multi_head_attention_forward", "scaled_dot_product_attention", "bmm", "baddbmm"), ATTENTION),
     **dict.fromkeys(("layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize"), NORMALISATION),
     **dict.fromkeys(("softmax", "log_softmax", "softmin", "logsumexp", "gumbel_softmax"), ENDS),
     **dict.fromkeys(("item", "tolist", "numpy", "array", "float", "int", "index", "dlpack"), LEAVES),
+    **dict.fromkeys(
+        ("long", "int", "round", "floor", "ceil", "trunc"),
+        "rounding has no rule; explain the model without it",
+    ),
+    "einsum": "write it as torch.nn.functional.linear, torch.matmul with a constant matrix, or a sum",
     "amax": "use torch.max(x, dim) or a max-pool, whose winner is known",
     "pow": "a power has no rule; write the layer with ops that have one",
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from relprop.ops.table import MOVE, STOP, Op, having, properties, register, spellings, kept
+from relprop.ops.table import MOVE, STOP, Op, having, kept, properties, register, spellings
 from relprop.ops.vjp import vjp
 from relprop.rules import Rule, Share
 from relprop.samples import float_tensors
@@ -54,12 +54,12 @@ def _dropout_is_off(node: Node) -> str | None:
 MOVES = (
     "reshape unflatten squeeze unsqueeze permute transpose swapaxes swapdims movedim moveaxis t adjoint "
     "split chunk unbind tensor_split narrow select index_select gather take_along_dim expand expand_as "
-    "repeat tile repeat_interleave roll flip fliplr flipud rot90 cat concat concatenate stack hstack vstack "
-    "diagonal broadcast_to pixel_shuffle pixel_unshuffle channel_shuffle view_as reshape_as "
-    "topk sort ravel unfold hsplit vsplit dsplit split_with_sizes squeeze_ unsqueeze_ transpose_ t_ "
+    "repeat tile repeat_interleave roll flip fliplr flipud rot90 cat concat concatenate stack hstack "
+    "vstack diagonal broadcast_to pixel_shuffle pixel_unshuffle channel_shuffle view_as reshape_as topk "
+    "sort ravel unfold hsplit vsplit dsplit split_with_sizes squeeze_ unsqueeze_ transpose_ t_ "
     "masked_select atleast_1d atleast_2d atleast_3d"
 ).split()
-LOSING = ("pad", "where", "masked_fill", "masked_fill_", "tril", "triu", "__setitem__", "copy_", "index_copy", "fill_diagonal_")
+LOSING = ("pad where masked_fill masked_fill_ tril triu __setitem__ copy_ index_copy fill_diagonal_").split()
 
 # `unfold` is two functions: Tensor.unfold takes windows along an axis, F.unfold pads as well.
 for _name in having(*MOVES):
@@ -89,4 +89,14 @@ for _name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
         Op("dropout", "move", passing, MOVE, positive=kept, refuse=_dropout_is_off),
         *spellings(*having(_name)),
     )
-register(Op("detach", "stop", stop, STOP, positive=kept), *spellings("detach", "detach_"), *properties("data"))
+
+
+def _nobody(node: Node) -> list[bool]:
+    return [False] * len(node.inputs)
+
+
+register(
+    Op("detach", "stop", stop, STOP, positive=kept, receivers=_nobody),
+    *spellings("detach", "detach_"),
+    *properties("data"),
+)

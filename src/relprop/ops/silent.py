@@ -6,8 +6,9 @@ Numbers that leave torch (item, tolist, numpy) could come back as anything, so t
 from relprop.ops.table import Op, having, properties, register, spellings
 
 PROPERTIES = (
-    "shape device dtype layout ndim is_cuda is_cpu is_sparse is_quantized is_meta is_leaf requires_grad grad grad_fn "
-    "names itemsize nbytes _version _base is_mps is_mkldnn is_xpu is_nested is_vulkan output_nr retains_grad"
+    "shape device dtype layout ndim is_cuda is_cpu is_sparse is_quantized is_meta is_leaf requires_grad "
+    "grad grad_fn names itemsize nbytes _version _base is_mps is_mkldnn is_xpu is_nested is_vulkan "
+    "output_nr retains_grad"
 ).split()
 FORM = (
     "size dim ndimension numel nelement element_size stride storage_offset get_device is_contiguous "
@@ -16,16 +17,17 @@ FORM = (
     "result_type can_cast is_tensor is_storage register_hook"
 ).split()
 COMPARISONS = (
-    "eq ne lt le gt ge equal greater greater_equal less less_equal not_equal isnan isinf isfinite isposinf "
-    "isneginf isclose allclose all any logical_and logical_or logical_not logical_xor __eq__ __ne__ __lt__ "
-    "__le__ __gt__ __ge__ argmax argmin argsort signbit count_nonzero nonzero searchsorted bucketize"
+    "eq ne lt le gt ge equal greater greater_equal less less_equal not_equal isnan isinf isfinite "
+    "isposinf isneginf isclose allclose all any logical_and logical_or logical_not logical_xor __eq__ "
+    "__ne__ __lt__ __le__ __gt__ __ge__ argmax argmin argsort signbit count_nonzero nonzero searchsorted "
+    "bucketize"
 ).split()
 CONSTANTS = (
     "zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full new_tensor"
 ).split()
 ESCAPES = (
-    "item tolist numpy __array__ __float__ __int__ __index__ __complex__ __long__ __reduce_ex__ __deepcopy__ "
-    "__dlpack__ __contains__ set_ resize_ apply_ map_ data_ptr untyped_storage storage"
+    "item tolist numpy __array__ __float__ __int__ __index__ __complex__ __long__ __reduce_ex__ "
+    "__deepcopy__ __dlpack__ __contains__ set_ resize_ apply_ map_ data_ptr untyped_storage storage"
 ).split()
 
 for _kind, _names in {

@@ -61,6 +61,7 @@ class Op:
         samples: how the axis of pictures goes through (see `samples`).
         positive: whether a call's output is proved to hold no negative number.
         refuse: a reason why this very call cannot be explained, or None.
+        receivers: which inputs of a call are handed relevance; None: all of them.
         loses: whether outputs can stem from constants or padding.
     """
 
@@ -71,6 +72,7 @@ class Op:
     samples: str = "same"
     positive: Callable[[Node], bool] = never
     refuse: Callable[[Node], str | None] | None = None
+    receivers: Callable[[Node], list[bool]] | None = None
     loses: bool = False
 
 
@@ -105,4 +107,3 @@ def having(*names: str) -> list[str]:
 def properties(*names: str) -> list[Any]:
     """The getters of these properties of a tensor; they all arrive as `__get__`, each bound to its own."""
     return [getattr(torch.Tensor, name).__get__ for name in names if hasattr(torch.Tensor, name)]
-

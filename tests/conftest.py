@@ -1,0 +1,45 @@
+"""What all tests share."""
+
+import pytest
+import torch
+from torch import nn
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def one_thread():
+    """Small layers are done sooner by one thread than shared by two."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def randomised(model: nn.Module, dtype=torch.float64) -> nn.Module:
+    """An untrained model as awkward as a trained one: biases and BatchNorm statistics are not trivial."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.1)
+        elif isinstance(getattr(module, "bias", None), nn.Parameter):
+            nn.init.normal_(module.bias, 0, 0.05)
+    return model.to(dtype).eval()
+
+
+class Calls(nn.Module):
+    """A convolution, then whatever the test wants, then a linear layer: (B, 3, 8, 8) to (B, 5)."""
+
+    def __init__(self, middle, features: int = 256):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.fc = nn.Linear(features, 5)
+        self.middle = middle
+
+    def forward(self, x):
+        return self.fc(self.middle(self.conv(x)).flatten(1))

@@ -1,0 +1,91 @@
+"""The engine beside Captum's LRP, on VGG-16 with everything random, in float64.
+
+Captum's Alpha1_Beta0_Rule clamps the weights alone and keeps the whole bias, which for inputs that are not
+negative is our profile "innvestigate"; without biases it is alpha 1 as the paper has it. Its stabiliser is
+1e-9 everywhere. It knows no additions but its own module, so it cannot judge residual networks.
+"""
+
+import logging
+from copy import deepcopy
+
+import pytest
+import torch
+from captum.attr import LRP
+from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
+from torch import nn
+from torchvision.models import vgg16
+
+import relprop as rp
+from relprop import rules
+
+log = logging.getLogger(__name__)  # figures: pytest --log-cli-level=info
+
+EPS = 1e-9
+ON_POOLS = (rp.on.pool, rules.Epsilon(EPS))
+
+# name: (ours, profile, Captum's rule for convolutions, and for linear layers)
+CASES = {
+    "epsilon": ([(rp.on.weighted, rules.Epsilon(EPS))], "paper", EpsilonRule(EPS), EpsilonRule(EPS)),
+    "epsilon-0.1": ([(rp.on.weighted, rules.Epsilon(0.1))], "paper", EpsilonRule(0.1), EpsilonRule(0.1)),
+    "alpha1-with-whole-bias": (
+        [(rp.on.weighted, rules.AlphaBeta(1))],
+        "innvestigate",
+        Alpha1_Beta0_Rule(),
+        Alpha1_Beta0_Rule(),
+    ),
+    "alpha1-without-bias": (
+        [(rp.on.weighted, rules.AlphaBeta(1, bias=False))],
+        "paper",
+        Alpha1_Beta0_Rule(set_bias_to_zero=True),
+        Alpha1_Beta0_Rule(set_bias_to_zero=True),
+    ),
+    "epsilon-and-alpha1-with-whole-bias": (
+        [(rp.on.conv, rules.AlphaBeta(1)), (rp.on.linear, rules.Epsilon(EPS))],
+        "innvestigate",
+        Alpha1_Beta0_Rule(),
+        EpsilonRule(EPS),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """VGG-16, its classifier narrowed from 4096, flattened by a module that Captum can see."""
+    with torch.device("meta"):
+        vgg = vgg16(num_classes=10)
+    torch.manual_seed(0)
+    classifier = [nn.Linear(512 * 7 * 7, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 10)]
+    features = vgg.features.to_empty(device="cpu")
+    model = nn.Sequential(*features, vgg.avgpool, nn.Flatten(), *classifier).double().eval()
+    for module in model:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+            nn.init.normal_(module.bias, 0, 0.1)
+        elif isinstance(module, nn.ReLU):
+            module.inplace = False
+    return model
+
+
+def captum_relevance(model, x, target, on_conv, on_linear):
+    model = deepcopy(model)
+    for module in model:
+        if isinstance(module, nn.Conv2d):
+            module.rule = deepcopy(on_conv)
+        elif isinstance(module, nn.Linear):
+            module.rule = deepcopy(on_linear)
+        elif isinstance(module, nn.Flatten):
+            module.rule = EpsilonRule(EPS)
+    return LRP(model).attribute(x.clone().requires_grad_(), target=target).detach()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_rule_agrees_with_captum(model, name):
+    ours, profile, on_conv, on_linear = CASES[name]
+    torch.manual_seed(1)
+    x, target = torch.rand(2, 3, 64, 64, dtype=torch.float64), torch.tensor([3, 7])
+    R = rp.attribute(model, x, target=target, method=rp.Composite([*ours, ON_POOLS]), profile=profile)
+    theirs = captum_relevance(model, x, target, on_conv, on_linear)
+    error = ((R - theirs).abs().max() / theirs.abs().max()).item()
+    log.info("relative difference %.1e", error)
+    assert error < 1e-4

@@ -1,0 +1,123 @@
+"""Nothing is lost unaccounted: start = input relevance + bias + eps + lost, on every architecture, for every op."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+import relprop as rp
+from conftest import randomised
+
+PAPER = [
+    "lrp-z",
+    "lrp-epsilon",
+    "lrp-alpha1",
+    "lrp-alpha2",
+    "cmp-alpha1",
+    "cmp-alpha2",
+    "cmp-alpha1-flat",
+    "cmp-alpha2-flat",
+    "cmp-alpha2-flat:layers=3",
+    "cmp-alpha1-flat:layers=stack",
+    "cmp-alpha1-zbox:low=-4,high=4",
+    "cmp-alpha2-zbox:low=-4,high=4",
+    "epsilon-gamma-box:low=-4,high=4",
+]
+SIZES = {
+    "alexnet": 64,
+    "vgg11": 32,
+    "vgg11_bn": 32,
+    "squeezenet1_0": 64,
+    "squeezenet1_1": 64,
+    "resnet18": 64,
+    "resnet50": 64,
+    "densenet121": 64,
+    "googlenet": 64,
+    "inception_v3": 75,
+    "mobilenet_v2": 64,
+    "mobilenet_v3_small": 64,
+    "mobilenet_v3_large": 64,
+    "efficientnet_b0": 64,
+}
+
+
+class CaffeNetLike(nn.Sequential):
+    """The ops of CaffeNet: grouped convolutions, overlapping pools with ceil mode, LRN after the pool."""
+
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(3, 8, 11, stride=4),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, ceil_mode=True),
+            nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0),
+            nn.Conv2d(8, 16, 5, padding=2, groups=2),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, ceil_mode=True),
+            nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0),
+            nn.Conv2d(16, 16, 3, padding=1, groups=2),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, ceil_mode=True),
+            nn.Flatten(),
+            nn.Linear(16 * 2 * 2, 12),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Linear(12, 5),
+        )
+
+
+def build(name):
+    if name == "caffenet":
+        return CaffeNetLike(), 80
+    extra = {"init_weights": False, "transform_input": True} if name in ("googlenet", "inception_v3") else {}
+    return torchvision.models.get_model(name, weights=None, **extra), SIZES[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["caffenet", *SIZES])
+def test_relevance_is_conserved_in_every_op_of(name):
+    model, size = build(name)
+    x = torch.randn(1, 3, size, size, dtype=torch.float64)
+    for dtype, bound in ((torch.float64, 1e-10), (torch.float32, 1e-4)):
+        ledgers = rp.explain(randomised(model, dtype), x.to(dtype), [3], PAPER).ledger
+        errors = {method: ledgers[method].error for method in PAPER}
+        assert max(errors.values()) < bound, errors
+        assert all(len(ledger) > 10 and ledger[0].magnitude.max() > 0 for ledger in ledgers.values())
+
+
+def test_the_ledger_would_notice_what_is_missing(monkeypatch):
+    share = rp.rules.Epsilon.share
+
+    def forgetful(self, layer, R):
+        result = share(self, layer, R)
+        result.bias = 0.0
+        return result
+
+    model, x = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).eval(), torch.randn(2, 3, 2, 2)
+    assert rp.explain(model, x, [1], ["lrp-epsilon"]).ledger["lrp-epsilon"].error < 1e-6
+    monkeypatch.setattr(rp.rules.Epsilon, "share", forgetful)
+    assert rp.explain(model, x, [1], ["lrp-epsilon"]).ledger["lrp-epsilon"].error > 1e-3
+
+
+def test_what_the_bias_took_is_what_gradient_x_input_leaves_of_the_logit():
+    model = randomised(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(72, 5)))
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    e = rp.explain(model, x, [2], ["lrp-z"])
+    (gradient,) = torch.autograd.grad(model(x)[:, 2].sum(), x)
+    torch.testing.assert_close(e.relevance["lrp-z"][0], gradient * x.detach(), rtol=1e-8, atol=1e-12)
+    missing = e.outputs[:, 2] - (gradient * x.detach()).sum((1, 2, 3))
+    torch.testing.assert_close(e.ledger["lrp-z"].sum("bias")[0], missing, rtol=1e-8, atol=1e-12)
+
+
+def test_relevance_of_padding_is_lost_and_the_ledger_says_so():
+    class Padded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.fc(torch.cat([x, torch.ones(len(x), 1)], 1))
+
+    ledger = rp.explain(Padded().eval(), torch.randn(2, 4), [0], ["lrp-z"]).ledger["lrp-z"]
+    (row,) = (row for row in ledger if row.op == "cat")
+    assert row.lost.abs().min() > 0
+    assert ledger.error < 1e-6
