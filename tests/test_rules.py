@@ -12,6 +12,16 @@ from relprop import rules
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small kernels are several times faster on one thread than on two that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 SIZES = {1: (7,), 2: (5, 4), 3: (4, 3, 2)}
 SMALL = {1: (4,), 2: (3, 2), 3: (2, 3, 2)}
 BATCH = 2
