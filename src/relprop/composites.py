@@ -30,7 +30,7 @@ class Composite:
         >>> import relprop as rp
         >>> rp.Composite([(rp.on.head, rp.rules.Epsilon()), (rp.on.conv, rp.rules.AlphaBeta(2))])
         Composite([
-            (on.head, Epsilon()),
+            (on.head, Epsilon(eps=1e-06)),
             (on.conv, AlphaBeta(alpha=2)),
         ])
     """

@@ -309,8 +309,13 @@ class Recorder(TorchFunctionMode):
 class _Audit(TorchDispatchMode):
     """Sees every kernel."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Hide from torch.compile? That would import the compiler, for seconds; compiled models are refused."""
+        return False
+
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.recorder = recorder
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
