@@ -81,6 +81,14 @@ def alpha_beta(x: Tensor, layer: Dense, alpha: float, beta: float, *, bias: bool
     return alpha * divide(positive(z_ij), z_j_positive) + beta * divide(negative(z_ij), z_j_negative)
 
 
+def alpha_beta_whole_bias(x: Tensor, layer: Dense, alpha: float, beta: float) -> Tensor:
+    """Alpha z_ij^+ / (z_j^+ + b_j) + beta z_ij^- / (z_j^- + b_j), as iNNvestigate has it."""
+    z_ij, b = x[:, :, None] * layer.w, layer.b
+    z_j_positive = sum_i(positive(z_ij)) + b
+    z_j_negative = sum_i(negative(z_ij)) + b
+    return alpha * divide(positive(z_ij), z_j_positive) + beta * divide(negative(z_ij), z_j_negative)
+
+
 def gamma(x: Tensor, layer: Dense, gamma: float) -> Tensor:
     """(z_ij + gamma z_ij^s) / (z_j + gamma (sum_i z_ij^s + b_j^s)), s the sign of z_j."""
     z_ij = x[:, :, None] * layer.w

@@ -2,7 +2,8 @@
 
 Captum's Alpha1_Beta0_Rule clamps the weights alone and keeps the whole bias, which for inputs that are not
 negative is our profile "innvestigate"; without biases it is alpha 1 as the paper has it. Its stabiliser is
-1e-9 everywhere. It knows no additions but its own module, so it cannot judge residual networks.
+1e-9 everywhere, max-pools and flattening included: there it is made too small to matter. It knows no
+additions but its own module, so it cannot judge residual networks.
 """
 
 import logging
@@ -21,7 +22,7 @@ from relprop import rules
 log = logging.getLogger(__name__)  # figures: pytest --log-cli-level=info
 
 EPS = 1e-9
-ON_POOLS = (rp.on.pool, rules.Epsilon(EPS))
+ON_POOLS = (rp.on.pool, rules.Z())
 
 # name: (ours, profile, Captum's rule for convolutions, and for linear layers)
 CASES = {
@@ -73,8 +74,8 @@ def captum_relevance(model, x, target, on_conv, on_linear):
             module.rule = deepcopy(on_conv)
         elif isinstance(module, nn.Linear):
             module.rule = deepcopy(on_linear)
-        elif isinstance(module, nn.Flatten):
-            module.rule = EpsilonRule(EPS)
+        elif isinstance(module, nn.MaxPool2d | nn.AdaptiveAvgPool2d | nn.Flatten):
+            module.rule = EpsilonRule(1e-15)
     return LRP(model).attribute(x.clone().requires_grad_(), target=target).detach()
 
 

@@ -2,7 +2,6 @@
 
 from copy import deepcopy
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,18 +9,6 @@ from torch import nn
 
 import relprop as rp
 from relprop import rules
-
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """Small kernels are several times faster on one thread than on two that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
 
 CLASSES = 4
 BATCH = 4

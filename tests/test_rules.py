@@ -10,18 +10,6 @@ import reference
 import relprop as rp
 from relprop import rules
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """Small kernels are several times faster on one thread than on two that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 SIZES = {1: (7,), 2: (5, 4), 3: (4, 3, 2)}
 SMALL = {1: (4,), 2: (3, 2), 3: (2, 3, 2)}
 BATCH = 2
@@ -49,7 +37,9 @@ CONVOLUTIONS = {
     "strided": {"kernel_size": 3, "padding": 1, "stride": 2},
     "dilated": {"kernel_size": 2, "padding": 1, "dilation": 2},
     "grouped": {"kernel_size": 2, "padding": 1, "groups": 2},
+    "with-gaps": {"kernel_size": 2, "stride": 3},
     "same": {"kernel_size": 3, "padding": "same"},
+    "same-even": {"kernel_size": 2, "padding": "same"},
 }
 TRANSPOSED = {
     "plain": {"kernel_size": 2},
@@ -136,6 +126,12 @@ MAX_POOLS = {
 }
 
 
+def with_rules(names):
+    """Every rule for every layer; the flat rule is refused on linear ones, see below."""
+    pairs = [(n, r) for n in names for r in RULES if not (r == "flat" and n.startswith("linear"))]
+    return pytest.mark.parametrize(("name", "rule"), pairs)
+
+
 def over(cases):
     return pytest.mark.parametrize("case", cases.values(), ids=cases)
 
@@ -167,12 +163,12 @@ def inputs(shape, signs):
     return INPUTS[signs](torch.randn(BATCH, *shape, dtype=torch.float64))
 
 
-def shares(layer, x, rule, where=rp.on.weighted):
+def shares(layer, x, rule, where=rp.on.weighted, profile="paper"):
     """What the engine hands from every output j to every input i: (B, i, j), from a one at each output."""
     model = nn.Sequential(layer, nn.Flatten(1)).eval()
     outputs = range(model(x[:1]).shape[1])
     method = {"rule": rp.Composite([(where, rule), (rp.on.weighted, rules.Z())])}
-    explanation = rp.explain(model, x, targets=list(outputs), methods=method, start="one")
+    explanation = rp.explain(model, x, targets=list(outputs), methods=method, profile=profile, start="one")
     return explanation.relevance["rule"].flatten(2).permute(1, 2, 0)
 
 
@@ -181,27 +177,71 @@ def assert_same(ours, expected):
     assert error < 1e-10, f"relative error {error:.1e}"
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 @pytest.mark.parametrize("signs", INPUTS)
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("name", LAYERS)
+@with_rules(LAYERS)
 def test_rule_on_layer_follows_its_definition(name, rule, signs):
-    if rule == "flat" and name.startswith("linear"):
-        pytest.skip("the flat rule is refused on linear layers; see below")
     make, shape = LAYERS[name]
     layer, x = made(make), inputs(shape, signs)
     ours, definition = RULES[rule]
     assert_same(shares(layer, x, ours), definition(x.flatten(1), reference.dense(layer, shape)))
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("name", NORMALISED)
+@with_rules(NORMALISED)
 def test_batchnorm_behind_a_layer_makes_one_layer_with_it(name, rule):
-    if rule == "flat" and name == "linear":
-        pytest.skip("the flat rule is refused on linear layers; see below")
     make, norm, shape = NORMALISED[name]
     pair, x = normalised(make, norm), inputs(shape, "mixed")
     ours, definition = RULES[rule]
     assert_same(shares(pair, x, ours), definition(x.flatten(1), reference.dense(pair, shape)))
+
+
+BY_HAND = {
+    "z": (rules.Z(), (-1, 1, 3 / 2)),
+    "epsilon": (rules.Epsilon(0.5), (-4 / 5, 4 / 5, 6 / 5)),
+    "alpha1": (rules.AlphaBeta(1), (2 / 3, 0, 0)),
+    "alpha2": (rules.AlphaBeta(2), (4 / 3, -2 / 5, -3 / 5)),
+    "alpha2-without-bias": (rules.AlphaBeta(2, bias=False), (2, -2 / 5, -3 / 5)),
+    "zplus": (rules.ZPlus(), (2 / 3, 0, 0)),
+    "gamma": (rules.Gamma(1.0), (-2 / 7, 4 / 7, 6 / 7)),
+    "flat": (rules.Flat(), (1 / 3, 1 / 3, 1 / 3)),
+    "wsquare": (rules.WSquare(), (4 / 6, 1 / 6, 1 / 6)),
+    "zbox": (rules.ZBox(-3.0, 3.0), (8 / 9, 1 / 9, 0)),
+}
+
+
+def window(w, b):
+    """A convolution of one window of three over four inputs."""
+    layer = nn.Conv1d(1, 1, 3).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(w))
+        layer.bias.fill_(b)
+    return layer
+
+
+@over(BY_HAND)
+def test_rule_gives_what_a_hand_computes(case):
+    """With x = (1, -2, 3), w = (2, 1, -1) and b = 1, so z_ij = (2, -2, -3) and z_j = -2."""
+    rule, expected = case
+    x = torch.tensor([[[1.0, -2.0, 3.0, 7.0]]], dtype=torch.float64)
+    first_unit = shares(window((2.0, 1.0, -1.0), 1.0), x, rule)[0, :, 0]
+    assert_same(first_unit, torch.tensor([*expected, 0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (rules.Z(), (0, 0, 0)),
+        (rules.Epsilon(0.5), (2, -4, 2)),
+        (rules.Gamma(1.0), (1, -1, 1)),
+        (rules.AlphaBeta(2), (1, -1, 1)),
+    ],
+    ids=str,
+)
+def test_sign_of_zero_is_plus(rule, expected):
+    """With x = (1, 2, 1) and w = (1, -1, 1), so z_ij = (1, -2, 1) and z_j = 0."""
+    x = torch.tensor([[[1.0, 2.0, 1.0, 7.0]]], dtype=torch.float64)
+    first_unit = shares(window((1.0, -1.0, 1.0), 0.0), x, rule)[0, :, 0]
+    assert torch.equal(first_unit, torch.tensor([*expected, 0], dtype=torch.float64))
 
 
 def test_batchnorm_of_its_own_follows_epsilon_with_its_shift_as_bias():
@@ -297,6 +337,28 @@ def test_max_pool_under_flat_spreads_over_the_real_inputs_of_its_window(case):
     reads, b = reference.dense_matrix(pool, shape)
     expected = reference.flat(x.flatten(1), reference.Dense(reads, b, reads))
     assert_same(shares(pool, x, rules.Flat(), where=rp.on.pool), expected)
+
+
+@pytest.mark.parametrize("alpha", [1, 2])
+def test_profile_innvestigate_lets_the_whole_bias_join_both_sides(alpha):
+    layer, x = made(partial(nn.Conv2d, 2, 4, 3, padding=1)), inputs((2, 5, 4), "mixed")
+    ours = shares(layer, x, rules.AlphaBeta(alpha), profile="innvestigate")
+    written_out = reference.dense(layer, (2, 5, 4))
+    assert_same(ours, reference.alpha_beta_whole_bias(x.flatten(1), written_out, alpha, 1 - alpha))
+
+
+def test_profile_toolbox_divides_flat_by_the_area_of_the_kernel():
+    layer, x = made(partial(nn.Conv2d, 2, 4, 3, padding=1)), inputs((2, 5, 4), "mixed")
+    ours = shares(layer, x, rules.Flat(), profile="toolbox")
+    assert_same(ours, reference.dense(layer, (2, 5, 4)).real.expand_as(ours) / (2 * 3 * 3))
+
+
+def test_profile_toolbox_splits_ties_of_a_max_pool():
+    pool, x = nn.MaxPool2d(3, 2, padding=1), inputs((2, 6, 5), "mixed").round().clamp(-1, 1)
+    reads, _ = reference.dense_matrix(pool, (2, 6, 5))
+    winners = (x.flatten(1)[:, :, None] == pool(x).flatten(1)[:, None]) * reads
+    expected = winners / winners.sum(1, keepdim=True)
+    assert_same(shares(pool, x, rules.Z(), profile="toolbox"), expected)
 
 
 FULLY_CONNECTED = {
