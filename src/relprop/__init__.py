@@ -54,9 +54,10 @@ __all__ = [
 
 def methods() -> list[str]:
     """The name of every method."""
-    from relprop.presets import PRESETS  # noqa: PLC0415  (imports torch)
+    from relprop.baselines import BASELINES  # noqa: PLC0415  (imports torch)
+    from relprop.presets import PRESETS  # noqa: PLC0415
 
-    return list(PRESETS)
+    return [*PRESETS, *BASELINES]
 
 
 def __getattr__(name: str) -> Any:

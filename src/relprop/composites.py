@@ -22,6 +22,7 @@ class Composite:
         entries: pairs of a selector (`rp.on`) and a rule (`rp.rules`). For each op the first selector that
             means it decides. A rule made for weighted ops leaves other ops at their default, unless the
             selector asks for their kind by name; a weighted op that no selector means is a RuleError.
+        start: "logit" or "one": what this composite starts from, whatever the caller says.
 
     Raises:
         InputError: if an entry is not such a pair.
@@ -35,8 +36,9 @@ class Composite:
         ])
     """
 
-    def __init__(self, entries: Iterable[tuple[Selector, Rule]]) -> None:
+    def __init__(self, entries: Iterable[tuple[Selector, Rule]], start: str | None = None) -> None:
         self.entries = tuple(_checked(entry) for entry in entries)
+        self.start = start
 
     def __iter__(self) -> Iterator[tuple[Selector, Rule]]:
         return iter(self.entries)
@@ -87,13 +89,14 @@ def assign(composite: Composite, nodes: Sequence[Node], profile: Profile) -> lis
     Raises:
         RuleError: for a weighted op without a rule, and for the flat rule on a fully connected one.
     """
-    reached = [node for node in nodes if node.reached]
+    everywhere = any(rule.everywhere for _, rule in composite)
+    reached = [node for node in nodes if node.reached or everywhere]
     meant = [(selector, rule, selector.select(reached)) for selector, rule in composite]
     return [_rule_of(node, meant, profile) for node in nodes]
 
 
 def _rule_of(node: Node, meant: list[tuple[Selector, Rule, set[Node]]], profile: Profile) -> Assigned:
-    if not node.reached:
+    if not node.reached and not any(rule.everywhere for _, rule, _ in meant):
         return Assigned(NOTHING, "no relevance comes here: it opens a gate, or a detach follows")
     default = node.op.default
     if isinstance(default, Epsilon):

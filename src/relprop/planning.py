@@ -10,7 +10,7 @@ from relprop.composites import Composite, assign
 from relprop.errors import InputError
 from relprop.prepare import Model, recorded
 from relprop.profiles import profile_named
-from relprop.propagate import BEST, Method, composite_of
+from relprop.propagate import BEST, Method, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,10 +90,10 @@ def plan(model: Model, x: Tensor, method: Method = BEST, *, profile: str = "pape
         UnsupportedOp, RuleError, InputError: as `attribute` does.
     """
     del start
-    if not isinstance(method, (str, Composite)):
-        raise InputError("a plan needs a method's name or a Composite; a function has no rules")
     conventions = profile_named(profile)
-    composite = composite_of(method, model, conventions)
+    composite = resolve(method, model, conventions)
+    if not isinstance(composite, Composite):
+        raise InputError(f"{method!r} has no rules to plan; name an LRP method or a Composite")
     _, nodes = recorded(model, x)
     assigned = assign(composite, nodes, conventions)
     title = method if isinstance(method, str) else repr(method)

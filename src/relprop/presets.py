@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from relprop import on
+from relprop.backprop import GuidedBackprop
 from relprop.composites import Composite
 from relprop.errors import InputError
 from relprop.on import Selector
@@ -125,6 +126,10 @@ PRESETS: dict[str, Preset] = {
         _ZBOX,
     ),
     "epsilon-plus": Preset("epsilon, z+ in the convolutions", _composite(ZPlus()), _HEAD),
+    "guided-backprop": Preset(
+        "the gradient, of which only the positive part passes an activation",
+        lambda _: Composite([(on.any, GuidedBackprop())], start="one"),
+    ),
     "epsilon-plus-flat": Preset(
         "epsilon, z+ in the convolutions, flat in the input layer", _composite(ZPlus(), _flat), _FLAT
     ),
@@ -144,8 +149,6 @@ def composite_named(name: str, eps: float = 1e-6, bounds: tuple[Bound, Bound] = 
         RuleError: if zB has no bounds.
     """
     base, _, text = name.partition(":")
-    if base not in PRESETS:
-        raise InputError(f"no method is named {base!r}{did_you_mean(base, PRESETS)}")
     preset = PRESETS[base]
     given = {"eps": eps, "low": bounds[0], "high": bounds[1]} | parse_options(name, text, preset.takes)
     return preset.build(Options(**given))

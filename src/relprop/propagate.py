@@ -10,14 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relprop.backprop import DERIVED, Backprop, derived
+from relprop.baselines import BASELINES
 from relprop.composites import Assigned, Composite, assign
 from relprop.errors import InputError, RelpropError
 from relprop.ledger import Ledger, Row
 from relprop.ops.context import Context
 from relprop.prepare import Model, recorded
-from relprop.presets import composite_named
+from relprop.presets import PRESETS, composite_named
 from relprop.profiles import Profile, profile_named
 from relprop.rules import Rule, Share
+from relprop.suggest import did_you_mean
 from relprop.tape import Node, Tape, Value
 
 BEST = "cmp-alpha2-flat"
@@ -104,55 +107,66 @@ def explain(
     """
     if start not in ("logit", "one"):
         raise InputError(f"start is {start!r}, and must be 'logit' or 'one'")
-    named = {m: m for m in [methods]} if isinstance(methods, str) else methods
-    named = dict(named) if isinstance(named, Mapping) else {_name(m): m for m in named}
-    if not named:
-        raise InputError("no method was named; see relprop.methods()")
     conventions = profile_named(profile)
-    composites = {
-        name: composite_of(method, model, conventions)
-        for name, method in named.items()
-        if isinstance(method, (str, Composite))
-    }
-    own = {name: method for name, method in named.items() if name not in composites}
-    for name, method in own.items():
-        if not callable(method):
-            raise InputError(f"method {name!r} is neither a name, a Composite nor a function: {method!r}")
+    resolved = {name: resolve(method, model, conventions) for name, method in _named(methods).items()}
+    composites = {name: method for name, method in resolved.items() if isinstance(method, Composite)}
     tape, nodes = recorded(model, x)
     outputs = tape.output.data
     wanted = targets_of(targets, outputs)
     context = Context(tape.batch, torch.promote_types(x.dtype, torch.float32), conventions.ties)
     plans = {name: assign(composite, nodes, conventions) for name, composite in composites.items()}
     with torch.inference_mode(mode=False), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        first = starting_relevance(outputs, wanted, start, context.dtype)
+        first = {
+            name: starting_relevance(outputs, wanted, composite.start or start, context.dtype)
+            for name, composite in composites.items()
+        }
         relevance, ledger = Walk(tape, nodes, plans, context).down(first)
-    for name, function in own.items():
-        relevance[name] = torch.stack([_own(name, function, model, x, t) for t in wanted])
-    return Explanation(outputs, wanted, {name: relevance[name] for name in named}, ledger)
+    for name, method in resolved.items():
+        if not isinstance(method, Composite):
+            relevance[name] = torch.stack([_by_function(name, method, model, x, t) for t in wanted])
+    return Explanation(outputs, wanted, {name: relevance[name] for name in resolved}, ledger)
 
 
-def composite_of(method: Method, model: Model, profile: Profile) -> Composite:
-    """The composite that a method means for this model.
+def resolve(method: Any, model: Model, profile: Profile) -> Composite | Function:
+    """What a method means for this model: a composite, or a function.
 
     Raises:
-        InputError: for an unknown name, with the near one.
+        InputError: for an unknown name, with the near one, and for what is no method.
     """
     if isinstance(method, Composite):
         return method
-    bounds = getattr(getattr(model, "preprocess", None), "bounds", (None, None))
-    return composite_named(method, profile.eps, bounds)
+    if isinstance(method, str):
+        base, colon, _ = method.partition(":")
+        if base in BASELINES and not colon:
+            return BASELINES[base].function
+        if base not in PRESETS:
+            raise InputError(f"no method is named {method!r}{did_you_mean(base, [*PRESETS, *BASELINES])}")
+        bounds = getattr(getattr(model, "preprocess", None), "bounds", (None, None))
+        return composite_named(method, profile.eps, bounds)
+    if not callable(method):
+        raise InputError(f"a method is a name, a Composite or a function (model, x, target), not {method!r}")
+    function: Function = method
+    return function
 
 
-def _name(method: Any) -> str:
-    if not isinstance(method, str):
-        raise InputError(
-            f"methods takes names, or a mapping from names of your own to composites and functions; not {method!r}"
-        )
-    return method
+def _named(methods: Any) -> dict[str, Any]:
+    """Methods by the names that their results get."""
+    methods = [methods] if isinstance(methods, str) else methods
+    if not isinstance(methods, Mapping):
+        for method in methods:
+            if not isinstance(method, str):
+                raise InputError(
+                    f"methods takes names, or a mapping from names of your own to composites and functions; "
+                    f"not {method!r}"
+                )
+        methods = {name: name for name in methods}
+    if not methods:
+        raise InputError("no method was named; see relprop.methods()")
+    return dict(methods)
 
 
-def _own(name: str, function: Any, model: Model, x: Tensor, target: Tensor) -> Tensor:
-    """Relevance by a function of the user's."""
+def _by_function(name: str, function: Function, model: Model, x: Tensor, target: Tensor) -> Tensor:
+    """Relevance by a function."""
     R = function(model, x, target)
     if not isinstance(R, Tensor) or R.shape != x.shape:
         got = tuple(R.shape) if isinstance(R, Tensor) else type(R).__name__
@@ -166,7 +180,7 @@ def targets_of(targets: Sequence[Target] | Target, outputs: Tensor) -> Tensor:
     Raises:
         InputError: if a target is no class of the model's.
     """
-    several = list(targets) if isinstance(targets, (list, tuple)) else [targets]
+    several = list(targets) if isinstance(targets, (list, tuple, range)) else [targets]
     if not several:
         raise InputError("no target was named; None means the predicted class")
     return torch.stack([_target(t, outputs) for t in several])
@@ -222,10 +236,14 @@ class Walk:
         self.nodes = nodes
         self.plans = plans
         self.context = context
+        self.derived = {
+            name for name, plan in plans.items() if any(isinstance(step.rule, Backprop) for step in plan)
+        }  # gradients are not conserved: no ledger
 
-    def down(self, first: Tensor) -> tuple[dict[str, Tensor], dict[str, Ledger]]:
-        """Relevance of the input and ledger per method, from the relevance of the output, (T, B, C)."""
-        groups = [Group(tuple(self.plans), {self.tape.output: first})] if self.plans else []
+    def down(self, first: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Ledger]]:
+        """Relevance of the input and ledger per method, from the relevance of the output, (T, B, C) per method."""
+        groups = [Group((name,), {self.tape.output: R}) for name, R in first.items()]
+        groups = self._joined(groups)
         rows: dict[str, list[Row]] = {name: [] for name in self.plans}
         while self.nodes:
             node = self.nodes.pop()
@@ -233,14 +251,28 @@ class Walk:
             release(node)
         relevance: dict[str, Tensor] = {}
         ledger: dict[str, Ledger] = {}
-        start = self.context.total(first, self.tape.output)
         for group in groups:
-            R = group.relevance.get(self.tape.input)
-            R = first.new_zeros(len(first), *self.tape.input.shape) if R is None else R
             for name in group.methods:
+                start, R = first[name], group.relevance.get(self.tape.input)
+                R = start.new_zeros(len(start), *self.tape.input.shape) if R is None else R
                 relevance[name] = R.clone() if len(group.methods) > 1 else R
-                ledger[name] = Ledger(start, self.context.total(R, self.tape.input), rows[name])
-        return relevance, ledger
+                came, left = self.context.total(start, self.tape.output), self.context.total(R, self.tape.input)
+                ledger[name] = Ledger(came, left, rows[name])
+        return relevance, {name: ledger[name] for name in self.plans if name not in self.derived}
+
+    def _joined(self, groups: list[Group]) -> list[Group]:
+        """Methods that start alike begin as one group."""
+        joined: list[Group] = []
+        for group in groups:
+            (R,) = group.relevance.values()
+            for other in joined:
+                (theirs,) = other.relevance.values()
+                if torch.equal(R, theirs):
+                    other.methods += group.methods
+                    break
+            else:
+                joined.append(group)
+        return joined
 
     def _pass(self, node: Node, place: int, groups: list[Group], rows: dict[str, list[Row]]) -> list[Group]:
         """Hand the relevance of one node down in every group; a group splits where its rules differ."""
@@ -266,7 +298,10 @@ class Walk:
         upper = [self._stacked(value, groups) for value in node.outputs]
         if node.op.propagate is None:
             raise RelpropError(f"{node.where} has a place in the table and no way to hand relevance down")
-        share = node.op.propagate(node, rule, upper, self.context)
+        if isinstance(rule, Backprop) and node.kind in DERIVED:
+            share = derived(node, rule, upper, self.context)
+        else:
+            share = node.op.propagate(node, rule, upper, self.context)
         maps = len(upper[0]) // len(groups)
         for k, group in enumerate(groups):
             mine = slice(k * maps, (k + 1) * maps)

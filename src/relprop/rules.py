@@ -96,10 +96,12 @@ class Rule:
         fits: the kinds of op that take the rule whenever a selector hands it to them; other kinds keep
             their default.
         can: the kinds that take it if the selector names their kind (`rp.on.pool`, `rp.on.norm`).
+        everywhere: whether it also goes where relevance does not: through gates.
     """
 
     fits: ClassVar[frozenset[str]] = WEIGHTED
     can: ClassVar[frozenset[str]] = LINEAR
+    everywhere: ClassVar[bool] = False
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """Hand R, (T, *z.shape), down through the layer."""
@@ -345,12 +347,15 @@ class ZBox(Rule):
                 )
             if not isinstance(bound, (int, float)):
                 object.__setattr__(self, name, tuple(float(v) for v in bound))
+        lows, highs = (b if isinstance(b, tuple) else (b,) for b in (self.low, self.high))
+        if any(low > high for low, high in zip(lows, highs, strict=False) if low is not None and high is not None):
+            raise RuleError(f"ZBox(low={self.low}, high={self.high}): low is above high")
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
         x, w = layer.x, layer.w
         w_plus, w_minus = w.clamp(min=0), w.clamp(max=0)
-        l, h = layer.bounds(self.low or 0.0), layer.bounds(self.high or 0.0)  # noqa: E741  (the paper's l)
+        l, h = (layer.bounds(bound) for bound in (self.low, self.high) if bound is not None)  # noqa: E741  (the paper's l)
         d = layer.forward(x, w) - layer.forward(l, w_plus) - layer.forward(h, w_minus)
         s = divide(R, d, self.eps)
         below = layer.backward(s, w).mul_(x)

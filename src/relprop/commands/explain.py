@@ -186,11 +186,8 @@ def _report(request: Request, found: Found) -> dict[str, Any]:
         | {
             "method": method,
             "relevance_sum": float(maps[row].sum(dtype=np.float64)),
-            "conservation_error": found.ledgers[method].error,
         }
-        | {  # what the sum of relevance lacks of the logit
-            column: float(found.ledgers[method].sum(column)[row, 0]) for column in ("bias", "eps", "lost")
-        }
+        | _accounts(found.ledgers.get(method), row)
         for row, index in enumerate(found.targets)
         for method, maps in found.maps.items()
     ]
@@ -204,14 +201,28 @@ def _report(request: Request, found: Found) -> dict[str, Any]:
     }
 
 
+def _accounts(ledger: Ledger | None, row: int) -> dict[str, float | None]:
+    """What the sum of relevance lacks of the logit; nothing for methods that conserve nothing, as gradients do."""
+    columns = ("bias", "eps", "lost")
+    if ledger is None:
+        return dict.fromkeys(("conservation_error", *columns))
+    return {"conservation_error": ledger.error} | {c: float(ledger.sum(c)[row, 0]) for c in columns}
+
+
 def _as_text(report: dict[str, Any]) -> str:
     lines = [f"{report['picture']}, {report['model']}"]
     lines += ["", "     logit  class"]
     lines += [f"{top['logit']:10.4f}  {top['class']} ({top['index']})" for top in report["top"]]
     lines += ["", " relevance   to biases  conservation error"]
     for told in report["explanations"]:
-        numbers = f"{told['relevance_sum']:10.4f}  {told['bias']:10.4f}  {told['conservation_error']:18.1e}"
+        numbers = f"{told['relevance_sum']:10.4f}  {_or_dash(told['bias'], '10.4f')}"
+        numbers += f"  {_or_dash(told['conservation_error'], '18.1e')}"
         lines.append(f"{numbers}  {told['class']} ({told['index']}), {told['method']}")
     if report["files"]:
         lines += ["", *(f"wrote {path}" for path in report["files"])]
     return "\n".join(lines)
+
+
+def _or_dash(number: float | None, form: str) -> str:
+    """A number, or a dash in its place."""
+    return format("-", ">" + form.split(".", maxsplit=1)[0]) if number is None else format(number, form)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from relprop.baselines import BASELINES
 from relprop.models.registry import SOURCES
 from relprop.presets import PRESETS
 
@@ -24,6 +25,7 @@ def methods(*, as_json: bool) -> None:
         {"name": name, "summary": preset.summary, "options": ", ".join(sorted(preset.takes))}
         for name, preset in PRESETS.items()
     ]
+    rows += [{"name": name, "summary": baseline.summary, "options": ""} for name, baseline in BASELINES.items()]
     _print(rows, as_json=as_json)
 
 
