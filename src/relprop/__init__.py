@@ -26,10 +26,10 @@ _HOMES = {
     "RuleError": "relprop.errors",
     "UnsupportedOp": "relprop.errors",
 }
-_MODULES = ("on", "rules", "models")
+_MODULES = ("metrics", "models", "on", "rules")
 
 if TYPE_CHECKING:
-    from relprop import models, on, rules
+    from relprop import metrics, models, on, rules
     from relprop.composites import Composite
     from relprop.errors import InputError, RelpropError, RuleError, UnsupportedOp
     from relprop.planning import plan
@@ -45,6 +45,7 @@ __all__ = [
     "attribute",
     "explain",
     "methods",
+    "metrics",
     "models",
     "on",
     "plan",

@@ -16,7 +16,7 @@ class PictureError(RelpropError):
     """A picture that cannot be read; the message says why and what to do."""
 
 
-def open_picture(path: str | Path) -> Image.Image:
+def open_picture(path: str | Path, *, upright: bool = True) -> Image.Image:
     """Read a picture as it is meant to be seen.
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, transparency is laid on white, the orientation
@@ -24,6 +24,7 @@ def open_picture(path: str | Path) -> Image.Image:
 
     Args:
         path: a file in any format that Pillow reads.
+        upright: apply the orientation; if not, pixels stay where the file has them.
 
     Returns:
         The picture, mode ``"RGB"``, wholly in memory.
@@ -39,7 +40,7 @@ def open_picture(path: str | Path) -> Image.Image:
             warnings.simplefilter("ignore")  # odd metadata, and sizes below Pillow's hard limit
             with Image.open(path) as image:
                 image.load()
-                return _as_rgb(ImageOps.exif_transpose(image), path)
+                return _as_rgb(ImageOps.exif_transpose(image) if upright else image, path)
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -51,6 +52,33 @@ def open_picture(path: str | Path) -> Image.Image:
         raise PictureError(f"{path}: no permission to read it") from None
     except Exception as error:  # on damaged bytes Pillow's readers raise anything, SyntaxError too
         raise PictureError(f"{path}: cut short or damaged ({error}); get a whole copy") from error
+
+
+def open_annotated(path: str | Path, size: tuple[int, int] | None) -> Image.Image:
+    """Read a picture the way round that boxes of it were drawn.
+
+    Public data sets were annotated with tools that ignore the orientation a camera noted, so pixels stay where
+    the file has them, unless only the upright picture has the size that the annotation states.
+
+    Args:
+        path: a file in any format that Pillow reads.
+        size: width and height stated by the annotation; None if it states none.
+
+    Raises:
+        PictureError: as `open_picture`.
+    """
+    stored = open_picture(path, upright=False)
+    if size is None or stored.size == size:
+        return stored
+    upright = open_picture(path)
+    return upright if upright.size == size else stored
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the files in a folder, and in those within, that are pictures by their name, sorted; hidden ones not."""
+    suffixes = set(Image.registered_extensions()) - {".pdf", ".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps"}
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(path for path in files if not any(part[0] == "." for part in path.relative_to(folder).parts))
 
 
 def _demand_file(path: Path) -> None:

@@ -1,0 +1,128 @@
+"""Boxes in XML, as PASCAL VOC, ImageNet and the tools that copied them write them.
+
+A file that is missing or broken never stops a study: it becomes a `problem` of its entry.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import NoReturn
+
+from relprop.data.entries import Thing
+from relprop.suggest import did_you_mean
+
+_MOST = 2**20  # bytes in a file; a picture's annotation has a few thousand
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one file says: see `relprop.data.entries.Entry` for the attributes."""
+
+    things: tuple[Thing, ...] = ()
+    size: tuple[int, int] | None = None
+    problem: str = ""
+
+
+def read_annotation(path: Path, first: int, classes: Collection[str] = ()) -> Annotation:
+    """Read the annotation of one picture.
+
+    Args:
+        path: an XML file.
+        first: the number of the first row and column: 1 for VOC, 0 for ImageNet. In both the last row and
+            column belong to the box: ``(xmin - first, ymin - first, xmax - first + 1, ymax - first + 1)``.
+        classes: the names that objects may have; empty: any.
+    """
+    try:
+        root = _parse(path)
+    except (OSError, ET.ParseError, ValueError, LookupError) as error:  # the last two: encodings, and ours
+        return Annotation(problem=f"{path.name}: {_reason(error)}")
+    objects = root.findall("object")  # direct children: VOC's people have parts, with boxes too
+    broken: set[str] = set()
+    problems: list[str] = []
+    things: list[Thing] = []
+    for number, element in enumerate(objects, start=1):
+        name = _text(element, "name")
+        try:
+            things.append(Thing(_known(name, classes), _box(element, first), _flag(element, "difficult")))
+        except ValueError as error:
+            broken.add(name)
+            problems.append(f"object {number}: {error}")
+    whole = tuple(thing for thing in things if thing.name not in broken)
+    if not objects:
+        problems.append("no objects in it")
+    return Annotation(whole, _size(root), f"{path.name}: {'; '.join(problems)}" if problems else "")
+
+
+def read_names(path: Path) -> set[str]:
+    """Return the classes that a file names, whatever else may be wrong with it."""
+    try:
+        root = _parse(path)
+    except (OSError, ET.ParseError, ValueError, LookupError):
+        return set()
+    return {_text(element, "name") for element in root.findall("object")} - {""}
+
+
+class _NoDoctype(ET.TreeBuilder):
+    """A document type can declare entities, and entities of entities: a small file that fills the memory."""
+
+    def doctype(self, *_: object) -> NoReturn:
+        """Refuse it, as soon as the parser meets it."""
+        raise ValueError("declares a document type, which annotations have no need of; not read")
+
+
+def _parse(path: Path) -> ET.Element:
+    if path.stat().st_size > _MOST:
+        raise ValueError(f"larger than {_MOST} bytes: no annotation of a picture; not read")
+    return ET.fromstring(path.read_bytes(), ET.XMLParser(target=_NoDoctype()))  # noqa: S314  (made safe above)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such annotation"
+    if isinstance(error, ET.ParseError):
+        return f"broken XML ({error})"
+    return str(error)
+
+
+def _text(element: ET.Element, path: str) -> str:
+    """Return what stands there, in one line; nothing if nothing does."""
+    return " ".join((element.findtext(path) or "").split())
+
+
+def _known(name: str, classes: Collection[str]) -> str:
+    if not name:
+        raise ValueError("no name")
+    if classes and name not in classes:
+        raise ValueError(f"unknown class {name!r}{did_you_mean(name, classes)}")
+    return name
+
+
+def _box(element: ET.Element, first: int) -> tuple[float, float, float, float]:
+    if element.find("bndbox") is None:
+        raise ValueError("no box")
+    corners = [_text(element, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+    try:
+        x0, y0, x1, y1 = (float(corner) - first for corner in corners)
+    except ValueError:
+        raise ValueError(f"a box that is no four numbers: {corners}") from None
+    box = (x0, y0, x1 + 1, y1 + 1)
+    if not all(map(isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
+        raise ValueError(f"a box without area: {', '.join(corners)}")
+    return box
+
+
+def _flag(element: ET.Element, name: str) -> bool:
+    return _text(element, name).lower() in ("1", "true")
+
+
+def _size(root: ET.Element) -> tuple[int, int] | None:
+    """Return width and height; None where they are missing or senseless, as some tools write 0."""
+    try:
+        width, height = (int(float(_text(root, f"size/{side}"))) for side in ("width", "height"))
+    except (ValueError, OverflowError):
+        return None
+    return (width, height) if width > 0 and height > 0 else None

@@ -1,0 +1,151 @@
+"""What a study measures on: pictures, each with its annotated objects."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from relprop.errors import RelpropError
+from relprop.files import near
+
+
+class DataError(RelpropError):
+    """A data set that is not where or what it should be; the message says what is and what to do."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One annotated object.
+
+    Attributes:
+        name: its class, as the data set calls it: ``"dog"``, ``"n02084071"``.
+        box: ``x0, y0, x1, y1``, half-open, in pixels of the annotated picture: the upper left pixel alone is
+            ``0, 0, 1, 1``. It has area, but may reach beyond the picture.
+        difficult: the annotators found it hard to recognise. It counts as part of its class all the same.
+    """
+
+    name: str
+    box: tuple[float, float, float, float]
+    difficult: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture with its objects.
+
+    Attributes:
+        id: unique in the data set.
+        open: decodes the picture, now and at each call; raises `relprop.data.pictures.PictureError` if it
+            cannot be read.
+        things: the objects. A class of which one object's box is broken is left out whole: what remains
+            would pass for all of it.
+        size: width and height that the boxes refer to; None: those of the picture.
+        problem: what is wrong with the annotation, in one line; empty if nothing is.
+    """
+
+    id: str
+    open: Callable[[], Image.Image]
+    things: tuple[Thing, ...]
+    size: tuple[int, int] | None
+    problem: str = ""
+
+
+class Dataset(Protocol):
+    """A sequence of entries in a fixed order; reading one is cheap and decodes no picture."""
+
+    @property
+    def name(self) -> str:
+        """Say which data set this is, e.g. ``"voc2007"``."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name every class that things can have."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Entry: ...
+
+    def identity(self) -> dict[str, Any]:
+        """Describe the data set so that another run can tell whether it has the same; fit for JSON."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set made of a list of ids and a function that reads what belongs to one.
+
+    Args:
+        name: which data set this is.
+        root: where it lies; empty if nowhere.
+        split: the part of it.
+        ids: the pictures, in order, each once.
+        read: from an id to its entry.
+        name_classes: gives the classes; asked once at most, as some can only be told by reading everything.
+        more: what else identifies the data set, fit for JSON.
+
+    Raises:
+        DataError: there are no ids.
+    """
+
+    name: str
+    root: str
+    split: str
+    ids: tuple[str, ...]
+    read: Callable[[str], Entry]
+    name_classes: Callable[[], tuple[str, ...]]
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.ids:
+            raise DataError(f"{self.root or self.name}: no pictures in {self.split!r}; check folder and split")
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Every class that things can have."""
+        return self.name_classes()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Entry:
+        return self.read(self.ids[index])
+
+    def identity(self) -> dict[str, Any]:
+        """Return name, root, split, number of pictures, hash of their ids in order, and what else identifies it."""
+        ids = hashlib.sha256("\n".join(self.ids).encode()).hexdigest()[:16]
+        about = {"name": self.name, "root": self.root, "split": self.split, "number": len(self), "ids": ids}
+        return about | dict(self.more)
+
+
+def demand_folder(path: str | Path) -> Path:
+    """Return the folder `path`, absolute.
+
+    Raises:
+        DataError: it is missing, or no folder.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such folder{near(path) or '; check the path'}")
+    if not path.is_dir():
+        raise DataError(f"{path}: a file, not a folder; name the folder it lies in")
+    return path.resolve()
+
+
+def read_text(path: str | Path) -> str:
+    """Return what a text file says.
+
+    Raises:
+        DataError: it is missing, may not be read, or is no UTF-8 text.
+    """
+    path = Path(path)
+    try:
+        return path.read_text(encoding="utf-8-sig")  # some tools write a byte order mark
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file{near(path) or '; check the path'}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text ({error}); check that it is the right file") from None

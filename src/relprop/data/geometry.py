@@ -1,0 +1,149 @@
+"""How boxes follow a picture through rescaling and cropping, to masks on what the network sees.
+
+Picture and boxes go through the same transforms of torchvision, so that they cannot part. Boxes that a crop
+cuts are cut; a box that it leaves nothing of is gone.
+
+A box ``[x0, x1) x [y0, y1)`` covers the pixels whose centre lies inside: pixel i spans [i, i + 1), its centre
+is i + 0.5, so along each axis these are the i with ``x0 <= i + 0.5 < x1``. Edges are rounded to 1/1024 of a
+pixel first: which side of a centre they lie on is then not for floating point to decide. Where an axis has no
+such pixel, the one that the middle of the box lies in is covered: whatever has area covers a pixel at least.
+Boxes that adjoin share no pixel, unless one of them is thinner than a pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import BoolTensor, Tensor
+from torchvision.transforms import v2  # type: ignore[import-untyped]
+from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat  # type: ignore[import-untyped]
+
+from relprop.data.entries import Thing
+from relprop.data.preprocess import Preprocess
+
+_GRID = 1024  # edges of boxes are rounded to this fraction of a pixel
+
+
+@dataclass(frozen=True)
+class Framed:
+    """A picture as the network sees it, and where its classes are.
+
+    Attributes:
+        image: RGB, of the network's input size.
+        masks: for each class, (H, W) bool: the union of its boxes in pixels of `image`; never empty.
+        dropped: the classes of which nothing is left after the crop.
+        rescaled: the picture's size was not the one that the boxes referred to; they were scaled to it.
+    """
+
+    image: Image.Image
+    masks: dict[str, BoolTensor]
+    dropped: tuple[str, ...]
+    rescaled: bool
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Rescale, then cut out the centre. Made by `warp`, `shortest_side` or `like`.
+
+    Args:
+        resize: the shorter side after rescaling, in pixels, proportions kept; or height and width, not kept.
+        crop: height and width of the network's input, in pixels.
+        interpolation: ``"bilinear"``, ``"bicubic"`` or ``"nearest"``; the first two smooth when they shrink.
+    """
+
+    resize: int | tuple[int, int]
+    crop: int
+    interpolation: str = "bilinear"
+
+    def __call__(
+        self, image: Image.Image, things: Sequence[Thing] = (), annotated_size: tuple[int, int] | None = None
+    ) -> Framed:
+        """Bring a picture and its objects to the network's input.
+
+        Args:
+            image: the picture, any size and mode.
+            things: its objects.
+            annotated_size: width and height that their boxes refer to; None: the picture's.
+        """
+        size = annotated_size or image.size
+        boxes = torch.tensor([thing.box for thing in things], dtype=torch.float64).reshape(-1, 4)
+        placed = BoundingBoxes(boxes, format=BoundingBoxFormat.XYXY, canvas_size=(size[1], size[0]))
+        if size != image.size:
+            placed = v2.functional.resize(placed, [image.height, image.width])
+        framed, placed = self._transform()(image.convert("RGB"), placed)
+        masks: dict[str, BoolTensor] = {}
+        for thing, box in zip(things, placed.as_subclass(Tensor).tolist(), strict=True):
+            if box[0] < box[2] and box[1] < box[3]:
+                union = masks.setdefault(thing.name, BoolTensor(torch.zeros(self.crop, self.crop, dtype=torch.bool)))
+                _cover(union, *box)
+        dropped = dict.fromkeys(thing.name for thing in things if thing.name not in masks)
+        return Framed(framed, masks, tuple(dropped), size != image.size)
+
+    def _transform(self) -> v2.Compose:
+        size = self.resize if isinstance(self.resize, int) else list(self.resize)
+        interpolation = v2.InterpolationMode(self.interpolation)
+        return v2.Compose(
+            [
+                v2.ClampBoundingBoxes(),  # what reaches beyond the picture would count once it is cropped with padding
+                v2.Resize(size, interpolation=interpolation),
+                v2.CenterCrop(self.crop),
+                v2.ClampBoundingBoxes(),
+            ]
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Describe the geometry so that another run can tell whether it has the same; fit for JSON."""
+        resize = self.resize if isinstance(self.resize, int) else list(self.resize)
+        return {"resize": resize, "crop": self.crop, "interpolation": self.interpolation}
+
+
+def warp(size: int) -> Geometry:
+    """Rescale to size x size pixels without keeping proportions, crop nothing: the paper's way with VOC."""
+    return Geometry((size, size), size)
+
+
+def shortest_side(size: int) -> Geometry:
+    """Rescale the shorter side to `size` itself, cut out the centre: the paper's way with ImageNet."""
+    return Geometry(size, size)
+
+
+def like(preprocess: Preprocess) -> Geometry:
+    """Rescale and crop as a model's own `preprocess` does, to the bit."""
+    return Geometry(preprocess.resize, preprocess.crop, preprocess.interpolation)
+
+
+def normalise(picture: Image.Image | Tensor, preprocess: Preprocess) -> Tensor:
+    """Return the network's input (3, H, W), float32, from a framed picture.
+
+    Args:
+        picture: RGB; or (3, H, W) in 0..1, such as a mean image.
+        preprocess: whose mean is subtracted and whose deviation is divided by.
+    """
+    pixels = picture if isinstance(picture, Tensor) else to_pixels(picture)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (preprocess.mean, preprocess.std))
+    return (pixels.float() - mean) / std
+
+
+def to_pixels(image: Image.Image) -> Tensor:
+    """Return an RGB picture as (3, H, W) float32 in 0..1."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+def _cover(mask: Tensor, x0: float, y0: float, x1: float, y1: float) -> None:
+    """Set the pixels of `mask` (H, W) that the box covers, in place."""
+    left, right = _span(x0, x1)
+    top, bottom = _span(y0, y1)
+    mask[top:bottom, left:right] = True
+
+
+def _span(low: float, high: float) -> tuple[int, int]:
+    """Return the half-open range of pixels that [low, high) covers: see the module's docstring."""
+    first, stop = (ceil(round(edge * _GRID) / _GRID - 0.5) for edge in (low, high))
+    middle = floor((low + high) / 2)
+    return (first, stop) if first < stop else (middle, middle + 1)

@@ -1,0 +1,71 @@
+"""PASCAL VOC, 2007 to 2012, in the layout of its development kit.
+
+Objects marked difficult are kept: the paper speaks of all boxes of a class.
+Source: Everingham et al., "The PASCAL Visual Object Classes Challenge" (2010).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+from relprop.data.annotations import read_annotation
+from relprop.data.entries import DataError, Entry, Listing, demand_folder, read_text
+from relprop.data.pictures import open_annotated
+from relprop.suggest import did_you_mean
+
+CLASSES = tuple(
+    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant"
+    " sheep sofa train tvmonitor".split()
+)
+"""The same twenty since 2007."""
+
+
+def voc(root: str | Path, year: str = "2007", split: str = "all") -> Listing:
+    """Open PASCAL VOC.
+
+    Args:
+        root: the folder ``VOCdevkit``, or ``VOC2007`` itself.
+        year: ``"2007"`` to ``"2012"``.
+        split: ``"train"``, ``"val"``, ``"trainval"``, ``"test"`` or another list in ``ImageSets/Main``; of a list
+            with labels, such as ``dog_val``, the pictures not labelled -1. ``"all"``: every annotated picture.
+
+    Raises:
+        DataError: there is no such folder, year or split, or it is empty.
+    """
+    folder = _year_folder(demand_folder(root), year)
+    ids = _ids(folder, split)
+    return Listing(f"voc{year}", str(folder), split, ids, partial(_entry, folder), _classes)
+
+
+def _classes() -> tuple[str, ...]:
+    return CLASSES
+
+
+def _year_folder(root: Path, year: str) -> Path:
+    if (root / f"VOC{year}" / "Annotations").is_dir():
+        return root / f"VOC{year}"
+    named = re.fullmatch(r"VOC(\d{4})", root.name)
+    if named and named[1] != year:
+        raise DataError(f"{root}: holds the year {named[1]}, not {year}; ask for that year, or name another folder")
+    if (root / "Annotations").is_dir():
+        return root
+    raise DataError(f"{root}: has neither VOC{year}/Annotations nor Annotations; name the folder VOCdevkit")
+
+
+def _ids(folder: Path, split: str) -> tuple[str, ...]:
+    if split == "all":
+        return tuple(sorted(path.stem for path in (folder / "Annotations").glob("[!.]*.xml")))
+    lists = folder / "ImageSets" / "Main"
+    names = sorted(path.stem for path in lists.glob("*.txt"))
+    if split not in names:
+        raise DataError(f"{folder}: no split {split!r}{did_you_mean(split, ['all', *names])}")
+    lines = (line.split() for line in read_text(lists / f"{split}.txt").splitlines())
+    return tuple(dict.fromkeys(words[0] for words in lines if words and words[1:] != ["-1"]))
+
+
+def _entry(folder: Path, id_: str) -> Entry:
+    found = read_annotation(folder / "Annotations" / f"{id_}.xml", first=1, classes=CLASSES)
+    open_ = partial(open_annotated, folder / "JPEGImages" / f"{id_}.jpg", found.size)
+    return Entry(id_, open_, found.things, found.size, found.problem)
