@@ -56,7 +56,7 @@ def fails(call):
 
 def in_a_process(*words, **options):
     environment = os.environ | {"MPLBACKEND": "agg"}
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(
         [sys.executable, *words], capture_output=True, text=True, check=False, env=environment, **options
     )
 

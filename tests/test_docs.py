@@ -18,7 +18,7 @@ def test_the_readmes_python_runs():
     assert len(blocks) >= 2
     names: dict = {}
     for block in blocks:
-        exec(block, names)  # noqa: S102  (our own README)
+        exec(block, names)
     assert names["R"].shape == names["x"].shape
 
 

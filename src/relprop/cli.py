@@ -212,6 +212,214 @@ def models(*, json: Json = False) -> None:
     lists.models(as_json=json)
 
 
+Folder = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the results go; continued if begun.")]
+Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="So many pictures, from the first on.")]
+Batch = Annotated[int, typer.Option(metavar="N", min=1, help="Pictures at once.")]
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Read "2/8".
+
+    Raises:
+        BadParameter: it is no such thing.
+    """
+    i, _, n = text.partition("/")
+    if not (i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n)):
+        raise typer.BadParameter(f"{text!r}: give I/N with I from 1 to N, such as 2/8", param_hint="--shard")
+    return int(i), int(n)
+
+
+@app.command(
+    short_help="A grid of maps: classes by methods.",
+    epilog=_examples(
+        "relprop compare",
+        "relprop compare cat.jpg --model vgg16 --target tabby --target Labrador",
+        "relprop compare cat.jpg --method lrp-z --method cmp-alpha2-flat",
+    ),
+)
+def compare(
+    *,
+    picture: Picture = None,
+    model: Model = MODEL,
+    weights: Weights = None,
+    target: Targets = None,
+    method: Methods = None,
+    profile: Profile = "paper",
+    out: Out = None,
+    raw: Raw = False,
+    json: Json = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Draw the grid of the paper's Figures 1 and 4: a row per class, a column per method.
+
+    Without --method: one rule everywhere, then composites with the flat rule on none, the first, the lowest three,
+    and all convolutions. Without --target the two highest classes.
+    """
+    with waiting("starting"):
+        from relprop.commands.compare import METHODS
+        from relprop.commands.explain import Request, run
+
+    targets, methods = tuple(target or ()), tuple(method or METHODS)
+    request = Request(picture, model, weights, targets, methods, profile, device, threads, out, raw, highest=2)
+    run(request, as_json=json)
+
+
+@app.command(
+    short_help="Measure how well methods find the objects of a data set.",
+    epilog=_examples(
+        "relprop study --limit 200",
+        "relprop study --data voc --root VOCdevkit --model vgg16 --class-map voc_to_imagenet.json",
+        "relprop study --data imagenet --root val --annotations boxes --index imagenet_class_index.json --model vgg16",
+        "relprop study --data folder --root pictures --annotations coco.json --model resnet50 --class-map map.json",
+        "relprop study --limit 1000 --shard 2/4 --out results",
+    ),
+)
+def study(
+    *,
+    data: Annotated[str, typer.Option(metavar="NAME", help="embedded, voc, imagenet or folder.")] = "embedded",
+    root: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The data's folder.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of VOC (train, val, trainval, test, all) or embedded data.")
+    ] = None,
+    year: Annotated[str, typer.Option(help="Of VOC.")] = "2007",
+    variant: Annotated[str, typer.Option(help="Of the embedded data: multi or single.")] = "multi",
+    annotations: Annotated[Path | None, typer.Option(help="Folder of XML files, or a COCO JSON file.")] = None,
+    index: Annotated[Path | None, typer.Option(help="ImageNet's class index, a JSON file.")] = None,
+    ground_truth: Annotated[Path | None, typer.Option(help="ImageNet's labels, a text or CSV file.")] = None,
+    synsets: Annotated[Path | None, typer.Option(help="What ILSVRC2012_ID means, a text file.")] = None,
+    class_map: Annotated[
+        Path | None,
+        typer.Option(help="JSON, class of the data to outputs of the model; the highest is explained."),
+    ] = None,
+    model: Model = MODEL,
+    weights: Weights = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", metavar="NAME", help="As `relprop methods` lists them; several.")
+    ] = None,
+    geometry: Annotated[
+        str, typer.Option(help="paper (VOC: no cropping; ImageNet: shorter side, centre crop) or the model's own.")
+    ] = "paper",
+    limit: Limit = None,
+    out: Folder = None,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Measure the I-th of N shares, for several processes.")
+    ] = "1/1",
+    batch: Batch = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Of the embedded data and the bootstrap.")] = 0,
+    occlusion: Annotated[bool, typer.Option(help="Hide object and context in turn, for Figure 2.")] = True,
+    json: Json = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Measure localisation (mu, mu_w and more) of heat maps on pictures with boxes.
+
+    One row per picture, class and method goes to Parquet files in the study's folder, part by part. A second start
+    continues; with another configuration it refuses and says what differs. Without --method the paper's eight
+    configurations are measured, gradients, Guided Backprop and the uniform baseline.
+    """
+    with waiting("starting"):
+        from relprop.commands import study as work
+
+    request = work.Request(
+        data=data,
+        root=root,
+        split=split,
+        year=year,
+        variant=variant,
+        annotations=annotations,
+        index=index,
+        ground_truth=ground_truth,
+        synsets=synsets,
+        class_map=class_map,
+        model=model,
+        weights=weights,
+        methods=tuple(method or ()),
+        geometry=geometry,
+        limit=limit,
+        out=out or Path("relprop-study"),
+        shard=_shard(shard),
+        batch=batch,
+        device=device,
+        threads=threads,
+        seed=seed,
+        occlusion=occlusion,
+    )
+    work.study(request, as_json=json)
+
+
+@app.command(
+    short_help="Tables, figures and a page from one or several studies.",
+    epilog=_examples("relprop report relprop-study", "relprop report shallow deep --out report"),
+)
+def report(
+    *,
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders of studies.")],
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to; relprop-report without it.")] = None,
+) -> None:
+    """Write Table I (Markdown, LaTeX, CSV), Figures 2 and 3, the paper's claims, and one page that holds all of it."""
+    with waiting("starting"):
+        from relprop.commands import study as work
+
+    work.report(folders, out or Path("relprop-report"))
+
+
+@app.command(
+    short_help="The paper's whole study with one command.",
+    epilog=_examples(
+        "relprop reproduce",
+        "relprop reproduce --limit 100",
+        "relprop reproduce --imagenet-root val --imagenet-index imagenet_class_index.json --imagenet-weights vgg16.pth",
+        "relprop reproduce --voc-root VOCdevkit --voc-model vgg16 --voc-class-map voc_to_imagenet.json",
+    ),
+)
+def reproduce(
+    *,
+    voc_root: Annotated[Path | None, typer.Option(help="VOCdevkit, with VOC2007 in it.")] = None,
+    voc_model: Annotated[str, typer.Option(help="The network for VOC.")] = "alexnet",
+    voc_weights: Annotated[str | None, typer.Option(help="Its weights.")] = None,
+    voc_class_map: Annotated[Path | None, typer.Option(help="JSON, VOC class to outputs of the network.")] = None,
+    imagenet_root: Annotated[Path | None, typer.Option(help="ImageNet's validation pictures.")] = None,
+    imagenet_model: Annotated[str, typer.Option(help="The network for ImageNet.")] = "vgg16",
+    imagenet_weights: Annotated[str | None, typer.Option(help="Its weights.")] = None,
+    imagenet_annotations: Annotated[Path | None, typer.Option(help="Folder of the boxes' XML files.")] = None,
+    imagenet_index: Annotated[Path | None, typer.Option(help="Class index, a JSON file.")] = None,
+    imagenet_ground_truth: Annotated[Path | None, typer.Option(help="Labels, a text or CSV file.")] = None,
+    imagenet_synsets: Annotated[Path | None, typer.Option(help="What ILSVRC2012_ID means.")] = None,
+    limit: Limit = None,
+    out: Folder = None,
+    batch: Batch = 16,
+    json: Json = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Run the study of Kohlbrenner et al. (2020): Table I, Figures 1 to 4, and its claims, each held or not.
+
+    Without any data named, on the embedded data with both embedded networks, 500 pictures each. A second start
+    continues where the first one ended.
+    """
+    with waiting("starting"):
+        from relprop.commands.reproduce import Sources
+        from relprop.commands.reproduce import reproduce as work
+        from relprop.commands.study import Request
+
+    sources = Sources(
+        voc_root=voc_root,
+        voc_model=voc_model,
+        voc_weights=voc_weights,
+        voc_class_map=voc_class_map,
+        imagenet_root=imagenet_root,
+        imagenet_model=imagenet_model,
+        imagenet_weights=imagenet_weights,
+        imagenet_annotations=imagenet_annotations,
+        imagenet_index=imagenet_index,
+        imagenet_ground_truth=imagenet_ground_truth,
+        imagenet_synsets=imagenet_synsets,
+    )
+    base = Request(limit=limit, out=out or Path("relprop-reproduce"), batch=batch, device=device, threads=threads)
+    work(sources, base, as_json=json)
+
+
 def main() -> None:
     """Run the command line, as ``relprop`` and ``python -m relprop`` do."""
     app(prog_name="relprop")

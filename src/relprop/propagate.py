@@ -25,6 +25,7 @@ from relprop.tape import Node, Tape, Value
 
 BEST = "cmp-alpha2-flat"
 Target = int | Tensor | None
+Targets = Sequence[Target] | Target | Callable[[Tensor], Sequence[Tensor] | Tensor]
 Method = str | Composite
 Function = Callable[[Model, Tensor, Tensor], Tensor]
 
@@ -83,7 +84,7 @@ def attribute(
 def explain(
     model: Model,
     x: Tensor,
-    targets: Sequence[Target] | Target = None,
+    targets: Targets = None,
     methods: Sequence[str] | Mapping[str, Method | Function] | str = (BEST,),
     *,
     profile: str = "paper",
@@ -94,7 +95,8 @@ def explain(
     Args:
         model: as for `attribute`.
         x: pictures, (B, ...).
-        targets: the classes, each as for `attribute`; None for the predicted one.
+        targets: the classes, each as for `attribute`; None for the predicted one; or a function from the
+            logits (B, C) to such a list, where the choice depends on them.
         methods: names, or a mapping from names of your own to composites, names or functions.
         profile: as for `attribute`.
         start: as for `attribute`.
@@ -174,12 +176,14 @@ def _by_function(name: str, function: Function, model: Model, x: Tensor, target:
     return R.detach()
 
 
-def targets_of(targets: Sequence[Target] | Target, outputs: Tensor) -> Tensor:
+def targets_of(targets: Targets, outputs: Tensor) -> Tensor:
     """Class indices, (T, B).
 
     Raises:
         InputError: if a target is no class of the model's.
     """
+    if callable(targets) and not isinstance(targets, Tensor):
+        targets = list(targets(outputs))
     several = list(targets) if isinstance(targets, (list, tuple, range)) else [targets]
     if not several:
         raise InputError("no target was named; None means the predicted class")

@@ -46,6 +46,7 @@ class Request:
         threads: of the CPU; None: as many as torch takes.
         out: the figure's file or folder; None: the current folder.
         raw: whether the maps are written as .npy as well.
+        highest: how many of the highest classes are explained where none is named.
     """
 
     picture: Path | None
@@ -58,6 +59,7 @@ class Request:
     threads: int | None
     out: Path | None
     raw: bool
+    highest: int = 1
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,14 @@ def _find(request: Request) -> Found:
     preprocess = cast("Preprocess", model.preprocess)
     classes = cast("tuple[str, ...]", model.classes)
     x = preprocess(image)[None].to(request.device)
-    targets = list(dict.fromkeys(class_index(word, classes) for word in request.targets)) or None
+    named = list(dict.fromkeys(class_index(word, classes) for word in request.targets))
     methods = list(dict.fromkeys(request.methods))
+
+    def highest(logits: torch.Tensor) -> torch.Tensor:
+        return logits.topk(min(request.highest, logits.shape[1])).indices.T
+
     with waiting("explaining"):
-        told = rp.explain(model, x, targets=targets, methods=methods, profile=request.profile)
+        told = rp.explain(model, x, targets=named or highest, methods=methods, profile=request.profile)
     found = Found(
         seen=np.asarray(preprocess.picture(image)),
         classes=classes,
@@ -206,7 +212,7 @@ def _accounts(ledger: Ledger | None, row: int) -> dict[str, float | None]:
     columns = ("bias", "eps", "lost")
     if ledger is None:
         return dict.fromkeys(("conservation_error", *columns))
-    return {"conservation_error": ledger.error} | {c: float(ledger.sum(c)[row, 0]) for c in columns}
+    return {"conservation_error": ledger.error, **{c: float(ledger.sum(c)[row, 0]) for c in columns}}
 
 
 def _as_text(report: dict[str, Any]) -> str:

@@ -53,7 +53,7 @@ def weighted_inside_total_ratio(R: Tensor, mask: Tensor) -> Tensor:
     plane, mask = _checked(R, mask)
     mu = inside_total_ratio(plane, mask)
     height, width = mask.shape[1:]  # never the batch's size: two implementations in use divide by it
-    return (mu * (height * width / mask.sum(dim=(1, 2)))).to(_precision(R))
+    return (mu * (height * width / mask.sum(dim=(1, 2)).double())).to(_precision(R))
 
 
 def statuses(R: Tensor, mask: Tensor) -> list[str]:

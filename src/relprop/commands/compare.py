@@ -1,0 +1,68 @@
+"""The grid of Figures 1 and 4: rows are classes, columns methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from relprop.data.geometry import normalise
+from relprop.plots.heatmaps import heatmaps
+from relprop.propagate import explain
+from relprop.study.task import Task
+
+METHODS = (
+    "lrp-z",
+    "lrp-alpha2",
+    "cmp-alpha2",
+    "cmp-alpha2-flat",
+    "cmp-alpha2-flat:layers=3",
+    "cmp-alpha2-flat:layers=stack",
+)
+"""From one rule everywhere to composites with the flat rule on none, the first, three, and all convolutions."""
+
+
+def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
+    """Draw the maps of every class that a picture of a study shows.
+
+    Args:
+        task: the study.
+        index: the picture's position in its data.
+        methods: names.
+    """
+    entry = task.data[index]
+    framed = task.geometry(entry.open(), entry.things, entry.size)
+    names = [name for name in framed.masks if task.targets.get(name)]
+    x = normalise(framed.image, task.preprocess)[None]
+    explanation = explain(
+        task.model,
+        x,
+        lambda outputs: [_highest(outputs, task.targets[name]) for name in names],
+        methods,
+        profile=task.profile,
+    )
+    logits = explanation.outputs[0]
+    titles = [f"{n} [{float(logits[t]):.2f}]" for n, t in zip(names, explanation.targets[:, 0].tolist(), strict=True)]
+    maps = {m: explanation.relevance[m][:, 0].float().cpu().numpy() for m in methods}
+    return heatmaps(np.asarray(framed.image), titles, maps)
+
+
+def _highest(outputs: Tensor, indices: tuple[int, ...]) -> Tensor:
+    """Of several outputs the highest, (B,)."""
+    return torch.tensor(indices)[outputs[:, list(indices)].argmax(1)]
+
+
+def telling(task: Task, number: int = 3) -> list[int]:
+    """Pictures that show several classes, none of them tiny: the first ones."""
+    found: list[int] = []
+    for index in range(task.number):
+        entry = task.data[index]
+        classes = {thing.name for thing in entry.things if task.targets.get(thing.name)}
+        if len(classes) >= 2 and not entry.problem:
+            found.append(index)
+        if len(found) == number:
+            break
+    return found

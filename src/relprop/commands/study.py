@@ -1,0 +1,200 @@
+"""``relprop study``: measure on a data set; ``relprop report``: tables, figures and a page from what was measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from relprop.commands.console import waiting
+from relprop.data import embedded, folder, imagenet, voc
+from relprop.data.entries import DataError, Dataset
+from relprop.data.geometry import Geometry, like, shortest_side, warp
+from relprop.data.preprocess import Preprocess
+from relprop.errors import InputError
+from relprop.models.registry import load
+from relprop.study import report as reports
+from relprop.study.runner import Clock, run
+from relprop.study.task import METHODS, Task, class_targets
+from relprop.suggest import did_you_mean
+
+DATA = ("embedded", "voc", "imagenet", "folder")
+GEOMETRIES = ("paper", "model")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of ``relprop study``, as typed.
+
+    Attributes:
+        data: one of `DATA`.
+        root: the data's folder.
+        split: of VOC or the embedded data.
+        year: of VOC.
+        variant: of the embedded data.
+        annotations, index, ground_truth, synsets: of ImageNet and of plain folders.
+        class_map: a JSON file, class to outputs of the model.
+        model: a name that `relprop models` lists.
+        weights: as `relprop.models.load` takes them.
+        methods: names; none: those of the paper and what they are compared with.
+        geometry: "paper" (VOC: rescale without cropping; ImageNet: shorter side, centre crop) or the "model"'s own.
+        limit: how many pictures; None: all.
+        out: the study's folder.
+        shard: i and n.
+        batch: pictures at once.
+        device: torch's name.
+        threads: of the CPU.
+        seed: of the bootstrap, and of the embedded data.
+        occlusion: whether object and context are hidden in turn.
+    """
+
+    data: str = "embedded"
+    root: Path | None = None
+    split: str | None = None
+    year: str = "2007"
+    variant: str = "multi"
+    annotations: Path | None = None
+    index: Path | None = None
+    ground_truth: Path | None = None
+    synsets: Path | None = None
+    class_map: Path | None = None
+    model: str = "digits-deep"
+    weights: str | None = None
+    methods: tuple[str, ...] = ()
+    geometry: str = "paper"
+    limit: int | None = None
+    out: Path = Path("relprop-study")
+    shard: tuple[int, int] = (1, 1)
+    batch: int = 16
+    device: str = "cpu"
+    threads: int | None = None
+    seed: int = 0
+    occlusion: bool = True
+
+
+EMBEDDED = 500
+"""Pictures of the embedded data where no limit is given."""
+
+
+def measure(request: Request, title: str = "measuring") -> tuple[Task, Clock]:
+    """Measure, or continue.
+
+    Raises:
+        RelpropError: with one line that says what to mend.
+    """
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    with waiting("loading"):
+        task = task_of(request)
+    with _bar() as bar:
+        pictures = bar.add_task(title, total=len(range(task.number)) if request.shard[1] == 1 else None)
+        clock = run(
+            task,
+            request.out,
+            batch=request.batch,
+            shard=request.shard,
+            device=request.device,
+            progress=lambda number: bar.advance(pictures, number),
+        )
+    return task, clock
+
+
+def task_of(request: Request) -> Task:
+    """What is asked for, as data."""
+    data = dataset(request)
+    model = load(request.model, request.weights)
+    preprocess = cast("Preprocess", model.preprocess)
+    outputs = cast("tuple[str, ...]", model.classes)
+    return Task(
+        name=f"{request.model} on {data.name}",
+        data=data,
+        model=model,
+        model_name=request.model,
+        geometry=_geometry(request, preprocess),
+        targets=class_targets(data.classes, outputs, _mapping(request.class_map)),
+        methods=request.methods or METHODS,
+        limit=request.limit if request.data != "embedded" else None,
+        occlusion=request.occlusion,
+        seed=request.seed,
+    )
+
+
+def dataset(request: Request) -> Dataset:
+    """Open the data that was named."""
+    if request.data not in DATA:
+        raise InputError(f"no data {request.data!r}{did_you_mean(request.data, DATA) or ': ' + ', '.join(DATA)}")
+    if request.data == "embedded":
+        return embedded.embedded(request.variant, request.split or "test", request.limit or EMBEDDED, request.seed)
+    if request.root is None:
+        raise DataError(f"where is the data? Name its folder: --data {request.data} --root FOLDER")
+    if request.data == "voc":
+        return voc.voc(request.root, request.year, request.split or "all")
+    if request.data == "imagenet":
+        return imagenet.imagenet(
+            request.root, request.annotations, request.index, request.ground_truth, request.synsets
+        )
+    return folder.folder(request.root, request.annotations)
+
+
+def _geometry(request: Request, preprocess: Preprocess) -> Geometry:
+    if request.geometry not in GEOMETRIES:
+        raise InputError(f"no geometry {request.geometry!r}; there are: {', '.join(GEOMETRIES)}")
+    if request.geometry == "model" or request.data == "embedded":
+        return like(preprocess)
+    return shortest_side(preprocess.crop) if request.data == "imagenet" else warp(preprocess.crop)
+
+
+def _mapping(path: Path | None) -> dict[str, list[int]] | None:
+    """A class map: {"cat": [281, 282], ...}."""
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f'{path}: {error.strerror}; name a JSON file such as {{"cat": [281, 282]}}') from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from None
+    entries = found.items() if isinstance(found, dict) else [(None, None)]
+    if not all(isinstance(v, list) and all(isinstance(i, int) for i in v) for _, v in entries):
+        raise DataError(f'{path}: a class map is {{"cat": [281, 282], ...}}, class to outputs of the model')
+    return cast("dict[str, list[int]]", found)
+
+
+def _bar() -> Progress:
+    """A progress bar on stderr, with the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def study(request: Request, *, as_json: bool) -> None:
+    """Measure, and say what was measured."""
+    task, clock = measure(request)
+    told: dict[str, Any] = {
+        "study": str(request.out),
+        "pictures": task.number,
+        "methods": list(task.methods),
+        "seconds": {what: round(seconds, 2) for what, seconds in clock.spent.items()},
+        "overhead": round(clock.overhead, 3),
+    }
+    if as_json:
+        print(json.dumps(told, indent=2))  # noqa: T201 - the result
+        return
+    print(f"{task.name}: {task.number} pictures in {request.out}; next: relprop report {request.out}")  # noqa: T201
+
+
+def report(folders: list[Path], out: Path) -> None:
+    """Write everything there is to read about studies, and say where."""
+    with waiting("writing the report"):
+        written = reports.report(folders, out)
+    print(f"wrote {written.page} and {len(written.files) - 1} tables and figures beside it")  # noqa: T201

@@ -1,0 +1,249 @@
+"""From rows to what people read: tables, figures, and one page that holds them all."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from relprop.files import write_whole
+from relprop.plots import curves, dots, page
+from relprop.plots.heatmaps import render
+from relprop.study import tables
+from relprop.study.claims import Claim, claims
+from relprop.study.measured import BASELINE, Study, load
+from relprop.study.statistics import BINS, Means, binned, deviations
+from relprop.study.store import StudyError
+
+PAGE = "report.html"
+LONGEST = 50
+"""So many rows of a table are on the page; the files have all."""
+GRIDS = "grids"
+"""The folder, in that of the report, whose PNG files are shown on the page."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        page: the page that holds everything.
+        files: all files, the page last.
+        claims: by study, what became of the paper's claims.
+    """
+
+    page: Path
+    files: list[Path]
+    claims: dict[str, list[Claim]]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with the name of its files and what to say below it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+    @cached_property
+    def images(self) -> dict[str, bytes]:
+        """The files' contents by kind."""
+        return {kind: render(self.figure, kind) for kind in ("png", "svg")}
+
+
+def report(folders: Path | Sequence[Path], out: Path) -> Report:
+    """Write tables (Markdown, LaTeX, CSV), figures (PNG, SVG) and the page.
+
+    Each file is whole or absent, and the page is written last. With several studies, each has a folder of
+    its own in `out`. PNG files that stand in ``out/grids`` are shown on the page.
+
+    Args:
+        folders: a study's folder, or several.
+        out: where to; files of an earlier report are replaced.
+
+    Raises:
+        StudyError: a folder holds no study, or nothing is measured yet.
+        WriteError: `out` cannot be written to.
+    """
+    folders = [folders] if isinstance(folders, Path) else list(folders)
+    if not folders:
+        raise StudyError("no study to report on; name a study's folder")
+    studies = _named_apart([load(folder) for folder in folders])
+    written: list[Path] = []
+    found: dict[str, list[Claim]] = {}
+    sections: list[tuple[str, str]] = []
+    for name, study in studies.items():
+        found[name] = claims(study, _other(study, list(studies.values())))
+        listed, drawn = _tables(study, found[name]), list(drawings(study))
+        written += _write(out / name if len(studies) > 1 else out, listed, drawn)
+        sections.append((name if len(studies) > 1 else "Results", _section(study, found[name], listed, drawn)))
+    sections += _grids(out / GRIDS)
+    sections.append(("Configuration", "".join(map(_configuration, studies.values()))))
+    lead = "Localisation of Layer-wise Relevance Propagation and other methods, after Kohlbrenner et al. 2020."
+    write_whole(out / PAGE, page.page("Which explanation finds the object?", lead, sections).encode())
+    return Report(out / PAGE, [*written, out / PAGE], found)
+
+
+def _grids(folder: Path) -> list[tuple[str, str]]:
+    """Return the page's section of heat maps; none where there is no picture."""
+    paths = sorted(folder.glob("*.png"))
+    shown = [
+        page.figure(path.read_bytes(), "png", f"Heat maps: {_title(path.stem)}", _title(path.stem)) for path in paths
+    ]
+    return [("Heat maps", "".join(shown))] if shown else []
+
+
+def drawings(study: Study) -> Iterator[Drawing]:
+    """Draw each figure that the study has the rows for."""
+    if np.isfinite(study.occlusion.delta).any():
+        yield Drawing(
+            "fig2-occlusion",
+            "Figure 2: object against context",
+            f"What occluding the object, or all else, with the data set's mean image does to the logit of its class; "
+            f"mean and standard deviation over {BINS} bins of the boxes' area.",
+            _occlusion(study),
+        )
+    yield Drawing(
+        "fig3-localisation",
+        "Figure 3: localisation by the boxes' area",
+        f"Mean mu over {BINS} bins of the boxes' share of the picture, 95 % intervals shaded. The upright lines are "
+        "at 25 % and 50 %.",
+        _localisation(study),
+    )
+    cosines = study.resamples.means(study.pairs.cosine, study.pairs.picture)
+    if cosines.defined.any():
+        yield Drawing(
+            "claim8-similarity",
+            "Two classes in one picture",
+            "How alike the maps of two classes are: 1 is the same map whichever class is asked for. 95 % intervals.",
+            dots.similarity(_triples(study, cosines)),
+        )
+    shares, areas = (study.over(values) for values in study.contradiction())
+    if shares.defined.any():
+        yield Drawing(
+            "claim11-contradiction",
+            "Negative relevance on other classes",
+            "The share of negative relevance that lies inside the boxes of the picture's other classes, less the "
+            "overlap with its own; right of the bar is more than a uniform map would have there. 95 % intervals.",
+            dots.contradiction(_triples(study, shares), dict(zip(study.methods, areas.mean.tolist(), strict=True))),
+        )
+
+
+def _localisation(study: Study) -> Figure:
+    """Draw Figure 3, the baseline left to the figure: what a uniform map has is the area itself."""
+    mu = study.rows.values["mu"]
+    bins = binned(study.resamples, mu, study.rows.picture, study.rows.where)
+    nothing = [(math.nan,) * 3] * len(study.methods)
+    by_bin = [nothing if means is None else [(e.mean, e.low, e.high) for e in means.estimates()] for means in bins]
+    shown = [k for k in study.ranking if study.methods[k] != BASELINE and np.isfinite(mu[:, k]).any()]
+    return curves.localisation({study.methods[k]: curves.strip([row[k] for row in by_bin]) for k in shown})
+
+
+def _occlusion(study: Study) -> Figure:
+    """Draw Figure 2: standard deviations, not intervals, as the paper has them."""
+    spreads = [deviations(delta, study.occlusion.where) for delta in study.occlusion.delta.T]
+    thing, context = (curves.Curve(mean, mean - deviation, mean + deviation) for mean, deviation in spreads)
+    return curves.occlusion(thing, context)
+
+
+def _triples(study: Study, means: Means) -> dict[str, tuple[float, float, float]]:
+    """Return mean and interval of the methods that have them, the highest first."""
+    estimates = means.estimates()
+    order = [k for k in np.argsort(-means.mean, kind="stable") if means.defined[k]]
+    return {study.methods[k]: (estimates[k].mean, estimates[k].low, estimates[k].high) for k in order}
+
+
+def _tables(study: Study, found: Sequence[Claim]) -> list[tables.Table]:
+    makers = (tables.localisation, tables.secondary, tables.accuracy, tables.statuses, tables.problems)
+    return [*(make(study) for make in makers), tables.verdicts(found)]
+
+
+def _write(place: Path, listed: Sequence[tables.Table], drawn: Sequence[Drawing]) -> list[Path]:
+    """Write tables and figures; return the files."""
+    content = {
+        place / "tables" / f"{table.name}.{kind}": make(table).encode()
+        for table in listed
+        for kind, make in tables.FORMATS.items()
+    }
+    content |= {
+        place / "figures" / f"{drawing.name}.{kind}": image
+        for drawing in drawn
+        for kind, image in drawing.images.items()
+    }
+    for path, data in content.items():
+        write_whole(path, data)
+    return list(content)
+
+
+def _section(study: Study, found: Sequence[Claim], listed: Sequence[tables.Table], drawn: Sequence[Drawing]) -> str:
+    """Return a study's part of the page."""
+    by_name = {table.name: table for table in listed}
+    parts = [
+        page.paragraph(_summary(study)),
+        page.heading("Table I: which method finds the object"),
+        _shown(by_name["table1"]),
+        page.heading("The paper's claims on this data"),
+        page.claims((claim.number, claim.text, claim.held, claim.figures) for claim in found),
+    ]
+    for drawing in drawn:
+        parts += [
+            page.heading(drawing.title),
+            page.figure(drawing.images["svg"], "svg", f"{drawing.title}. {drawing.caption}", drawing.caption),
+        ]
+    titles = {
+        "secondary": "Other measures",
+        "accuracy": "The model",
+        "statuses": "Measurements",
+        "problems": "Problems",
+    }
+    for name, title in titles.items():
+        parts += [page.heading(title), _shown(by_name[name])]
+    return "".join(parts)
+
+
+def _shown(table: tables.Table) -> str:
+    """Return a table for the page; of a long one the beginning."""
+    rows = [[tables.text(cell) for cell in row] for row in table.rows]
+    if not rows:
+        return page.paragraph("None.")
+    rest = f" And {len(rows) - LONGEST} more, in the file." if len(rows) > LONGEST else ""
+    return page.table(table.columns, rows[:LONGEST], table.caption + rest)
+
+
+def _summary(study: Study) -> str:
+    pictures, pairs = len(study.predictions.names), len(study.rows.picture)
+    return (
+        f"{study.model or 'The model'} on {study.data or study.name}: {pictures} pictures, {pairs} pairs of a picture "
+        f"and a class, {len(study.methods)} methods."
+    )
+
+
+def _configuration(study: Study) -> str:
+    return page.folded(f"run.json of {study.name}", json.dumps(study.config, indent=2, ensure_ascii=False))
+
+
+def _named_apart(studies: Sequence[Study]) -> dict[str, Study]:
+    """Return the studies by a name fit for a folder; a name that comes again has a number."""
+    named: dict[str, Study] = {}
+    for study in studies:
+        plain = "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in study.name) or "study"
+        names = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
+        named[next(name for name in names if name not in named)] = study
+    return named
+
+
+def _other(study: Study, studies: Sequence[Study]) -> Study | None:
+    """Return the first study of a network of another depth, where both are known."""
+    return next((each for each in studies if study.depth and each.depth not in (0, study.depth)), None)
+
+
+def _title(stem: str) -> str:
+    return stem.replace("_", " ").replace("-", " ")

@@ -1,0 +1,217 @@
+"""A study's folder: `run.json` and parts, each of which is there whole or not at all.
+
+A part is written into a folder of its own that is renamed when all of it is on the disk. So a study can be
+killed at any moment and continued, by several processes at once; what two of them measure twice is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+from pyarrow import parquet
+
+from relprop.errors import RelpropError
+from relprop.files import WriteError, near, write_whole
+from relprop.study.schema import TABLES, arrow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    Record = Mapping[str, Any]
+
+RUN = "run.json"
+_PART = re.compile(r"part-(\d{6,})")
+_ABSENT = "nothing"  # how a key that only one side has is shown
+_SHOWN = 5  # so many differing keys are named, the others counted
+
+
+class StudyError(RelpropError):
+    """A study that cannot be begun, written or read; the message says why and what to do."""
+
+
+class Store:
+    """The rows of one study.
+
+    Args:
+        folder: where `run.json` and `parts/` are, or will be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.parts = folder / "parts"
+
+    def begin(self, config: Record) -> None:
+        """Write `run.json`, or continue the study that has it with the same configuration.
+
+        Args:
+            config: all that the rows depend on, as JSON can hold it: task version, data, model and weights
+                with their hashes, methods, library versions, seed. Not what they do not depend on, such as
+                the batch size: it would keep a study from being continued.
+
+        Raises:
+            StudyError: the folder holds a study with another configuration, or cannot be written to.
+        """
+        text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        path = self.folder / RUN
+        if not path.exists() and not self._first(path, text):
+            return
+        differences = list(_differences(self.config(), json.loads(text)))
+        if differences:
+            more = f", and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+            raise StudyError(
+                f"{self.folder} holds another study: {', '.join(differences[:_SHOWN])}{more}; "
+                "choose another folder, or the configuration it was begun with"
+            )
+
+    def config(self) -> dict[str, Any]:
+        """Return what `begin` wrote.
+
+        Raises:
+            StudyError: there is no study in the folder, or its `run.json` cannot be read.
+        """
+        path = self.folder / RUN
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise StudyError(f"{self.folder}: no study here (no {RUN}){near(self.folder)}") from None
+        except (OSError, ValueError) as error:
+            raise StudyError(f"{path}: cannot be read ({error}); restore it, or begin in another folder") from None
+        if not isinstance(config, dict):
+            raise StudyError(f"{path}: not a study's configuration; restore it, or begin in another folder")
+        return config
+
+    def done(self) -> set[int]:
+        """Return the numbers of the parts that are written."""
+        names = (entry.name for entry in self.parts.iterdir()) if self.parts.is_dir() else ()
+        return {int(match[1]) for match in map(_PART.fullmatch, names) if match}
+
+    def write(self, part: int, tables: Mapping[str, Sequence[Record]]) -> None:
+        """Write a part: all four tables or nothing. A part that exists already is left as it is.
+
+        Args:
+            part: its number, from 0.
+            tables: every one of `relprop.study.schema.TABLES` by name, a mapping per row. NaN becomes null.
+
+        Raises:
+            StudyError: the disk is full, or the folder may not be written to; parts that exist are intact.
+            ValueError: the tables, or a row's columns, are not those of the schema.
+        """
+        content = {f"{name}.parquet": _parquet(name, rows) for name, rows in _all_of(tables).items()}
+        final = self._part(part)
+        temporary = self.parts / f".{final.name}.{socket.gethostname()}.{os.getpid()}"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)  # of a killed run whose process number we now have
+            temporary.mkdir(parents=True)
+            for name, data in content.items():
+                _write(temporary / name, data)
+            _sync(temporary)
+            temporary.rename(final)  # fails where another process was first: its folder is not empty
+            _sync(self.parts)
+        except OSError as error:
+            if not final.is_dir():
+                raise StudyError(
+                    f"{final}: not written ({error.strerror}); the {len(self.done())} parts that are written are safe: "
+                    "make room and run the same command again to continue"
+                ) from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        # Of this part, others that run or were killed can have left only what nobody needs any more.
+        for leftover in self.parts.glob(f".{final.name}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def read(self, table: str) -> pa.Table:
+        """Return one of `relprop.study.schema.TABLES`, the parts in order; without any part, no rows.
+
+        Raises:
+            StudyError: a part's file is missing or damaged.
+        """
+        schema = arrow(table)
+        parts = [_read(self._part(part) / f"{table}.parquet", schema) for part in sorted(self.done())]
+        return pa.concat_tables(parts) if parts else schema.empty_table()
+
+    def _part(self, part: int) -> Path:
+        return self.parts / f"part-{part:06d}"
+
+    def _first(self, path: Path, text: str) -> bool:
+        """Write `run.json` and return False; or True where another process has just done so."""
+        mine = path.with_name(f".{RUN}.{socket.gethostname()}.{os.getpid()}")
+        try:
+            write_whole(mine, text.encode())
+        except WriteError as error:
+            raise StudyError(str(error).replace(mine.name, RUN)) from None
+        try:
+            os.link(mine, path)  # unlike a renaming, this fails where the file exists
+        except FileExistsError:
+            return True
+        except OSError:
+            mine.replace(path)  # a file system without links
+        finally:
+            mine.unlink(missing_ok=True)
+        return False
+
+
+def _differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
+    """Say for each key, dotted where nested, what the study has and what was asked for."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            dotted = f"{key}.{name}" if key else name
+            yield from _differences(old.get(name, _ABSENT), new.get(name, _ABSENT), dotted)
+    elif old != new:
+        yield f"{key} is {_short(old)} there, not {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _all_of(tables: Mapping[str, Sequence[Record]]) -> dict[str, Sequence[Record]]:
+    if tables.keys() != TABLES.keys():
+        raise ValueError(f"a part has the tables {', '.join(TABLES)}, not {', '.join(tables)}")
+    return {name: tables[name] for name in TABLES}
+
+
+def _parquet(table: str, rows: Sequence[Record]) -> bytes:
+    """Return the file's content: for the same rows the same bytes."""
+    names = [column.name for column in TABLES[table]]
+    for row in rows:
+        if row.keys() != set(names):
+            raise ValueError(f"{table}: columns missing or unknown: {', '.join(sorted(row.keys() ^ set(names)))}")
+    schema = arrow(table)
+    columns = [pa.array([row[field.name] for row in rows], field.type, from_pandas=field.nullable) for field in schema]
+    buffer = pa.BufferOutputStream()
+    parquet.write_table(pa.Table.from_arrays(columns, schema=schema), buffer, compression="zstd")
+    return bytes(buffer.getvalue())
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # some disks tell only now that they are full
+
+
+def _sync(folder: Path) -> None:
+    """Make sure that the folder's entries are on the disk too, where the system can."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        with parquet.ParquetFile(path) as file:
+            return file.read().cast(schema)
+    except (OSError, ValueError) as error:  # Arrow's own errors are among these
+        reason = str(error).splitlines()[0]
+        raise StudyError(f"{path}: cannot be read ({reason}); remove its folder and run the study again") from None

@@ -1,0 +1,162 @@
+"""What is measured: data, network, methods and conventions, as plain data that two runs can compare."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from relprop.data.entries import Dataset
+from relprop.data.geometry import Geometry
+from relprop.data.preprocess import Preprocess
+from relprop.errors import InputError
+from relprop.suggest import did_you_mean
+
+VERSION = 1
+"""To be raised when what a row says changes."""
+
+LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "relprop")
+
+METHODS = (
+    "cmp-alpha2-flat",
+    "cmp-alpha2",
+    "cmp-alpha1-flat",
+    "cmp-alpha1",
+    "lrp-alpha2",
+    "lrp-alpha1",
+    "lrp-epsilon",
+    "lrp-z",
+    "gradient",
+    "gradient-x-input",
+    "guided-backprop",
+    "uniform",
+)
+"""The eight configurations of the paper, what they are compared with, and the baseline."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One study.
+
+    Attributes:
+        name: as reports call it.
+        data: pictures with boxes.
+        model: the network, with `.preprocess` and `.classes`.
+        model_name: as the user called it.
+        geometry: how picture and boxes are brought to the network's input.
+        targets: for each class of the data the model's outputs that mean it; the highest is explained.
+        methods: names.
+        limit: how many pictures, from the first; None: all.
+        occlusion: whether object and context are hidden in turn (Fig. 2).
+        profile: numeric conventions.
+        seed: of the bootstrap in reports.
+        top_k: k of the top-k measure, in pixels.
+        chunk: pictures per part on disk.
+    """
+
+    name: str
+    data: Dataset
+    model: nn.Module
+    model_name: str
+    geometry: Geometry
+    targets: Mapping[str, tuple[int, ...]]
+    methods: Sequence[str] = METHODS
+    limit: int | None = None
+    occlusion: bool = True
+    profile: str = "paper"
+    seed: int = 0
+    top_k: int = 100
+    chunk: int = 50
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How the model wants its pictures."""
+        preprocess = self.model.preprocess
+        if not isinstance(preprocess, Preprocess):
+            raise InputError(f"{self.model_name} says nothing of its preprocessing; load it with relprop.models.load")
+        return preprocess
+
+    @property
+    def number(self) -> int:
+        """How many pictures are measured."""
+        return len(self.data) if self.limit is None else min(self.limit, len(self.data))
+
+    def config(self) -> dict[str, Any]:
+        """All that the rows depend on, for `run.json`."""
+        return {
+            "task_version": VERSION,
+            "name": self.name,
+            "data": self.data.identity(),
+            "classes": list(self.data.classes),
+            "targets": {name: list(indices) for name, indices in self.targets.items()},
+            "geometry": self.geometry.identity(),
+            "model": {
+                "name": self.model_name,
+                "depth": depth(self.model),
+                "weights_sha256": weights_hash(self.model),
+            },
+            "methods": list(self.methods),
+            "limit": self.limit,
+            "occlusion": self.occlusion,
+            "profile": self.profile,
+            "seed": self.seed,
+            "top_k": self.top_k,
+            "chunk": self.chunk,
+            "libraries": {library: version(library) for library in LIBRARIES},
+        }
+
+
+def depth(model: nn.Module) -> int:
+    """How many convolutions and linear layers a network has."""
+    return sum(isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) for module in model.modules())  # noqa: SLF001
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 of every parameter and buffer with its name, in order."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return bytes(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()) if tensor.numel() else b""
+
+
+def class_targets(
+    classes: Sequence[str], outputs: Sequence[str], mapping: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Which outputs of the model mean each class of the data.
+
+    Args:
+        classes: the data's.
+        outputs: the model's.
+        mapping: given by the user; a class that it does not name is not measurable.
+
+    Raises:
+        InputError: the mapping names a class or an output that does not exist, or there is no mapping and
+            the model's classes are not the data's.
+    """
+    if mapping is not None:
+        for name, indices in mapping.items():
+            if name not in classes:
+                raise InputError(f"the class map names {name!r}, which the data has not{did_you_mean(name, classes)}")
+            if any(not 0 <= index < len(outputs) for index in indices):
+                raise InputError(
+                    f"the class map sends {name!r} to {list(indices)}; outputs are 0 to {len(outputs) - 1}"
+                )
+        return {name: tuple(mapping.get(name, ())) for name in classes}
+    if set(classes) <= set(outputs):
+        return {name: (list(outputs).index(name),) for name in classes}
+    if len(classes) == len(outputs):
+        return {name: (index,) for index, name in enumerate(classes)}
+    raise InputError(
+        f"the data has {len(classes)} classes and the model {len(outputs)}, with other names; say which outputs mean "
+        f"which class with a class map"
+    )

@@ -1,0 +1,200 @@
+"""What people read: the same figures in every format, and a page that needs nothing else."""
+
+import base64
+import csv
+import io
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from relprop.plots.palette import looks
+from relprop.study.measured import load
+from relprop.study.report import report
+from relprop.study.statistics import Estimate
+from relprop.study.store import Store, StudyError
+from relprop.study.tables import FORMATS, Table, localisation
+from synthetic import CONFIG, STRENGTH, tables, write_study
+
+NUMBER = re.compile(r"-?\d+\.\d{3}")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    shallow = {"name": "shallow", "data": "VOC 2007", "model": {"name": "digits-shallow", "depth": 5}}
+    write_study(folder / "deep", 120)
+    write_study(folder / "shallow", 60, CONFIG | shallow)
+    (folder / "out" / "grids").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(folder / "out" / "grids" / "figure-1_digits.png")
+    return folder, report([folder / "deep", folder / "shallow"], folder / "out")
+
+
+class Page(HTMLParser):
+    """Tags, their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.text = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_every_file_is_there(written):
+    folder, done = written
+    out = folder / "out"
+    names = {str(path.relative_to(out)) for path in done.files}
+    for name in ("table1", "secondary", "accuracy", "statuses", "problems", "claims"):
+        assert {f"digits/tables/{name}.{kind}" for kind in ("md", "tex", "csv")} <= names
+    for name in ("fig2-occlusion", "fig3-localisation", "claim8-similarity", "claim11-contradiction"):
+        with Image.open(out / "shallow" / "figures" / f"{name}.png") as image:
+            assert min(image.size) > 300
+            assert len(image.convert("RGB").getcolors(1 << 20)) > 20
+        assert (out / "shallow" / "figures" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
+    assert all(path.is_file() for path in done.files)
+    assert done.files[-1] == done.page == out / "report.html"
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+    assert set(done.claims) == {"digits", "shallow"}
+    assert done.claims["digits"][5].held is not None
+
+
+def test_the_formats_hold_the_same_figures(written):
+    folder, _ = written
+    place = folder / "out" / "digits" / "tables"
+    markdown = [line for line in (place / "table1.md").read_text().splitlines() if line.startswith("| ")][2:]
+    latex = [line for line in (place / "table1.tex").read_text().splitlines() if line.endswith(r"\\")][1:]
+    rows = list(csv.DictReader(io.StringIO((place / "table1.csv").read_text())))
+    table = localisation(load(folder / "deep"))
+    for line, tex, row, cells in zip(markdown, latex, rows, table.rows, strict=True):
+        estimates = [cell for cell in cells if isinstance(cell, Estimate)]
+        shown = [f"{value:.3f}" for e in estimates for value in (e.mean, e.low, e.high)]
+        assert NUMBER.findall(line) == NUMBER.findall(tex) == shown
+        assert line.split(" | ")[0].strip("| ") == tex.split(" & ")[0] == row["method"] == cells[0]
+        for name, cell in zip(table.columns, cells, strict=True):
+            if isinstance(cell, Estimate):
+                assert float(row[name]) == cell.mean
+                assert float(row[f"{name} low"]) == cell.low
+                assert int(row[f"{name} defined"]) == cell.defined
+    order = [float(row["mu_w"]) for row in rows]
+    assert order == sorted(order, reverse=True)
+    assert rows[0]["difference"] == ""
+    assert {row["method"] for row in rows} == set(STRENGTH)
+
+
+def test_the_papers_figures_stand_beside_the_papers_data_only(written):
+    folder, _ = written
+    places = (folder / "out" / name / "tables" / "table1.csv" for name in ("digits", "shallow"))
+    ours, theirs = (csv.DictReader(io.StringIO(place.read_text())) for place in places)
+    assert "paper mu_w" not in ours.fieldnames
+    beside = {row["method"]: row["paper mu_w"] for row in theirs}
+    assert beside["cmp-alpha2-flat"] == "2.716"
+    assert beside["gradient"] == ""
+
+
+def test_means_in_the_table_are_the_rows(written):
+    folder, _ = written
+    rows = Store(folder / "deep").read("rows").to_pylist()
+    small = [r["mu"] for r in rows if r["method"] == "lrp-alpha1" and 0 < r["s_in"] <= 0.25 * r["s_tot"]]
+    defined = [mu for mu in small if mu is not None]
+    row = next(row for row in localisation(load(folder / "deep")).rows if row[0] == "lrp-alpha1")
+    assert row[2].mean == pytest.approx(np.mean(defined))
+    assert (row[2].defined, row[2].total) == (len(defined), len(small))
+    assert len(defined) < len(small)
+
+
+def test_the_page_is_whole_and_needs_nothing_else(written):
+    _, done = written
+    text = done.page.read_text()
+    page = Page(text)
+    assert not page.open
+    assert not re.search(r"https?:|//|@import|url\(", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text))
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object"})
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 2 * 4 + 1
+    for image in images:
+        kind, data = re.fullmatch(r"data:image/(svg\+xml|png);base64,(.+)", image["src"]).groups()
+        content = base64.b64decode(data)
+        assert content.startswith(b"\x89PNG" if kind == "png" else b"<?xml")
+        assert image["alt"]
+        assert b"<script" not in content
+    words = " ".join(page.text)
+    for word in ("held", "not held", "no_positive_relevance", "truncated file", "mean AP", "run.json"):
+        assert word in words
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_the_same_rows_give_the_same_report(written):
+    folder, _ = written
+    again = report(folder / "deep", folder / "again")
+    for path in again.files:
+        if path.stem not in ("report", "claims"):  # which the other study has a say in
+            assert path.read_bytes() == (folder / "out" / "digits" / path.relative_to(folder / "again")).read_bytes()
+
+
+def test_one_study_needs_no_folder_of_its_own_and_can_lack_almost_everything(tmp_path):
+    config = {"name": "<b>bare & odd</b>"}
+    bare = tables(3, strength={"my|own_map": 2.0})
+    for row in bare["predictions"]:
+        row.update(scores=[], top5=[], problem="bad | <i>file</i>")
+    bare |= {"pairs": [], "occlusion": []}
+    Store(tmp_path / "bare").begin(config)
+    Store(tmp_path / "bare").write(0, bare)
+    done = report(tmp_path / "bare", tmp_path / "out")
+    assert (tmp_path / "out" / "tables" / "table1.md").read_text().count(r"my\|own_map") >= 1
+    text = done.page.read_text()
+    Page(text)
+    assert text.count("not measurable") == 10  # all but the second
+    assert "<b>" not in text
+    assert "<i>" not in text
+
+
+def test_a_study_of_which_no_picture_could_be_measured_is_reported_all_the_same(tmp_path):
+    rows = tables(2) | {"rows": [], "pairs": [], "occlusion": []}
+    Store(tmp_path / "study").begin(CONFIG)
+    Store(tmp_path / "study").write(0, rows)
+    done = report(tmp_path / "study", tmp_path / "out")
+    assert [claim.held for claim in done.claims["digits"]] == [None] * 11
+
+
+def test_a_study_without_rows_or_no_study_is_refused(tmp_path):
+    Store(tmp_path).begin(CONFIG)
+    with pytest.raises(StudyError, match="nothing is measured yet"):
+        report(tmp_path, tmp_path / "out")
+    with pytest.raises(StudyError, match="no study"):
+        report([], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_latex_is_escaped_and_balanced():
+    table = Table("t", "A 50 % caption.", ("mu_w", "a&b"), (("x_y {50 %} #1 \\ ~^$", None), ("plain", 0.5)))
+    text = FORMATS["tex"](table)
+    assert r"x\_y \{50 \%\} \#1 \textbackslash{} \textasciitilde{}\textasciicircum{}\$ & --" in text
+    assert r"$\mu_w$ & a\&b" in text
+    assert text.count("{") == text.count("}")
+    assert text.count(r"\begin") == text.count(r"\end") == 2
+
+
+def test_no_two_methods_look_the_same():
+    options = [f"{name}:eps=0.1" for name in STRENGTH]
+    found = looks([*STRENGTH, *options, "cmp-alpha1-zbox", "cmp-alpha2-zbox", "mine", "yours"])
+    assert len(set(found.values())) == len(found)
+    assert looks(["lrp-z", "mine"])["lrp-z"] == looks(["cmp-alpha1", "lrp-z"])["lrp-z"]
+
+
+def test_relprop_alone_imports_none_of_this():
+    code = "import sys, relprop; assert not {'pyarrow', 'matplotlib', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,203 @@
+"""The study's folder: whole or absent, whatever happens while it is written."""
+
+import json
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from relprop.study.schema import STATUSES, TABLES, arrow
+from relprop.study.store import Store, StudyError
+from synthetic import CONFIG, STRENGTH, tables, write_study
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs" / "rows.md"
+
+
+def content(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_what_is_written_is_read_back_in_order(tmp_path):
+    store = Store(tmp_path)
+    store.begin(CONFIG)
+    store.write(1, tables(3, start=3))
+    store.write(0, tables(3, start=0))
+    assert store.done() == {0, 1}
+    for name in TABLES:
+        table = store.read(name)
+        assert table.schema.equals(arrow(name))
+        index = table["image_index"].to_pylist()
+        assert index == sorted(index)
+    wanted = [*tables(3, start=0)["rows"], *tables(3, start=3)["rows"]]
+    for row, written in zip(wanted, store.read("rows").to_pylist(), strict=True):
+        assert written["mu"] == (None if row["mu"] != row["mu"] else row["mu"])
+        assert written["class_name"] == row["class_name"]
+    assert store.config() == CONFIG
+
+
+def test_the_same_rows_give_the_same_bytes_however_they_are_cut_short(tmp_path):
+    write_study(tmp_path / "a", 6, chunk=2)
+    other = Store(tmp_path / "b")
+    for part in (2, 0, 1):
+        other.begin(CONFIG)
+        other.write(part, tables(2, start=2 * part))
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_a_part_that_exists_is_left_as_it_is_and_leftovers_go(tmp_path):
+    store = Store(tmp_path)
+    store.begin(CONFIG)
+    leftover = store.parts / ".part-000000.elsewhere.123"
+    leftover.mkdir(parents=True)
+    (leftover / "rows.parquet").write_bytes(b"half of")
+    assert store.done() == set()
+    assert store.read("rows").num_rows == 0
+    store.write(0, tables(2))
+    before = content(store.parts)
+    store.write(0, tables(2, seed=1))
+    assert content(store.parts) == before
+    assert [path.name for path in store.parts.iterdir()] == ["part-000000"]
+
+
+def test_another_configuration_is_refused_in_one_line_that_names_the_keys(tmp_path):
+    store = Store(tmp_path)
+    store.begin(CONFIG)
+    store.begin(CONFIG)
+    with pytest.raises(StudyError) as caught:
+        store.begin(CONFIG | {"seed": 7, "libraries": {"torch": "3"}, "limit": 5})
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in ("seed is 0 there, not 7", "libraries.torch is 2 there, not 3", "limit is nothing there, not 5"):
+        assert part in message
+    assert store.config() == CONFIG
+
+
+def test_a_folder_without_a_study_or_with_a_broken_one_is_named(tmp_path):
+    with pytest.raises(StudyError, match="no study here"):
+        Store(tmp_path / "nowhere").config()
+    (tmp_path / "run.json").write_text("{half")
+    with pytest.raises(StudyError, match=r"run\.json: cannot be read"):
+        Store(tmp_path).begin(CONFIG)
+    store = write_study(tmp_path / "study", 2)
+    (store.parts / "part-000000" / "pairs.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StudyError, match=r"pairs\.parquet: cannot be read"):
+        store.read("pairs")
+
+
+@pytest.mark.parametrize("spoil", [lambda t: t.pop("pairs"), lambda t: t["rows"][0].pop("mu")])
+def test_tables_that_are_not_the_schemas_are_refused(tmp_path, spoil):
+    spoilt = tables(2)
+    spoil(spoilt)
+    with pytest.raises(ValueError, match=r"pairs|mu"):
+        Store(tmp_path).write(0, spoilt)
+    assert Store(tmp_path).done() == set()
+
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from synthetic import CONFIG, tables
+from relprop.study import store as module
+store = module.Store(Path(sys.argv[1]))
+store.begin(CONFIG)
+store.write(0, tables(2, start=0))
+whole = module._write
+def half(path, data):
+    if path.name == "occlusion.parquet":
+        path.write_bytes(data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    whole(path, data)
+module._write = half
+store.write(1, tables(2, start=2))
+"""
+
+
+def test_killed_half_way_and_continued_it_is_as_if_never_killed(tmp_path):
+    write_study(tmp_path / "calm", 4, chunk=2)
+    folder = tmp_path / "killed"
+    ended = subprocess.run([sys.executable, "-c", WRITER, str(folder), str(HERE)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    store = Store(folder)
+    assert store.done() == {0}
+    assert len(list(store.parts.iterdir())) == 2  # the leftover is there, and nothing reads it
+    assert store.read("rows").num_rows == len(tables(2)["rows"])
+    write_study(folder, 4, chunk=2)
+    assert content(folder) == content(tmp_path / "calm")
+
+
+def test_a_full_disk_is_one_clear_error_and_spoils_nothing(tmp_path):
+    store = write_study(tmp_path, 2)
+    before = content(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))  # no file may grow beyond: the write itself fails
+    try:
+        with pytest.raises(StudyError, match="make room and run the same command again") as caught:
+            store.write(1, tables(2, start=2))
+        with pytest.raises(StudyError, match=r"run\.json: not written"):
+            Store(tmp_path / "new").begin(CONFIG | {"long": "x" * 9000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
+    assert content(tmp_path) == before
+    store.write(1, tables(2, start=2))
+    assert store.done() == {0, 1}
+
+
+def test_two_that_write_the_same_parts_leave_each_once(tmp_path):
+    command = "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
+    command += "from synthetic import write_study; write_study(Path(sys.argv[1]), 40, chunk=2)"
+    command = [sys.executable, "-c", command, str(tmp_path), str(HERE)]
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    alone = write_study(tmp_path / "alone", 40, chunk=2)
+    assert content(tmp_path / "parts") == content(alone.parts)
+
+
+def test_two_that_begin_at_once_agree_or_one_is_refused(tmp_path):
+    refused = []
+
+    def begin(seed):
+        try:
+            Store(tmp_path).begin(CONFIG | {"seed": seed})
+        except StudyError:
+            refused.append(seed)
+
+    Store(tmp_path).begin(CONFIG | {"seed": 1})
+    threads = [threading.Thread(target=begin, args=(seed,)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == [2]
+    assert json.loads((tmp_path / "run.json").read_text())["seed"] == 1
+
+
+def test_the_readers_guide_has_every_column_and_status():
+    text = DOCS.read_text()
+    for name, columns in TABLES.items():
+        section = text.split(f"### {name}.parquet")[1].split("\n#")[0]
+        lines = [f"| `{c.name}` | {c.kind} | {'yes' if c.null else ''} | {c.text} |" for c in columns]
+        assert re.findall(r"^\| `.*$", section, re.MULTILINE) == lines
+    for name, meaning in STATUSES.items():
+        assert f"| `{name}` | {meaning} |" in text
+
+
+def test_the_guides_queries_run_in_duckdb(tmp_path):
+    store = write_study(tmp_path / "study", 20, chunk=5)
+    (store.parts / ".part-000009.host.1").mkdir()
+    shutil.copy(store.parts / "part-000000" / "rows.parquet", store.parts / ".part-000009.host.1")
+    sql = re.search(r"```sql\n(.*?)```", DOCS.read_text(), re.DOTALL)[1].replace("'study/", f"'{tmp_path}/study/")
+    means, pictures = (duckdb.sql(query).fetchall() for query in sql.split(";") if query.strip())
+    assert means[0][0] == "cmp-alpha2-flat"
+    assert len(means) == len(STRENGTH)
+    assert sum(row[-1] for row in means) == store.read("rows").num_rows
+    assert len(pictures) == 10
