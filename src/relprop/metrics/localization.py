@@ -222,7 +222,7 @@ def _sums(values: Tensor) -> Tensor:
 
 def _finite(plane: Tensor) -> Tensor:
     """Return (B,) bool: all values are finite, and so are their sums."""
-    return plane.isfinite().flatten(1).all(dim=1) & _sums(plane.abs()).isfinite()
+    return plane.abs().sum(dim=(1, 2)).isfinite()  # an infinity or a NaN in any of them makes it so
 
 
 def _defined(values: Tensor, plane: Tensor, mask: Tensor) -> Tensor:
@@ -240,7 +240,7 @@ def _highest(plane: Tensor, mask: Tensor, ks: list[int]) -> Tensor:
 
 def _share(values: Tensor, inside: Tensor, k: int) -> float:
     """Do it for one picture: values and inside are (H x W,)."""
-    lowest = values.topk(k).values[-1]
+    lowest = values.amax() if k == 1 else values.topk(k, sorted=False).values.amin()
     above, tied = values > lowest, values == lowest
     left = k - int(above.sum())
     expected = left * int((tied & inside).sum()) / max(int(tied.sum()), 1)  # no pixel ties with NaN
