@@ -7,15 +7,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from relprop.errors import InputError
 from relprop.ops.linear import Conv, Linear, covers_its_input, layer_of, pointwise, unbatched
 from relprop.ops.normalization import scale_and_shift
 from relprop.record import WRITE_THROUGH_VIEW, record, unsupported, version
 from relprop.rules import WEIGHTED
+from relprop.samples import is_batch_first
 from relprop.tape import Node, Tape
 
 Model = Callable[[Tensor], Any]
+RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)  # noqa: SLF001
+"""Modules that draw at random, or change their own statistics, while they train."""
 
 
 def recorded(model: Model, x: Tensor) -> tuple[Tape, list[Node]]:
@@ -34,6 +38,8 @@ def recorded(model: Model, x: Tensor) -> tuple[Tape, list[Node]]:
         raise unsupported(problems)
     if tape.input is not tape.output and not any(tape.input in node.inputs for node in nodes):
         raise unsupported([], ["the output: it does not depend on the input"])
+    if not is_batch_first(tape.output.samples, tape.batch):
+        raise InputError("the rows of the logits are not the pictures in their order; explain one picture at a time")
     if not torch.isfinite(tape.output.data).all():
         raise InputError("the model's logits are not all finite (NaN or infinite), so there is nothing to explain")
     reached = tape.reached()
@@ -61,6 +67,10 @@ def check_model(model: Model) -> None:
             raise InputError(f"{where} is compiled, so its ops cannot be seen; pass the original module")
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             raise InputError(f"{where} is {type(module).__name__}; pass its .module")
+        if module.training and isinstance(module, RANDOM_IN_TRAINING):
+            raise InputError(f"{where}, {type(module).__name__}, is in training mode; call .eval() on the whole model")
+        if any(map(is_lazy, module.parameters(recurse=False))):
+            raise InputError(f"{where} has no weights yet; run the model once, then explain it")
 
 
 def check_input(x: Tensor) -> None:
@@ -69,6 +79,8 @@ def check_input(x: Tensor) -> None:
         raise InputError(f"x must be a tensor (B, ...), not {type(x).__name__}")
     if not x.is_floating_point():
         raise InputError(f"x is {x.dtype}; a floating-point tensor is needed (preprocess it, or x.float())")
+    if x.is_meta or x.layout is not torch.strided:
+        raise InputError(f"x is a {x.layout} tensor on {x.device}; a dense tensor with numbers is needed")
     if x.ndim < 2 or x.shape[0] == 0:
         raise InputError(f"x has shape {tuple(x.shape)}; a batch (B, ...) of at least one is needed, such as x[None]")
     if not torch.isfinite(x).all():

@@ -154,6 +154,8 @@ def resolve(method: Any, model: Model, profile: Profile) -> Composite | Function
 def _named(methods: Any) -> dict[str, Any]:
     """Methods by the names that their results get."""
     methods = [methods] if isinstance(methods, str) else methods
+    if not isinstance(methods, (Mapping, Sequence)):
+        raise InputError(f"methods takes names, or a mapping from names of your own to methods; not {methods!r}")
     if not isinstance(methods, Mapping):
         for method in methods:
             if not isinstance(method, str):
@@ -198,7 +200,7 @@ def _target(target: Any, outputs: Tensor) -> Tensor:
         if target.shape[0] != batch:
             raise InputError(f"target has {target.shape[0]} classes for {batch} pictures")
         indices = target
-    elif isinstance(target, bool):
+    elif isinstance(target, bool) or (isinstance(target, Tensor) and target.dtype == torch.bool):
         raise InputError("target is a bool; an index, a (B,) integer tensor or None is needed")
     else:
         try:
@@ -230,6 +232,9 @@ class Group:
 
     methods: tuple[str, ...]
     relevance: dict[Value, Tensor] = field(default_factory=dict)
+
+
+Sums = tuple[Tensor, Tensor]
 
 
 class Walk:
@@ -306,6 +311,11 @@ class Walk:
             share = derived(node, rule, upper, self.context)
         else:
             share = node.op.propagate(node, rule, upper, self.context)
+        above = [self._sums(R, value) for R, value in zip(upper, node.outputs, strict=True)]
+        below = [
+            self._same(R, upper, above) or self._sums(R, value)
+            for R, value in zip(share.relevance, node.inputs, strict=True)
+        ]
         maps = len(upper[0]) // len(groups)
         for k, group in enumerate(groups):
             mine = slice(k * maps, (k + 1) * maps)
@@ -315,10 +325,12 @@ class Walk:
                 if R is not None:
                     known = group.relevance.get(value)
                     group.relevance[value] = R[mine] if known is None else known + R[mine]
-        for name, row in self._entries(node, rule, upper, share, groups):
-            rows[name].append(row)
+            row = self._row(node, rule, above, below, share, mine)
+            for name in group.methods:
+                rows[name].append(row)
 
     def _stacked(self, value: Value, groups: list[Group]) -> Tensor:
+        """The relevance of a value in all groups, one after the other."""
         held = [group.relevance.get(value) for group in groups]
         like = next((R for R in held if R is not None), None)
         if like is None:  # no group holds relevance of this one of several outputs
@@ -326,29 +338,42 @@ class Walk:
             return torch.zeros(maps * len(groups), *value.shape, dtype=self.context.dtype, device=value.data.device)
         if len(held) == 1:
             return like
-        return torch.cat([torch.zeros_like(like) if R is None else R for R in held])
+        stack = together(held)
+        return stack if stack is not None else torch.cat([torch.zeros_like(like) if R is None else R for R in held])
 
-    def _entries(
-        self, node: Node, rule: Rule, upper: list[Tensor], share: Share, groups: list[Group]
-    ) -> list[tuple[str, Row]]:
-        """The rows of the ledger for one op."""
-        total = self.context.total
-        came = sum_over((total(R, v) for R, v in zip(upper, node.outputs, strict=True)))
-        size = sum_over((total(R.abs(), v) for R, v in zip(upper, node.outputs, strict=True)))
-        gone = [total(R, v) for R, v in zip(share.relevance, node.inputs, strict=True) if R is not None]
-        handed = sum_over(gone) if gone else torch.zeros_like(came)
-        columns = [
-            came,
-            handed,
-            *(c + torch.zeros_like(came) for c in (share.bias, share.eps, share.lost)),
-            size,
-        ]
-        maps = len(came) // len(groups)
-        return [
-            (name, Row(node.path, node.op.name, str(rule), *(c[k * maps : (k + 1) * maps] for c in columns)))
-            for k, group in enumerate(groups)
-            for name in group.methods
-        ]
+    def _sums(self, R: Tensor | None, value: Value) -> Sums | None:
+        """The sum of relevance and of its absolute values, (T, B) each."""
+        return None if R is None else (self.context.total(R, value), self.context.magnitude(R, value))
+
+    def _same(self, R: Tensor | None, upper: list[Tensor], above: list[Sums | None]) -> Sums | None:
+        """What was summed already: many ops hand down what they got."""
+        return next((sums for U, sums in zip(upper, above, strict=True) if U is R), None)
+
+    def _row(
+        self, node: Node, rule: Rule, above: list[Sums | None], below: list[Sums | None], share: Share, mine: slice
+    ) -> Row:
+        """The row of the ledger for one op and one group."""
+        came, size = (sum_over(s[k][mine] for s in above if s is not None) for k in (0, 1))
+        handed = [s[0][mine] for s in below if s is not None]
+        bias, eps, lost = (
+            c[mine] if isinstance(c, Tensor) else torch.full_like(came, c) for c in (share.bias, share.eps, share.lost)
+        )
+        out = sum_over(handed) if handed else torch.zeros_like(came)
+        return Row(node.path, node.op.name, str(rule), came, out, bias, eps, lost, size)
+
+
+def together(held: Sequence[Tensor | None]) -> Tensor | None:
+    """The stack that these maps are consecutive slices of, if they are all of one; nothing needs to be copied then."""
+    first = held[0]
+    base = None if first is None else first._base  # noqa: SLF001  (public in all but name)
+    if first is None or base is None or base.shape[1:] != first.shape[1:] or not base.is_contiguous():
+        return None
+    place = base.data_ptr()
+    for R in held:
+        if R is None or R._base is not base or R.data_ptr() != place or not R.is_contiguous():  # noqa: SLF001
+            return None
+        place += R.numel() * R.element_size()
+    return base if place == base.data_ptr() + base.numel() * base.element_size() else None
 
 
 def sum_over(terms: Any) -> Tensor:

@@ -32,6 +32,10 @@ WRITE_THROUGH_VIEW = (
     "a value that the record holds was overwritten through a view, or by something outside of the record; "
     "write that step without in-place, or on a clone"
 )
+PAST_THE_RECORD = (
+    "an argument shares its memory with a value that the record holds, and came here by a way that no record sees "
+    "(nn.Parameter(y), as_subclass, DLPack, y.data = ...); use the value itself, or y.detach()"
+)
 INPLACE_DUNDERS = frozenset({"__iadd__", "__isub__", "__imul__", "__itruediv__", "__setitem__"})
 
 
@@ -91,11 +95,13 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         slotted_args, slotted_kwargs = tree_map_only(Tensor, slot, (args, kwargs))
         op = TABLE.get(func) or Op(name_of(func), "opaque")
+        if op.kind == "constant" and any(map(self.value_of, tensors_of((args[1:], kwargs.get("data"))))):
+            op = Op(op.name, "opaque")  # y.new_tensor(z) takes more than the form of a value
         if not values:
-            self._check_weighted(op, func, args)
+            self._check_weighted(op, func, args, kwargs)
             return func(*args, **kwargs)
         with self.inside():
-            if op.kind in UNIT:
+            if op.kind in UNIT or (op.form and self.value_of(args[0]) is None):
                 return self._unit(op, func, values, args, kwargs)
             node = Node(len(self.nodes), op, func, self.path[-1], slotted_args, slotted_kwargs, tuple(values))
             self._check_versions(node, places)
@@ -134,6 +140,8 @@ class Recorder(TorchFunctionMode):
         target = self._written(node, args, kwargs)
         kept = {} if target is None else self._keep(node, target)
         node.constants = tuple((t, version(t)) for t in tensors_of((node.args, node.kwargs)))
+        if any(self._recorded(t) for t, _ in node.constants):
+            node.problem = PAST_THE_RECORD
         before = [version(t) for t in tensors_of((args, kwargs))]
         result = node.func(*args, **kwargs)
         if target is not None:
@@ -150,6 +158,8 @@ class Recorder(TorchFunctionMode):
         """Why relevance could not pass a call, "" if it can."""
         if node.op.kind == "opaque":
             return remedy(node.op.name)
+        if any(t.is_inference() for t in outputs):
+            return "it ran in inference mode, where writes into values cannot be seen; use torch.no_grad() there"
         if not samples.float_tensors(outputs):
             return "it turns the value into whole numbers, through which no relevance can pass"
         return (node.op.refuse(node) if node.op.refuse else None) or ""
@@ -196,7 +206,7 @@ class Recorder(TorchFunctionMode):
         return value
 
     def _recorded(self, t: Tensor) -> bool:
-        return bool(self._sharing.get(storage(t)))
+        return t.numel() > 0 and bool(self._sharing.get(storage(t)))
 
     def _blank(self, t: Tensor) -> Tensor:
         return torch.zeros([1] * t.ndim, dtype=torch.long)
@@ -244,12 +254,17 @@ class Recorder(TorchFunctionMode):
 
     def _check_versions(self, node: Node, places: list[Tensor]) -> None:
         for value, t in zip(node.inputs, places, strict=True):
-            if value in self._stale or version(t) != value.version:
+            if not self._current(value, t):
                 node.problem = WRITE_THROUGH_VIEW
 
-    def _check_weighted(self, op: Op, func: Any, args: Any) -> None:
+    def _current(self, value: Value, t: Tensor) -> bool:
+        """Whether a tensor still holds the numbers of its value, at the same place."""
+        return value not in self._stale and version(t) == value.version and t.data_ptr() == value.data.data_ptr()
+
+    def _check_weighted(self, op: Op, func: Any, args: Any, kwargs: Any) -> None:
         """A weighted op on an unknown input: relevance that should arrive at the picture would not."""
-        tensors = [t for t in args[:2] if isinstance(t, Tensor)]
+        given = args or [kwargs[name] for name in ("input", "x") if name in kwargs]
+        tensors = [t for t in given[:2] if isinstance(t, Tensor)]
         if op.kind in ("conv", "linear") and tensors and not isinstance(tensors[0], nn.Parameter):
             problem = (
                 "its input does not come from the explained input by any recorded op (a trip through NumPy, "
@@ -294,7 +309,7 @@ class Recorder(TorchFunctionMode):
         """What was recorded, checked."""
         output = logits_of(result)
         value = self.value_of(output)
-        if value is None or value in self._stale or value.version != version(output):
+        if value is None or not self._current(value, output):
             raise unsupported(self.escapes, ["the output: no recorded op made it from the input"])
         if self.escapes:
             raise unsupported(self.escapes)

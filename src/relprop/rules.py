@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import torch
 
 from relprop.errors import RuleError
-from relprop.stabilize import divide, empty, epsilon_share
+from relprop.stabilize import divide, empty, sign, stabilize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,6 +69,10 @@ class Layer(Protocol):
         """The sum of R (T, *z.shape) per map and picture; (T, B)."""
         ...
 
+    def dot(self, s: Tensor, v: Tensor) -> Tensor:
+        """The sum of s v per map and picture, for v that can be broadcast to z; (T, B)."""
+        ...
+
     def bounds(self, bound: float | tuple[float, ...]) -> Tensor:
         """A bound, or one per channel, as a tensor of the shape of x."""
         ...
@@ -86,6 +90,22 @@ class Share:
     """What the stabiliser took, and what an empty denominator could not hand out, (T, B)."""
     lost: Tensor | float = 0.0
     """What went to constants, padding, or nowhere, (T, B)."""
+
+
+def epsilon_share(layer: Layer, R: Tensor, s: Tensor, z: Tensor, eps: float) -> Tensor | float:
+    """What epsilon took, eps sign(z) s, and all of R where the denominator is empty; (T, B).
+
+    Args:
+        layer: whose outputs these are.
+        R: what was divided, (T, *z.shape).
+        s: divide(R, z, eps).
+        z: the denominator before stabilisation.
+        eps: as given to `divide`.
+    """
+    if eps >= torch.finfo(z.dtype).tiny:
+        return layer.dot(s, eps * sign(z))
+    nothing = empty(stabilize(z, eps))
+    return layer.dot(R, nothing.to(R.dtype)) if bool(nothing.any()) else 0.0
 
 
 @dataclass(frozen=True)
@@ -137,8 +157,8 @@ class Epsilon(Rule):
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
         s = divide(R, layer.z, self.eps)
-        bias = 0.0 if layer.b is None else layer.total(s * layer.b)
-        eps = layer.total(epsilon_share(R, s, layer.z, self.eps))
+        bias = 0.0 if layer.b is None else layer.dot(s, layer.b)
+        eps = epsilon_share(layer, R, s, layer.z, self.eps)
         return Share((layer.backward(s, layer.w).mul_(layer.x),), bias, eps)
 
 
@@ -189,26 +209,26 @@ class AlphaBeta(Rule):
         below: Tensor | None = None
         bias: Tensor | float = 0.0
         eps: Tensor | float = 0.0
-        for sign, weight in ((+1, self.alpha), (-1, self.beta or 0.0)):
+        for side, weight in ((+1, self.alpha), (-1, self.beta or 0.0)):
             if weight == 0:
                 continue
-            b = self._bias(layer, sign)
-            z = layer.signed(sign)
+            b = self._bias(layer, side)
+            z = layer.signed(side)
             z = z if b is None else z + b
             upper = R if weight == 1 else weight * R
             s = divide(upper, z, self.eps)
-            lower = layer.signed_backward(s, sign)
+            lower = layer.signed_backward(s, side)
             below = lower if below is None else below.add_(lower)
-            bias = bias if b is None else bias + layer.total(s * b)
-            eps = eps + layer.total(epsilon_share(upper, s, z, self.eps))
+            bias = bias if b is None else bias + layer.dot(s, b)
+            eps = eps + epsilon_share(layer, upper, s, z, self.eps)
         return Share((below,), bias, eps)
 
-    def _bias(self, layer: Layer, sign: int) -> Tensor | None:
+    def _bias(self, layer: Layer, side: int) -> Tensor | None:
         if layer.b is None or self.bias is False:
             return None
         if self.bias == "whole":
             return layer.b
-        return layer.b.clamp(min=0) if sign > 0 else layer.b.clamp(max=0)
+        return layer.b.clamp(min=0) if side > 0 else layer.b.clamp(max=0)
 
 
 @dataclass(frozen=True)
@@ -255,8 +275,8 @@ class Gamma(Rule):
         below = layer.backward(s, layer.w).mul_(layer.x)
         below += self.gamma * layer.signed_backward(s * positive, +1)
         below += self.gamma * layer.signed_backward(s * ~positive, -1)
-        bias = 0.0 if b is None else layer.total(s * (b + self.gamma * b_signed))
-        return Share((below,), bias, layer.total(epsilon_share(R, s, d, self.eps)))
+        bias = 0.0 if b is None else layer.dot(s, b + self.gamma * b_signed)
+        return Share((below,), bias, epsilon_share(layer, R, s, d, self.eps))
 
 
 @dataclass(frozen=True)
@@ -315,8 +335,8 @@ class WSquare(Rule):
         b2 = layer.b**2 if self.bias and layer.b is not None else None
         d = d if b2 is None else d + b2
         s = divide(R, d, self.eps)
-        bias = 0.0 if b2 is None else layer.total(s * b2)
-        return Share((layer.backward(s, w2),), bias, layer.total(epsilon_share(R, s, d, self.eps)))
+        bias = 0.0 if b2 is None else layer.dot(s, b2)
+        return Share((layer.backward(s, w2),), bias, epsilon_share(layer, R, s, d, self.eps))
 
 
 @dataclass(frozen=True)
@@ -361,7 +381,7 @@ class ZBox(Rule):
         below = layer.backward(s, w).mul_(x)
         below -= layer.backward(s, w_plus).mul_(l)
         below -= layer.backward(s, w_minus).mul_(h)
-        return Share((below,), eps=layer.total(epsilon_share(R, s, d, self.eps)))
+        return Share((below,), eps=epsilon_share(layer, R, s, d, self.eps))
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._pytree import tree_leaves
 
+from relprop.tape import Slot
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from relprop.tape import Node
 
 KEEPS_AXIS_0 = frozenset(
-    "flatten view reshape unflatten contiguous clone to pad pixel_shuffle pixel_unshuffle channel_shuffle "
-    "where masked_fill setitem".split()
+    "flatten view reshape unflatten contiguous clone pad pixel_shuffle pixel_unshuffle channel_shuffle "
+    "where masked_fill setitem index_copy unfold tril triu copy".split()
 )
 """Ops on batch-first tensors that leave the first axis alone whenever its size stays the same."""
+
+JOINING = frozenset("cat concat concatenate stack hstack vstack".split())
+"""Ops that put numbers of constants beside those of the values."""
 
 
 class MixesPictures(Exception):  # noqa: N818  (caught by the recorder, never seen outside)
@@ -33,16 +38,25 @@ def batch_first(batch: int, ndim: int) -> Tensor:
     return torch.arange(batch).view(batch, *[1] * (ndim - 1))
 
 
+def is_batch_first(samples: Tensor, batch: int) -> bool:
+    """Whether the first axis is the batch, in its own order."""
+    return bool(
+        samples.ndim
+        and samples.numel() == samples.shape[0] == batch
+        and torch.equal(samples.flatten(), torch.arange(batch))
+    )
+
+
 def total(R: Tensor, samples: Tensor, batch: int) -> Tensor:
     """Sum relevance (T, *shape) per map and picture, (T, B)."""
     if batch == 1:
-        return R.flatten(1).sum(1, keepdim=True)
-    if samples.shape[0] == batch and samples.numel() == batch:
+        return R.reshape(len(R), -1).sum(1, keepdim=True)
+    if is_batch_first(samples, batch):
         return R.flatten(2).sum(2) if R.ndim > 2 else R
     idle = [axis + 1 for axis, size in enumerate(samples.shape) if size == 1]
     R = R.sum(idle, keepdim=True) if idle else R
     owners = samples.to(R.device).flatten()
-    return R.new_zeros(R.shape[0], batch).index_add_(1, owners, R.flatten(1))
+    return R.new_zeros(R.shape[0], batch).index_add_(1, owners, R.reshape(len(R), -1))
 
 
 def through(node: Node, results: list[Tensor], batch: int) -> list[Tensor]:
@@ -61,14 +75,19 @@ def through(node: Node, results: list[Tensor], batch: int) -> list[Tensor]:
         return [_reduced(node, maps[0], result) for result in results]
     if how == "broadcast":
         return [_broadcast(maps, result) for result in results]
-    if any(size > 1 for size in maps[0].shape[_first_mixed_axis(how, maps[0].ndim) :]):
+    if any(maps[0].shape[axis] > 1 for axis in _mixed_axes(node, how, maps[0].ndim)):
         raise MixesPictures
     return maps[:1] * len(results)
 
 
-def _first_mixed_axis(how: str, ndim: int) -> int:
-    """Ops on images mix positions from axis 1 on, linear ops those of the last axes, the rest none."""
-    return {"image": 1, "last": ndim - 1, "last two": ndim - 2, "same": ndim}[how]
+def _mixed_axes(node: Node, how: str, ndim: int) -> range:
+    """The axes along which an op puts positions together: a linear op the last, one on images all but the first."""
+    if how == "same":
+        return range(0)
+    if how == "image":  # a convolution of one picture without an axis of pictures mixes the channels in front
+        return range(int(node.kind != "conv" or node.argument("weight", 1).ndim == ndim), ndim)
+    left = how == "matrix" and not isinstance(node.argument("input", 0), Slot)
+    return range(ndim - 2, ndim - 1) if left else range(ndim - 1, ndim)
 
 
 def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:
@@ -95,21 +114,33 @@ def _reduced(node: Node, samples: Tensor, result: Tensor) -> Tensor:
 
 def _moved(node: Node, results: list[Tensor], batch: int) -> list[Tensor]:
     """An op that only moves numbers moves the numbers of their owners alike."""
-    usual = all(v.samples.numel() == v.samples.shape[0] == batch for v in node.inputs if v.samples.ndim)
-    if usual and _keeps_axis_0(node) and all(r.ndim and r.shape[0] == batch for r in results):
-        return [batch_first(batch, r.ndim) for r in results]
-    if node.constants or node.op.loses:
+    usual = all(is_batch_first(v.samples, batch) for v in node.inputs)
+    if usual and _keeps_axis_0(node, results) and all(r.ndim and r.shape[0] == batch for r in results):
+        maps = [batch_first(batch, r.ndim) for r in results]
+        if not node.op.loses or _confirmed(node, maps):
+            return maps
+    if node.op.loses or (node.constants and node.op.name in JOINING):
         raise MixesPictures
-    # laid out in memory like the values, so that every view that they allow is allowed here
-    owners = [torch.empty_like(v.data, dtype=torch.float64).copy_(v.samples) for v in node.inputs]
-    moved = float_tensors(node.call(owners))
+    moved = float_tensors(node.call(_owners(node), torch.float64))
     return [_compact(m.round().long().cpu()) for m in moved]
 
 
-def _keeps_axis_0(node: Node) -> bool:
-    if node.op.name in ("cat", "concat", "concatenate"):
-        return bool(node.argument("dim", 1, 0))
+def _owners(node: Node) -> list[Tensor]:
+    """For each input its map, laid out in memory like the value, so that every view that it allows is allowed here."""
+    return [torch.empty_like(v.data, dtype=torch.float64).copy_(v.samples) for v in node.inputs]
+
+
+def _keeps_axis_0(node: Node, results: list[Tensor]) -> bool:
+    if node.op.name in ("cat", "concat", "concatenate", "stack"):
+        return node.argument("dim", 1, 0) not in (0, -results[0].ndim)
     return node.op.name in KEEPS_AXIS_0
+
+
+def _confirmed(node: Node, maps: list[Tensor]) -> bool:
+    """Whether all that is not a constant lies where its picture is."""
+    numbers = [owner + 1 for owner in _owners(node)]
+    once, twice = (float_tensors(node.call([k * n for n in numbers], torch.float64)) for k in (1, 2))
+    return all(bool(((a == b) | (a == m.to(a) + 1)).all()) for a, b, m in zip(once, twice, maps, strict=True))
 
 
 def float_tensors(result: Any) -> list[Tensor]:

@@ -9,16 +9,16 @@ from torch import Tensor
 
 def sign(z: Tensor) -> Tensor:
     """Return +1 or -1 for every number, with +1 for zero; the shape and dtype of z."""
-    return torch.ones_like(z).copysign_(z.where(z != 0, 1.0))
+    return torch.where(z >= 0, 1.0, -1.0).to(z.dtype)
 
 
 def stabilize(z: Tensor, eps: float) -> Tensor:
-    """Z + eps sign(z): never closer to zero than eps."""
-    return z + eps * sign(z) if eps else z
+    """Move z away from zero: z + eps sign(z)."""
+    return torch.where(z >= 0, z + eps, z - eps) if eps else z
 
 
 def divide(R: Tensor, z: Tensor, eps: float = 0.0) -> Tensor:
-    """R / (z + eps sign(z)), and 0 where that denominator is empty.
+    """Divide relevance by z + eps sign(z); 0 where that denominator is empty.
 
     Args:
         R: relevance from above, (T, *z.shape).
@@ -30,25 +30,11 @@ def divide(R: Tensor, z: Tensor, eps: float = 0.0) -> Tensor:
         The quotient, (T, *z.shape).
     """
     d = stabilize(z, eps)
-    if eps >= torch.finfo(d.dtype).tiny:
-        return R / d
-    return torch.where(empty(d), 0.0, R / d)
+    if eps < torch.finfo(d.dtype).tiny:
+        d = d.masked_fill(empty(d), torch.inf)  # a number divided by infinity is 0
+    return R / d
 
 
 def empty(d: Tensor) -> Tensor:
     """Where a denominator is zero for all that can be computed with it (boolean, the shape of d)."""
     return d.abs() < torch.finfo(d.dtype).tiny
-
-
-def epsilon_share(R: Tensor, s: Tensor, z: Tensor, eps: float) -> Tensor:
-    """The part of R that went to epsilon: eps sign(z) s, and all of R where the denominator is empty.
-
-    Args:
-        R: what was divided, (T, *z.shape).
-        s: divide(R, z, eps).
-        z: the denominator before stabilisation.
-        eps: as given to `divide`.
-    """
-    if eps >= torch.finfo(z.dtype).tiny:
-        return s * (eps * sign(z))
-    return torch.where(empty(stabilize(z, eps)), R, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,7 +29,6 @@ class Value:
         samples: which picture each position belongs to, with size 1 along every axis that does not
             matter: (B, 1, 1, 1) for the usual (B, C, H, W).
         nonneg: whether it is proved to hold no negative number.
-        source: the node that made it, None for the input.
         seen: whether a weighted op lies between the input and it.
         obscure: whether an op with a problem lies between the input and it, so that `samples` says nothing.
     """
@@ -37,13 +37,26 @@ class Value:
     version: int
     samples: Tensor
     nonneg: bool = False
-    source: Node | None = None
     seen: bool = False
     obscure: bool = False
     shape: torch.Size = field(init=False)
+    _source: weakref.ref[Node] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.shape = self.data.shape
+
+    @property
+    def source(self) -> Node | None:
+        """The node that made it, None for the input; the tape alone holds it, and is freed as soon as it is done."""
+        return None if self._source is None else self._source()
+
+    @source.setter
+    def source(self, node: Node) -> None:
+        self._source = weakref.ref(node)
+
+
+NUMPY_NAMES = {"dim": ("axis",), "keepdim": ("keepdims",), "input": ("x", "a", "x1"), "other": ("x2",)}
+"""Names that torch takes for an argument besides its own."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +113,23 @@ class Node:
         """The op and its module path, for messages."""
         return f"{self.op.name} in '{self.path}'" if self.path else self.op.name
 
-    def call(self, tensors: Sequence[Tensor]) -> Any:
-        """Make the call again on other tensors; an in-place op works on a copy, which it returns."""
+    def call(self, tensors: Sequence[Tensor], dtype: torch.dtype | None = None) -> Any:
+        """Make the call again on other tensors; an in-place op works on a copy, which it returns.
+
+        Args:
+            tensors: what stands in the slots now.
+            dtype: the precision that floating-point constants are raised to, if any.
+        """
         tensors = list(tensors)
         first = self.args[0] if self.args else None
         if self.inplace and isinstance(first, Slot):
             tensors[first.k] = tensors[first.k].clone()
-        args, kwargs = fill((self.args, self.kwargs), tensors)
+        args, kwargs = self.args, self.kwargs
+        if dtype is not None and self.constants:
+            args, kwargs = tree_map_only(
+                torch.Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, (args, kwargs)
+            )
+        args, kwargs = fill((args, kwargs), tensors)
         if self.inplace and not isinstance(first, Slot):
             args = (args[0].clone(), *args[1:])
         result = self.func(*args, **kwargs)
@@ -114,8 +137,9 @@ class Node:
 
     def argument(self, name: str, position: int, default: Any = None) -> Any:
         """An argument of the call by keyword or position."""
-        if name in self.kwargs:
-            return self.kwargs[name]
+        for spelling in (name, *NUMPY_NAMES.get(name, ())):
+            if spelling in self.kwargs:
+                return self.kwargs[spelling]
         return self.args[position] if position < len(self.args) else default
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from relprop.ops.table import Op, always, having, never, register, spellings
 from relprop.rules import Pass, Rule, Share
+from relprop.tape import Slot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,15 +27,15 @@ def _bounded_by_zero(node: Node) -> bool:
     return isinstance(low, (int, float)) and low >= 0
 
 
-NEVER_NEGATIVE = ("relu", "relu6", "sigmoid", "hardsigmoid", "softplus")
+NEVER_NEGATIVE = ("relu", "relu6", "sigmoid", "hardsigmoid")
 OTHERS = (
     "leaky_relu elu selu celu gelu silu mish hardswish tanh softsign logsigmoid hardshrink softshrink "
-    "tanhshrink prelu threshold clamp_max"
+    "tanhshrink prelu threshold clamp_max softplus"
 ).split()
 
 
 def _one_input(node: Node) -> str | None:
-    if len(node.inputs) > 1:
+    if len(node.inputs) > 1 or not isinstance(node.argument("input", 0), Slot):
         return "its bounds or slopes depend on the input; only constant ones pass relevance"
     return None
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from relprop.ops.table import Op, kept, never, register, spellings
 from relprop.rules import Epsilon, Flat, Rule, Share
-from relprop.stabilize import divide, epsilon_share
+from relprop.stabilize import divide, empty, sign, stabilize
 from relprop.tape import Slot
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def addition(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share
             below[term.k] = fold(s * (factor * context.data(value)), value.shape)
         else:
             bias = context.total(s * (factor * torch.as_tensor(term, dtype=y.dtype, device=y.device)), out)
-    return Share(tuple(below), bias, context.total(epsilon_share(upper, s, y, eps), out))
+    taken = s * (eps * sign(y)) if eps else upper * empty(stabilize(y, eps))
+    return Share(tuple(below), bias, context.total(taken, out))
 
 
 def terms_of(node: Node) -> list[tuple[Any, float]]:
@@ -63,7 +64,7 @@ def fold(R: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _two_terms(node: Node) -> str | None:
-    if len(terms_of(node)) != 2 or isinstance(node.argument("alpha", 2, 1), Slot):
+    if not isinstance(node.argument("alpha", 2, 1), (int, float)):  # torch.add(x, 2, y), an old spelling of x + 2 y
         return "an addition of a kind that is not understood; write it as x + y"
     return None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from relprop.samples import total
+from relprop.samples import is_batch_first, total
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,3 +36,10 @@ class Context:
     def total(self, R: Tensor, value: Value) -> Tensor:
         """The sum of relevance (T, *value.shape) per map and picture, (T, B)."""
         return total(R, value.samples, self.batch)
+
+    def magnitude(self, R: Tensor, value: Value) -> Tensor:
+        """The sum of absolute relevance per map and picture, (T, B)."""
+        if is_batch_first(value.samples, self.batch):
+            size: Tensor = torch.linalg.vector_norm(R.reshape(len(R), self.batch, -1), 1, dim=2)
+            return size
+        return self.total(R.abs(), value)

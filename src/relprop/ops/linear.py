@@ -127,6 +127,11 @@ class Conv:
         """The shape in which a number per output channel is broadcast to the output."""
         return (-1, *[1] * (ndim - 2))
 
+    def area(self, w: Tensor) -> int:
+        """The number of inputs of an output that no padding touches."""
+        inputs = w.shape[0] // self.groups if self.transposed else w.shape[1]
+        return int(inputs * math.prod(w.shape[2:]))
+
     # The flat rule: all channels of a group are alike, so one channel each is enough.
 
     def count(self, x: Tensor, w: Tensor) -> Tensor:
@@ -205,8 +210,7 @@ class LinearOp:
 
     def kernel_area(self) -> int:
         """The number of inputs of an output that no padding touches."""
-        inputs = self.w.shape[0] // self.kind.groups if self.kind.transposed else self.w.shape[1]
-        return int(inputs * math.prod(self.w.shape[2:]))
+        return int(self.kind.area(self.w))
 
     def spread(self, s: Tensor) -> Tensor:
         """sum_j s_j over the outputs j that i is connected with; (T, *x.shape)."""
@@ -216,6 +220,10 @@ class LinearOp:
     def total(self, R: Tensor) -> Tensor:
         """The sum per map and picture, (T, B)."""
         return self.sum(R)
+
+    def dot(self, s: Tensor, v: Tensor) -> Tensor:
+        """The sum of s v per map and picture, for v that can be broadcast to z; (T, B)."""
+        return self.sum(s * v)
 
     def bounds(self, bound: float | tuple[float, ...]) -> Tensor:
         """A bound, or one per channel (axis 1), as a tensor of the shape of x."""
@@ -303,10 +311,11 @@ def layer_of(node: Node) -> tuple[Any, Tensor, Tensor | None]:
     if name == "linear":
         return Linear(), node.argument("weight", 1), node.argument("bias", 2)
     if name == "addmm":
-        return Product(right=True), node.argument("mat2", 2), node.args[0]
+        return Product(right=True), node.argument("mat2", 2), node.argument("input", 0)
     if node.kind == "linear":
-        right = isinstance(node.args[0], Slot)
-        return Product(right), node.args[1] if right else node.args[0], None
+        first, second = node.argument("input", 0), node.argument("mat2" if "mat2" in node.kwargs else "other", 1)
+        right = isinstance(first, Slot)
+        return Product(right), second if right else first, None
     return _conv(node), node.argument("weight", 1), node.argument("bias", 2)
 
 
@@ -338,7 +347,8 @@ def covers_its_input(node: Node) -> bool:
     if node.kind != "conv" or "transpose" in node.op.name:
         return False
     kernel, size = weight_of(node).shape[2:], node.inputs[0].shape[-(weight_of(node).ndim - 2) :]
-    return tuple(kernel) == tuple(size) and not any(_conv(node).padding)
+    conv = _conv(node)
+    return tuple(kernel) == tuple(size) and not any(conv.padding) and not conv.extra
 
 
 def pointwise(node: Node) -> bool:
@@ -351,6 +361,8 @@ def _constant_weight(node: Node) -> str | None:
         return "its weight depends on the input; rules are defined for constant weights"
     if not isinstance(node.argument("input", 0), Slot):
         return "its weight depends on the input; rules are defined for constant weights"
+    if node.kind == "linear" and node.argument("weight", 1).ndim != 2:
+        return "its weight is a vector; give it an axis of outputs, weight[None]"
     return None
 
 
@@ -364,9 +376,10 @@ def _constant_matrix(node: Node) -> str | None:
     matrix = layer_of(node)[1]
     if not isinstance(matrix, Tensor) or matrix.ndim != 2:
         return "the constant side of a matrix product must be a matrix; use torch.nn.functional.linear"
-    if name == "addmm" and (node.kwargs or len(node.args) != 3 or not isinstance(node.args[1], Slot)):
+    plain = not {"beta", "alpha"} & set(node.kwargs) and len(node.args) <= 3
+    if name == "addmm" and not (plain and isinstance(node.argument("mat1", 1), Slot)):
         return "addmm is understood as addmm(bias, x, w) alone; use torch.nn.functional.linear"
-    right = name == "addmm" or isinstance(node.args[0], Slot)
+    right = layer_of(node)[0].right
     if node.inputs[0].data.ndim < 2 and not right:
         return "a matrix times a vector of the input; use torch.nn.functional.linear"
     return None
@@ -376,7 +389,7 @@ for _name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2
     register(Op(_name, "conv", weighted, samples="image", refuse=_constant_weight), *spellings(_name))
 register(Op("linear", "linear", weighted, samples="last", refuse=_constant_weight), *spellings("linear"))
 register(
-    Op("matmul", "linear", weighted, samples="last two", refuse=_constant_matrix),
+    Op("matmul", "linear", weighted, samples="matrix", refuse=_constant_matrix),
     *spellings("matmul", "__matmul__", "mm"),
 )
 register(Op("addmm", "linear", weighted, samples="last", refuse=_constant_matrix), *spellings("addmm"))

@@ -11,6 +11,7 @@ from relprop.ops.activation import activation
 from relprop.ops.linear import LinearOp
 from relprop.ops.table import Op, kept, register, spellings
 from relprop.rules import Epsilon, Pass, Rule, Share
+from relprop.tape import Slot
 
 if TYPE_CHECKING:
     from relprop.ops.context import Context
@@ -32,6 +33,11 @@ class Elementwise:
         """One."""
         del w
         return torch.ones_like(x)
+
+    def area(self, w: Tensor) -> int:
+        """One."""
+        del w
+        return 1
 
     def spread(self, s: Tensor, x: Tensor, w: Tensor) -> Tensor:
         """s_i."""
@@ -64,20 +70,17 @@ def batch_norm(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Sha
 
 def scale_and_shift(node: Node) -> tuple[Tensor, Tensor]:
     """BatchNorm as y = scale x + shift, a number per channel each."""
-    mean, variance = node.argument("running_mean", 1), node.argument("running_var", 2)
-    weight, bias = _weight_and_bias(node)
-    scale = torch.rsqrt(variance.detach() + _eps(node))
-    scale = scale if weight is None else scale * weight.detach()
-    shift = -mean.detach() * scale
-    return scale, shift if bias is None else shift + bias.detach()
+    mean, variance = (_precise(node.argument(name, k)) for k, name in ((1, "running_mean"), (2, "running_var")))
+    weight, bias = node.argument("weight", 3), node.argument("bias", 4)
+    scale = torch.rsqrt(variance + float(node.argument("eps", 7, 1e-5)))
+    scale = scale if weight is None else scale * _precise(weight)
+    shift = -mean * scale
+    return scale, shift if bias is None else shift + _precise(bias)
 
 
-def _weight_and_bias(node: Node) -> tuple[Tensor | None, Tensor | None]:
-    return node.argument("weight", 3), node.argument("bias", 4)
-
-
-def _eps(node: Node) -> float:
-    return float(node.argument("eps", 7, 1e-5))
+def _precise(t: Tensor) -> Tensor:
+    """In at least float32."""
+    return t.detach().to(torch.promote_types(t.dtype, torch.float32))
 
 
 def _running_statistics(node: Node) -> str | None:
@@ -86,7 +89,9 @@ def _running_statistics(node: Node) -> str | None:
             "BatchNorm normalises by the statistics of this very batch, so each picture depends on the others; "
             "use running statistics (track_running_stats=True and eval())"
         )
-    return "its statistics depend on the input" if len(node.inputs) > 1 else None
+    if len(node.inputs) > 1 or not isinstance(node.argument("input", 0), Slot):
+        return "its statistics or its scale depend on the input"
+    return None
 
 
 register(
@@ -94,6 +99,6 @@ register(
     torch.nn.functional.batch_norm,
 )
 register(
-    Op("local_response_norm", "activation", activation, Pass(), positive=kept),
+    Op("local_response_norm", "activation", activation, Pass(), samples="image", positive=kept),
     *spellings("local_response_norm"),
 )

@@ -37,7 +37,8 @@ class Average:
 
     def backward(self, s: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
         """sum_j w_ij s_j; (T, *shape)."""
-        return vjp(lambda x: [self.forward(x, w)], [s.new_zeros(shape)], [s])[0]
+        below = vjp(lambda x: [self.forward(x, w)], [s.new_zeros(shape)], [s])[0]
+        return below.contiguous()  # a sum hands one number to all its inputs, as one place in memory
 
     # The weights of a window are alike, so 1 / (number of inputs) is w_ij / sum_i w_ij.
 

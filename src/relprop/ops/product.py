@@ -61,6 +61,8 @@ def _is_gate(value: Value) -> bool:
 def _constant_divisor(node: Node) -> str | None:
     if len(node.inputs) > 1 or not isinstance(node.argument("input", 0), Slot):
         return "a division by a value that depends on the input has no rule; divide by a constant"
+    if node.argument("rounding_mode", 2) is not None:
+        return "rounding has no rule; explain the model without it"
     return None
 
 

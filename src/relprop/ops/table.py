@@ -63,6 +63,8 @@ class Op:
         refuse: a reason why this very call cannot be explained, or None.
         receivers: which inputs of a call are handed relevance; None: all of them.
         loses: whether outputs can stem from constants or padding.
+        form: whether arguments after the first give nothing but a shape or a type, so that a constant
+            first argument makes a constant.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Op:
     refuse: Callable[[Node], str | None] | None = None
     receivers: Callable[[Node], list[bool]] | None = None
     loses: bool = False
+    form: bool = False
 
 
 TABLE: dict[Any, Op] = {}
