@@ -109,7 +109,7 @@ def measured(pictures: list[Picture], maps: dict[str, Tensor], top_k: int) -> tu
     rows: list[Record] = []
     pairs: list[Record] = []
     for method, relevance in maps.items():
-        R = relevance.cpu()[t, b].double().sum(1)
+        R = relevance[t, b].sum(1, dtype=torch.float64).cpu()
         figures = _figures(R, own, others, top_k)
         for k, (_, at, name) in enumerate(places):
             picture = pictures[at]
