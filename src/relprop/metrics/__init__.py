@@ -8,6 +8,7 @@ from relprop.metrics.localization import (
     similarity,
     statuses,
     top_k,
+    weighted_by_area,
     weighted_inside_total_ratio,
 )
 from relprop.metrics.occlusion import delta, occlude
@@ -22,5 +23,6 @@ __all__ = [
     "similarity",
     "statuses",
     "top_k",
+    "weighted_by_area",
     "weighted_inside_total_ratio",
 ]

@@ -51,9 +51,18 @@ def weighted_inside_total_ratio(R: Tensor, mask: Tensor) -> Tensor:
         InputError: as `inside_total_ratio`.
     """
     plane, mask = _checked(R, mask)
-    mu = inside_total_ratio(plane, mask)
+    return weighted_by_area(inside_total_ratio(plane, mask), mask).to(_precision(R))
+
+
+def weighted_by_area(mu: Tensor, mask: Tensor) -> Tensor:
+    """Return mu S_tot / S_in (B,), for those who have mu already.
+
+    Args:
+        mu: (B,), as `inside_total_ratio` returns it.
+        mask: (B, H, W) bool, the union of the class's boxes.
+    """
     height, width = mask.shape[1:]  # never the batch's size: two implementations in use divide by it
-    return (mu * (height * width / mask.sum(dim=(1, 2)).double())).to(_precision(R))
+    return mu * (height * width / mask.sum(dim=(1, 2)).double()).to(mu)
 
 
 def statuses(R: Tensor, mask: Tensor) -> list[str]:

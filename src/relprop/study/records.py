@@ -138,9 +138,10 @@ def _figures(R: Tensor, own: Tensor, others: Tensor, top_k: int) -> dict[str, li
     """Every measure of (N, H, W) maps."""
     negative, share = metrics.negative_share_inside(R, others, own)
     k = min(top_k, own[0].numel())
+    mu = metrics.inside_total_ratio(R, own)
     columns = {
-        "mu": metrics.inside_total_ratio(R, own),
-        "mu_w": metrics.weighted_inside_total_ratio(R, own),
+        "mu": mu,
+        "mu_w": metrics.weighted_by_area(mu, own),
         "pointing_game": metrics.pointing_game(R, own),
         "rank_accuracy": metrics.relevance_rank_accuracy(R, own),
         "top_k": metrics.top_k(R, own, k),
