@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import relprop as rp
+from relprop.cli import _names
 from relprop.commands import study as command
 from relprop.commands.reproduce import Sources, requests
 from relprop.data.embedded import embedded
@@ -239,6 +240,14 @@ def test_reproduce_writes_every_table_and_figure(tmp_path):
     config = json.loads((out / "digits-deep" / "run.json").read_text())
     assert config["model"]["depth"] == 16
     assert len(config["model"]["weights_sha256"]) == 64
+
+
+def test_methods_may_be_given_by_commas():
+    assert _names(["lrp-z,cmp-alpha1-flat:layers=3,eps=0.1", "uniform", "lrp-z"]) == (
+        "lrp-z",
+        "cmp-alpha1-flat:layers=3,eps=0.1",
+        "uniform",
+    )
 
 
 def test_reproduce_takes_the_real_data_where_it_is_named():

@@ -229,6 +229,17 @@ def _shard(text: str) -> tuple[int, int]:
     return int(i), int(n)
 
 
+def _names(given: list[str]) -> tuple[str, ...]:
+    """Methods that were given one by one or by commas; an option such as eps=0.1 belongs to the name before it."""
+    names: list[str] = []
+    for part in ",".join(given).split(","):
+        if names and "=" in part and ":" not in part:
+            names[-1] += f",{part}"
+        elif part:
+            names.append(part)
+    return tuple(dict.fromkeys(names))
+
+
 @app.command(
     short_help="A grid of maps: classes by methods.",
     epilog=_examples(
@@ -272,6 +283,7 @@ def compare(
         "relprop study --data voc --root VOCdevkit --model vgg16 --class-map voc_to_imagenet.json",
         "relprop study --data imagenet --root val --annotations boxes --index imagenet_class_index.json --model vgg16",
         "relprop study --data folder --root pictures --annotations coco.json --model resnet50 --class-map map.json",
+        "relprop study --methods lrp-z,cmp-alpha1-flat:layers=3,eps=0.1,uniform",
         "relprop study --limit 1000 --shard 2/4 --out results",
     ),
 )
@@ -295,7 +307,8 @@ def study(
     model: Model = MODEL,
     weights: Weights = None,
     method: Annotated[
-        list[str] | None, typer.Option("--method", metavar="NAME", help="As `relprop methods` lists them; several.")
+        list[str] | None,
+        typer.Option("--method", "--methods", metavar="NAMES", help="As `relprop methods` lists them, by commas."),
     ] = None,
     geometry: Annotated[
         str, typer.Option(help="paper (VOC: no cropping; ImageNet: shorter side, centre crop) or the model's own.")
@@ -334,7 +347,7 @@ def study(
         class_map=class_map,
         model=model,
         weights=weights,
-        methods=tuple(method or ()),
+        methods=_names(method or []),
         geometry=geometry,
         limit=limit,
         out=out or Path("relprop-study"),

@@ -70,6 +70,7 @@ class Predictions:
         names: the pictures' ids.
         problems: per picture, what went wrong, or "".
         labels, targets, top5: per picture, as the table has them.
+        rescaled: how many pictures had another size than their annotation states, so that boxes were scaled.
         scores: (N, classes), NaN for a picture that the model did not see; without columns where none has any.
     """
 
@@ -78,6 +79,7 @@ class Predictions:
     labels: list[list[str]]
     targets: list[list[int]]
     top5: list[list[int]]
+    rescaled: int
     scores: NDArray[np.float32]
 
 
@@ -238,7 +240,8 @@ def _predictions(table: Any) -> Predictions:
         raise StudyError("predictions have different numbers of classes; remove the parts that are not of this study")
     scores = np.full((len(names), width), np.nan, dtype=np.float32)
     scores[lengths > 0] = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, width or 1)[:, :width]
-    return Predictions(names, problems, labels, targets, top5, scores)
+    rescaled = sum(table["rescaled"].to_pylist())
+    return Predictions(names, problems, labels, targets, top5, rescaled, scores)
 
 
 def _cells(

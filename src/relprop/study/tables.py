@@ -92,7 +92,9 @@ def statuses(study: Study) -> Table:
         (study.methods[k], *(int((study.rows.status[:, k] == status).sum()) for status in seen)) for k in study.ranking
     ]
     meanings = "; ".join(f"{status}: {STATUSES[status]}" for status in seen)
-    return Table("statuses", f"What became of each measurement. {meanings}.", ("method", *seen), tuple(rows))
+    scaled = f"{study.predictions.rescaled} of {len(study.predictions.names)} pictures had another size than annotated"
+    caption = f"What became of each measurement. {meanings}. {scaled}; their boxes were scaled."
+    return Table("statuses", caption, ("method", *seen), tuple(rows))
 
 
 def accuracy(study: Study) -> Table:
