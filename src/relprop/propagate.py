@@ -25,7 +25,7 @@ from relprop.tape import Node, Tape, Value
 
 BEST = "cmp-alpha2-flat"
 Target = int | Tensor | None
-Targets = Sequence[Target] | Target | Callable[[Tensor], Sequence[Tensor] | Tensor]
+Targets = Sequence[Target] | Target | Callable[[Tensor], Sequence[Target] | Tensor]
 Method = str | Composite
 Function = Callable[[Model, Tensor, Tensor], Tensor]
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from relprop.data.geometry import normalise
 from relprop.plots.heatmaps import heatmaps
 from relprop.propagate import explain
-from relprop.study.task import Task
+from relprop.study.task import Task, highest
 
 METHODS = (
     "lrp-z",
@@ -40,7 +38,7 @@ def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
     explanation = explain(
         task.model,
         x,
-        lambda outputs: [_highest(outputs, task.targets[name]) for name in names],
+        lambda outputs: [highest(outputs[0], task.targets[name]) for name in names],
         methods,
         profile=task.profile,
     )
@@ -50,13 +48,8 @@ def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
     return heatmaps(np.asarray(framed.image), titles, maps)
 
 
-def _highest(outputs: Tensor, indices: tuple[int, ...]) -> Tensor:
-    """Of several outputs the highest, (B,)."""
-    return torch.tensor(indices)[outputs[:, list(indices)].argmax(1)]
-
-
 def telling(task: Task, number: int = 3) -> list[int]:
-    """Pictures that show several classes, none of them tiny: the first ones."""
+    """Pictures that show several classes that can be explained: the first ones."""
     found: list[int] = []
     for index in range(task.number):
         entry = task.data[index]

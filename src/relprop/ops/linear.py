@@ -249,18 +249,24 @@ def sum_of(terms: Any) -> Tensor:
 # -- from a recorded call to a layer -----------------------------------------------------------------
 
 
+def passed(node: Node, R: list[Tensor]) -> Share:
+    """Relevance as it came, where the shapes allow it."""
+    x, z = node.inputs[0].shape, node.outputs[0].shape
+    if x != z:
+        raise RuleError(
+            f"Pass on {node.where}: input {tuple(x)} and output {tuple(z)} differ in shape, so relevance cannot be "
+            f"handed down unchanged; give this op another rule"
+        )
+    return Share((R[0],))
+
+
 def weighted(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
     """Hand relevance through a weighted op by its rule."""
+    if isinstance(rule, Pass):
+        return passed(node, R)
     (upper,) = R
     x = node.inputs[0]
     z = node.outputs[0] if node.merged is None else node.merged[2]
-    if isinstance(rule, Pass):
-        if x.shape != z.shape:
-            raise RuleError(
-                f"Pass on {node.where}: input {tuple(x.shape)} and output {tuple(z.shape)} differ in shape, so "
-                f"relevance cannot be handed down unchanged; give this op another rule"
-            )
-        return Share((upper,))
     kind, w, b = layer_of(node)
     layer = LinearOp(
         x=context.data(x),

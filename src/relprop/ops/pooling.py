@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from relprop.errors import RuleError
-from relprop.ops.linear import LinearOp
+from relprop.ops.linear import LinearOp, passed
 from relprop.ops.table import Op, having, kept, register, spellings
 from relprop.ops.vjp import vjp
 from relprop.rules import Epsilon, Flat, Own, Pass, Rule, Share
@@ -69,16 +69,6 @@ def average(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
         sum=lambda t: context.total(t, out),
     )
     return rule.share(layer, R[0])
-
-
-def passed(node: Node, R: list[Tensor]) -> Share:
-    """Relevance as it came, where the shapes allow it."""
-    if node.inputs[0].shape != node.outputs[0].shape:
-        raise RuleError(
-            f"Pass on {node.where}: input {tuple(node.inputs[0].shape)} and output "
-            f"{tuple(node.outputs[0].shape)} differ in shape; give this op another rule"
-        )
-    return Share((R[0],))
 
 
 def maximum(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:

@@ -106,23 +106,23 @@ def measured(pictures: list[Picture], maps: dict[str, Tensor], top_k: int) -> tu
     t, b = torch.tensor([[t, b] for t, b, _ in places]).T
     own = torch.stack([pictures[b].mask(name) for _, b, name in places])
     others = torch.stack([_others(pictures[b], name) for _, b, name in places])
+    about = [_about(pictures[b], name) for _, b, name in places]
     rows: list[Record] = []
     pairs: list[Record] = []
     for method, relevance in maps.items():
         R = relevance[t, b].sum(1, dtype=torch.float64).cpu()
         figures = _figures(R, own, others, top_k)
-        for k, (_, at, name) in enumerate(places):
-            picture = pictures[at]
-            about = picture.identity() | {"class_name": name, "target": picture.targets[name], "method": method}
-            logit = None if picture.logits is None else float(picture.logits[picture.targets[name]])
-            rows.append(
-                {column: values[k] for column, values in figures.items()}
-                | about
-                | area(picture, name)
-                | {"logit": logit}
-            )
+        for k, what in enumerate(about):
+            rows.append({column: values[k] for column, values in figures.items()} | what | {"method": method})
         pairs += _pairs(pictures, places, R, method)
     return rows, pairs
+
+
+def _about(picture: Picture, name: str) -> Record:
+    """What the rows of all methods say alike of a class."""
+    target = picture.targets[name]
+    logit = None if picture.logits is None else float(picture.logits[target])
+    return picture.identity() | area(picture, name) | {"class_name": name, "target": target, "logit": logit}
 
 
 def _others(picture: Picture, name: str) -> Tensor:

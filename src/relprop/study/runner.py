@@ -18,9 +18,9 @@ from relprop.data.geometry import normalise
 from relprop.data.mean_image import mean_image
 from relprop.data.pictures import PictureError
 from relprop.propagate import explain
-from relprop.study.records import Picture, Record, measured, prediction, undefined
+from relprop.study.records import Picture, Record, area, measured, prediction, undefined
 from relprop.study.store import Store
-from relprop.study.task import Task
+from relprop.study.task import Task, highest
 
 Progress = Callable[[int], None]
 """Called with the number of pictures that were just finished."""
@@ -173,7 +173,7 @@ class Measurement:
         for b, picture in enumerate(pictures):
             picture.logits = outputs[b].detach().float().cpu()
             for t, name in enumerate(picture.targets):
-                index = max(self.task.targets[name], key=lambda k: (float(outputs[b, k]), -k))
+                index = highest(picture.logits, self.task.targets[name])
                 picture.targets[name] = index
                 chosen[t:, b] = index
         return chosen
@@ -192,9 +192,8 @@ class Measurement:
                 after = torch.cat([self.model(some) for some in hidden.split(max(1, len(x)))])
             changes = metrics.delta(before[of], after, targets).tolist()
             for (b, name), change in zip(places, changes, strict=True):
-                area = {"s_in": int(masks[len(found) % len(places)].sum()), "s_tot": masks[0].numel()}
                 about = pictures[b].identity() | {"class_name": name, "target": pictures[b].targets[name]}
-                found.append(about | area | {"part": part, "delta": change})
+                found.append(about | area(pictures[b], name) | {"part": part, "delta": change})
         return found
 
 

@@ -129,6 +129,11 @@ def _bytes(tensor: Tensor) -> bytes:
     return bytes(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()) if tensor.numel() else b""
 
 
+def highest(logits: Tensor, indices: Sequence[int]) -> int:
+    """Of the outputs that mean a class, the one with the highest of the logits (classes,); of equal ones the first."""
+    return max(indices, key=lambda k: (float(logits[k]), -k))
+
+
 def class_targets(
     classes: Sequence[str], outputs: Sequence[str], mapping: Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, tuple[int, ...]]:
