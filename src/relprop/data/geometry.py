@@ -123,11 +123,10 @@ def normalise(picture: Image.Image | Tensor, preprocess: Preprocess) -> Tensor:
 
     Args:
         picture: RGB; or (3, H, W) in 0..1, such as a mean image.
-        preprocess: whose mean is subtracted and whose deviation is divided by.
+        preprocess: whose `normalise` does the work.
     """
     pixels = picture if isinstance(picture, Tensor) else to_pixels(picture)
-    mean, std = (torch.tensor(values)[:, None, None] for values in (preprocess.mean, preprocess.std))
-    return (pixels.float() - mean) / std
+    return preprocess.normalise(pixels.float())
 
 
 def to_pixels(image: Image.Image) -> Tensor:
