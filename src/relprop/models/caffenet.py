@@ -1,0 +1,115 @@
+"""CaffeNet, the network of the paper's PASCAL VOC study.
+
+It is the reference network of Jia et al., "Caffe: Convolutional Architecture for Fast Feature Embedding" (2014):
+AlexNet (Krizhevsky et al. 2012) with pooling before normalisation. `relprop.models.caffe_import` gives it weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from relprop.data.preprocess import Preprocess
+from relprop.models import checkpoints, weight_files
+from relprop.models.checkpoints import ModelError
+from relprop.models.weight_files import Weights
+
+NAMES = ("caffenet",)
+SIDE = 227
+"""Height and width of the network's input, in pixels."""
+MEAN = (104.00698793, 116.66876762, 122.67891434)
+"""Of ImageNet's pictures, blue, green and red in 0..255: the mean pixel published with the reference network."""
+PREPROCESS = Preprocess(SIDE, (SIDE, SIDE), MEAN, (1.0, 1.0, 1.0), channels="BGR", scale=255.0)
+"""The whole picture, warped to the input's size as in the paper's VOC study, blue first, less the mean pixel."""
+
+
+class CaffeNet(nn.Module):
+    """Five convolutions and three linear layers: (B, 3, 227, 227) to (B, classes) logits.
+
+    The input is blue, green and red in 0..255, a mean subtracted. Layers are called as in Caffe: conv1, relu1,
+    pool1, norm1, ... fc8. Pools round up; normalisation stands after the pool; conv2, conv4 and conv5 are in two
+    groups.
+
+    Args:
+        classes: number of logits.
+    """
+
+    def __init__(self, classes: int = 1000) -> None:
+        super().__init__()
+        for name, module in _layers(classes):
+            self.add_module(name, module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (B, classes) of the pictures x (B, 3, 227, 227)."""
+        for module in self.children():
+            x = module(x)
+        return x
+
+
+def _layers(classes: int) -> Iterator[tuple[str, nn.Module]]:
+    convolutions = (
+        (1, nn.Conv2d(3, 96, 11, stride=4)),
+        (2, nn.Conv2d(96, 256, 5, padding=2, groups=2)),
+        (3, nn.Conv2d(256, 384, 3, padding=1)),
+        (4, nn.Conv2d(384, 384, 3, padding=1, groups=2)),
+        (5, nn.Conv2d(384, 256, 3, padding=1, groups=2)),
+    )
+    for n, convolution in convolutions:
+        yield f"conv{n}", convolution
+        yield f"relu{n}", nn.ReLU(inplace=True)
+        if n in (1, 2, 5):
+            yield f"pool{n}", nn.MaxPool2d(3, 2, ceil_mode=True)
+        if n in (1, 2):
+            yield f"norm{n}", nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+    yield "flatten", nn.Flatten()
+    for n, inputs in ((6, 256 * 6 * 6), (7, 4096)):
+        yield f"fc{n}", nn.Linear(inputs, 4096)
+        yield f"relu{n}", nn.ReLU(inplace=True)
+        yield f"drop{n}", nn.Dropout()
+    yield "fc8", nn.Linear(4096, classes)
+
+
+def build(classes: int) -> CaffeNet:
+    """Build CaffeNet with random weights, the same each time, leaving the caller's random numbers alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return CaffeNet(classes)
+
+
+def needs(name: str) -> str:
+    """Say what loading `name` takes."""
+    del name
+    return "a .caffemodel that relprop convert has converted, as --weights FILE"
+
+
+def load(name: str, weights: str | Path | Weights | None) -> tuple[nn.Module, Preprocess, tuple[str, ...]]:
+    """Build CaffeNet.
+
+    Args:
+        name: one of `NAMES`.
+        weights: ``"random"``: numbers that are the same each time, ImageNet's thousand classes, and the mean
+            pixel. Or a file that `relprop convert` wrote, whose card has preprocessing and classes; or what it holds.
+
+    Raises:
+        ModelError: the file is of another network, or has no card; no weights are published to be fetched.
+    """
+    if weights == "random":
+        from torchvision.models import get_model_weights  # type: ignore[import-untyped]  # noqa: PLC0415 - slow import
+
+        classes = tuple(get_model_weights("vgg16").DEFAULT.meta["categories"])
+        return build(len(classes)), PREPROCESS, classes
+    convert = f"relprop convert FILE --model {name} --mean MEAN"
+    if weights is None:
+        raise ModelError(f"{name}: no weights are published for download here; convert a .caffemodel with {convert}")
+    found = weight_files.to_load(weights, name, ["random"])
+    if found.preprocess is None:
+        told = f"{found.source}: weights without a card do not say how pictures are prepared for them"
+        raise ModelError(f"{told}, which is not guessed; use {convert}")
+    with torch.device("meta"):
+        count = checkpoints.classes_in(found.state, CaffeNet())
+    model = build(count)
+    checkpoints.fit(model, found.state, found.source, name)
+    return model, found.preprocess, found.names(count, ())
