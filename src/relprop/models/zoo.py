@@ -10,7 +10,8 @@ import torch
 from torchvision import models  # type: ignore[import-untyped]
 
 from relprop.data.preprocess import Preprocess
-from relprop.models import checkpoints, download
+from relprop.models import checkpoints, download, weight_files
+from relprop.models.weight_files import Weights
 
 if TYPE_CHECKING:
     from relprop.models.checkpoints import State
@@ -37,38 +38,48 @@ def needs(name: str) -> str:
     return f"a download of {published.meta['_file_size']:.0f} MB, or --weights FILE"
 
 
-def load(name: str, weights: str | Path | None) -> tuple[torch.nn.Module, Preprocess, tuple[str, ...]]:
+def load(name: str, weights: str | Path | Weights | None) -> tuple[torch.nn.Module, Preprocess, tuple[str, ...]]:
     """Build a network.
 
     Args:
         name: one of `names`.
         weights: None: the published ones that torchvision recommends; the name of others that it publishes
-            (``"IMAGENET1K_V1"``); ``"random"``; or a file.
+            (``"IMAGENET1K_V1"``); ``"random"``; a file; or what one holds.
 
     Returns:
-        The network, its preprocessing, its classes. A file with another number of classes than the published
-        weights gives a network with that many, called ``class 0``, ``class 1``, ...
+        The network, its preprocessing, its classes. A file with a card gives preprocessing and classes, Keras'
+        files preprocessing, by definition of their format; otherwise the preprocessing stays that of the
+        published weights, and a file with another number of classes than those gives a network with that many,
+        called ``class 0``, ``class 1``, ...
 
     Raises:
-        ModelError: as `checkpoints.read`, `checkpoints.fit` and `download.fetch` do.
+        ModelError: as `weight_files.to_load`, `checkpoints.fit` and `download.fetch` do.
     """
     published = _published(name)
-    entry = published.get(str(weights), published["DEFAULT"])
+    entry = published.get(weights if isinstance(weights, str) else "", published["DEFAULT"])
     classes = tuple(entry.meta["categories"])
     if weights == "random":
         return _build(name, len(classes)), _preprocess(entry), classes
-    if weights is None or weights in published:
-        path = download.fetch(entry.url, name)
-    else:
-        path = Path(weights)
-        checkpoints.demand(path, [*published, "random"])
-    state = _translated(checkpoints.read(path))
+    if weights is None or (isinstance(weights, str) and weights in published):
+        weights = download.fetch(entry.url, name)
+    found = weight_files.to_load(weights, name, [*published, "random"])
+    state = _translated(found.state)
     model = _build(name, len(classes))
-    count = _classes_in(state, model)
+    count = checkpoints.classes_in(state, model)
     if count != len(classes):
-        model, classes = _build(name, count), tuple(f"class {index}" for index in range(count))
-    checkpoints.fit(model, state, str(path), name)
-    return model, _preprocess(entry), classes
+        model = _build(name, count)
+    checkpoints.fit(model, state, found.source, name)
+    return model, found.preprocess or _preprocess(entry), found.names(count, classes)
+
+
+def preprocessing(name: str) -> Preprocess:
+    """Return the preprocessing of the weights that torchvision recommends for `name`."""
+    return _preprocess(_published(name)["DEFAULT"])
+
+
+def categories() -> tuple[str, ...]:
+    """Return torchvision's names of ImageNet's thousand classes, in the order of their WordNet ids."""
+    return tuple(_published("vgg16")["DEFAULT"].meta["categories"])
 
 
 def _published(name: str) -> dict[str, Any]:
@@ -93,12 +104,6 @@ def _translated(state: State) -> State:
         elif _DOTTED.search(key):
             state[_DOTTED.sub(r"\1", key)] = state.pop(key)
     return state
-
-
-def _classes_in(state: State, model: torch.nn.Module) -> int:
-    """The file's number of classes: the length of what it holds for the network's last parameter."""
-    key, parameter = list(model.named_parameters())[-1]
-    return len(state.get(key, parameter))
 
 
 def _preprocess(entry: Any) -> Preprocess:

@@ -1,0 +1,178 @@
+"""Any weight file to safetensors with a card: what `relprop convert` does.
+
+`relprop.models.settle` says how pictures are prepared, which is never guessed; `relprop.models.self_check` what the
+network answers to a fixed one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from relprop.files import WriteError
+from relprop.models import cards, checkpoints, registry, weight_files
+from relprop.models.cards import Card, Origin
+from relprop.models.checkpoints import HDF5, ModelError
+from relprop.models.class_names import imagenet, read_classes
+from relprop.models.self_check import self_check
+from relprop.models.settle import ConvertError, Wanted, settle
+from relprop.models.weight_files import Weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from relprop.models.registry import Loaded
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        sha256: of its content.
+        size: bytes.
+        card: what stands in it.
+        confirmed: whether the source's card had the same self-check; None: it had none to compare with.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    card: Card
+    confirmed: bool | None
+
+
+def convert(wanted: Wanted) -> Converted:
+    """Read, check, and write weights with their card, whole or not at all.
+
+    Raises:
+        RelpropError: the source or what is said about it is wrong or too little, or the result cannot be written.
+    """
+    checkpoints.demand(wanted.source)
+    _demand_free(wanted)
+    load = _loader(wanted.model)
+    given = read_classes(wanted.classes)
+    origin = Origin(_printable(wanted.source.name), digest(wanted.source), checkpoints.format_of(wanted.source))
+    found = weight_files.open_weights(wanted.source, wanted.model, wanted.prototxt)
+    preprocess = settle(wanted, found)
+    model, _, known = load(wanted.model, replace(found, preprocess=preprocess))
+    found = replace(found, state={})  # the weights are in the network now, and take room
+    classes = _names(wanted, given, found, len(known))
+    state = model.state_dict()
+    check = self_check(model.eval(), preprocess, str(wanted.source))
+    card = Card(wanted.model, classes, preprocess, origin, check, version("relprop"))
+    return Converted(wanted.out, *_write(wanted.out, state, card), card, _confirmed(found.card, card))
+
+
+def _confirmed(old: Card | None, new: Card) -> bool | None:
+    """Whether the self-checks of two cards agree; None: they need not, as they prepare pictures differently."""
+    if old is None or old.preprocess != new.preprocess:
+        return None
+    one, other = old.preprocess.mean_image, new.preprocess.mean_image
+    alike = one is other if one is None or other is None else torch.equal(one, other)
+    return old.check.sha256 == new.check.sha256 if alike else None
+
+
+def _loader(model: str) -> Callable[[str, Weights], Loaded]:
+    """How weights get into `model`."""
+    title = registry.source_of(model).title
+    if title == "embedded":
+        return registry.load_embedded
+    if title == "torchvision":
+        from relprop.models import zoo  # noqa: PLC0415 - torchvision takes long to import
+
+        return zoo.load
+    if model == "caffenet":
+        from relprop.models import caffenet  # noqa: PLC0415 - for Caffe alone
+
+        return caffenet.load
+    told = f"{model}: networks of {title} bring weights and preprocessing along"
+    raise ConvertError(f"{told}; convert takes embedded networks, torchvision's and CaffeNet")
+
+
+def _names(wanted: Wanted, given: tuple[str, ...] | None, found: Weights, count: int) -> tuple[str, ...]:
+    """A name for each logit, as whoever converts, the card or the format says; else numbers."""
+    if given is not None and len(given) != count:
+        raise ConvertError(f"--classes {wanted.classes}: {len(given)} classes, and the weights have {count}")
+    if given is not None:
+        return given
+    return found.names(count, imagenet() if found.format == HDF5 else ())
+
+
+def _demand_free(wanted: Wanted) -> None:
+    """Refuse to write over the source, or over what relprop has not written."""
+    out = wanted.out
+    if not out.exists():
+        return
+    if not out.is_file():
+        raise WriteError(f"{out}: a folder or a device; name a file with --out")
+    if out.samefile(wanted.source):
+        raise WriteError(f"{out}: that is the source, which is not overwritten; name another file with --out")
+    if not wanted.force and not _carded(out):
+        raise WriteError(f"{out}: is there, and relprop has not written it; name another with --out, or add --force")
+
+
+def _carded(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - few need it
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return cards.KEY in (file.metadata() or {})
+    except (OSError, SafetensorError, ValueError):
+        return False
+
+
+def _write(path: Path, state: dict[str, Tensor], card: Card) -> tuple[str, int]:
+    """Write the file beside its place and put it there when it is whole; return its SHA-256 and size."""
+    from safetensors import SafetensorError  # noqa: PLC0415 - few need it
+    from safetensors.torch import save_file  # noqa: PLC0415 - likewise
+
+    path = path.resolve()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    texts, beside = cards.write(card)
+    tensors = {key: tensor.contiguous() for key, tensor in state.items()} | beside
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        usual = part.stat().st_mode
+        save_file(tensors, part, metadata=texts)
+        part.chmod(usual)  # the library leaves it to its owner alone
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())  # some disks tell only now that they are full
+        written = digest(part), part.stat().st_size
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or checkpoints.shown(str(error), 200)
+        raise WriteError(f"{path}: not written ({reason}); make room there or choose another place") from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return written
+
+
+def digest(path: Path) -> str:
+    """Return a file's SHA-256.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _printable(name: str) -> str:
+    """A file's name as a card may hold it."""
+    return "".join(sign if sign.isprintable() else "?" for sign in name)[: cards.LONGEST_NAME]
