@@ -11,7 +11,7 @@ import contextlib
 import threading
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,10 +47,7 @@ def record(model: Callable[[Tensor], Any], x: Tensor) -> Tape:
         InputError: if the output is not a (B, C) tensor.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(mode=False))
-        stack.enter_context(torch.no_grad())
-        for device in {x.device.type, "cpu"}:
-            stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(undisturbed(x.device))
         x = x.detach().as_subclass(Tensor).clone()
         recorder = Recorder(x)
         stack.enter_context(recorder.paths_of(model))
@@ -58,6 +55,17 @@ def record(model: Callable[[Tensor], Any], x: Tensor) -> Tape:
         stack.enter_context(recorder)
         output = model(x)
     return recorder.tape(output)
+
+
+@contextlib.contextmanager
+def undisturbed(device: torch.device, *, gradients: bool = False) -> Iterator[None]:
+    """Leave the caller's inference mode and autocast; with or without gradients."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.set_grad_enabled(gradients))
+        for kind in {device.type, "cpu"}:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 class Recorder(TorchFunctionMode):
@@ -313,11 +321,7 @@ class Recorder(TorchFunctionMode):
             raise unsupported(self.escapes, ["the output: no recorded op made it from the input"])
         if self.escapes:
             raise unsupported(self.escapes)
-        if output.ndim != 2 or output.shape[0] != self.batch:
-            raise InputError(
-                f"the model's output has shape {tuple(output.shape)}, and one row of logits per picture, "
-                f"({self.batch}, classes), is needed; wrap the model so that it returns that"
-            )
+        check_logits(output, self.batch)
         return Tape(self.nodes, self.input, value, self.batch)
 
 
@@ -341,14 +345,49 @@ class _Audit(TorchDispatchMode):
 
 
 def logits_of(result: Any) -> Tensor:
-    """The logits in what a model returned: a tensor, or an object with `.logits`."""
-    result = getattr(result, "logits", result)
-    if not isinstance(result, Tensor):
+    """The logits in what a model returned.
+
+    Args:
+        result: a tensor; an object or a mapping with ``logits``; or a tuple or list, of which the first tensor of
+            numbers with two dimensions is meant, as in (logits, features) or (loss, logits).
+
+    Raises:
+        InputError: it is none of these; the message tells what came.
+    """
+    if isinstance(result, Tensor):
+        return result
+    named = result.get("logits") if isinstance(result, Mapping) else getattr(result, "logits", None)
+    if isinstance(named, Tensor):
+        return named
+    if isinstance(result, (tuple, list)):
+        for item in result:
+            if isinstance(item, Tensor) and item.ndim == 2 and item.is_floating_point():
+                return item
+    raise InputError(
+        f"the model returned {_described(result)}, and a tensor of logits (or .logits, or a tuple that holds "
+        f"a (B, classes) tensor) is needed; wrap the model so that it returns that"
+    )
+
+
+def _described(result: Any, deep: bool = True) -> str:
+    """What something is: its type, a tensor's shape too, and of a collection what it holds."""
+    kind = type(result).__name__
+    if isinstance(result, Tensor):
+        return f"{kind} {tuple(result.shape)}"
+    if deep and isinstance(result, Mapping):
+        return f"{kind} of {', '.join(f'{key}: {_described(value, False)}' for key, value in result.items())}"
+    if deep and isinstance(result, (tuple, list)):
+        return f"{kind} of {', '.join(_described(item, False) for item in result)}"
+    return kind
+
+
+def check_logits(output: Tensor, batch: int) -> None:
+    """Refuse an output that is not one row of logits per picture."""
+    if output.ndim != 2 or output.shape[0] != batch:
         raise InputError(
-            f"the model returned {type(result).__name__}, and a tensor of logits (or an object with .logits) "
-            f"is needed; wrap the model so that it returns that"
+            f"the model's output has shape {tuple(output.shape)}, and one row of logits per picture, "
+            f"({batch}, classes), is needed; wrap the model so that it returns that"
         )
-    return result
 
 
 def unsupported(nodes: Sequence[Node], more: Sequence[str] = ()) -> UnsupportedOp:

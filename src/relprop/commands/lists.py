@@ -5,17 +5,26 @@ from __future__ import annotations
 import json
 
 from relprop.baselines import BASELINES
-from relprop.models.registry import SOURCES
+from relprop.models.checkpoints import ModelError
+from relprop.models.registry import SOURCES, listing
 from relprop.presets import PRESETS
+from relprop.suggest import did_you_mean
 
 
-def models(*, as_json: bool) -> None:
-    """Print every network by name: where it comes from, and what loading it takes."""
-    rows = [
-        {"name": name, "source": source.title, "needs": source.needs(name)}
-        for source in SOURCES
-        for name in source.names()
-    ]
+def models(prefix: str = "", *, as_json: bool) -> None:
+    """Print every network by name, or by the form of its name: where it comes from, and what loading it takes.
+
+    Args:
+        prefix: what the names begin with; ``"timm:"`` lists timm's, which are too many to be listed unasked.
+        as_json: whether to print JSON.
+
+    Raises:
+        ModelError: no name begins so.
+    """
+    rows = [{"name": name, "source": source.title, "needs": source.needs(name)} for name, source in listing(prefix)]
+    if not rows:
+        names = [name for source in SOURCES for name in source.names()]
+        raise ModelError(f"no model's name begins with {prefix!r}{did_you_mean(prefix, names)}")
     _print(rows, as_json=as_json)
 
 
@@ -25,7 +34,10 @@ def methods(*, as_json: bool) -> None:
         {"name": name, "summary": preset.summary, "options": ", ".join(sorted(preset.takes))}
         for name, preset in PRESETS.items()
     ]
-    rows += [{"name": name, "summary": baseline.summary, "options": ""} for name, baseline in BASELINES.items()]
+    rows += [
+        {"name": name, "summary": baseline.summary, "options": ", ".join(sorted(baseline.takes))}
+        for name, baseline in BASELINES.items()
+    ]
     _print(rows, as_json=as_json)
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load as read_safetensors
 from torch import nn
 
 from relprop.errors import InputError
+from relprop.patterns import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,11 +60,17 @@ def architecture(name: str) -> Network:
 
 
 def load(name: str) -> Network:
-    """Load a network of `NAMES` with the weights it comes with, in eval mode, on the CPU, in float32."""
+    """Load a network of `NAMES` with the weights it comes with, in eval mode, on the CPU, in float32.
+
+    Its attribute ``patterns`` holds what Pattern Attribution needs (`relprop.patterns`).
+    """
     with torch.device("meta"):  # no random weights for nothing, and none of the caller's random numbers
         network = architecture(name)
-    file = resources.files("relprop.models") / "weights" / f"{name}.safetensors"
-    network.load_state_dict(read_safetensors(file.read_bytes()), assign=True)
+    folder = resources.files("relprop.models") / "weights"
+    network.load_state_dict(read_safetensors((folder / f"{name}.safetensors").read_bytes()), assign=True)
+    patterns = folder / f"{name}.patterns.safetensors"
+    if patterns.is_file():  # it is made from the weights, later
+        vars(network).update(patterns=parse(patterns.read_bytes(), patterns.name))  # no part of its state
     return network.eval()
 
 

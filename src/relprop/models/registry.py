@@ -1,23 +1,23 @@
-"""Every network that `load` knows, by name, and where each comes from."""
+"""Every network that `load` knows, by name or by the form of its name, and where each comes from."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 import torch
 
 from relprop.data.preprocess import Preprocess
-from relprop.models import checkpoints, embedded
+from relprop.models import checkpoints, embedded, factory, hugging_face, onnx_file, timm_zoo, weight_files
 from relprop.models.checkpoints import ModelError
-from relprop.suggest import did_you_mean
+from relprop.models.unknown import Unknown
+from relprop.models.weight_files import Weights
+from relprop.suggest import nearest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import ModuleType
-
-    Loaded = tuple[torch.nn.Module, Preprocess, tuple[str, ...]]
+Loaded = tuple[torch.nn.Module, Preprocess | Unknown, tuple[str, ...] | Unknown]
 
 
 @dataclass(frozen=True)
@@ -26,50 +26,112 @@ class Source:
 
     Attributes:
         title: what the family is called in lists.
-        names: gives the networks' names.
-        needs: says what loading the network of that name takes.
+        owns: tells whether a name is one of its names, or of their form.
+        names: gives the networks' names, those that can be listed.
+        needs: says what loading the network of that name, or one of that form, takes.
         load: gives the network of that name, its preprocessing and its classes, from what `load` below takes.
+        form: what its names look like, where they are too many to list unasked, or cannot be; ``""``: they are listed.
     """
 
     title: str
+    owns: Callable[[str], bool]
     names: Callable[[], Iterable[str]]
     needs: Callable[[str], str]
     load: Callable[[str, str | Path | None], Loaded]
+    form: str = ""
 
 
-def _load_embedded(name: str, weights: str | Path | None) -> Loaded:
-    preprocess = Preprocess(64, 64, embedded.MEAN, embedded.STD)
+EMBEDDED_PREPROCESS = Preprocess(64, 64, embedded.MEAN, embedded.STD)
+"""What the embedded networks were trained with."""
+
+
+def load_embedded(name: str, weights: str | Path | Weights | None) -> Loaded:
+    """Load an embedded network, with preprocessing and classes from the card of `weights` where there is one."""
     if weights is None:
-        return embedded.load(name), preprocess, embedded.CLASSES
+        return embedded.load(name), EMBEDDED_PREPROCESS, embedded.CLASSES
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = embedded.architecture(name)
-    if weights != "random":
-        checkpoints.demand(Path(weights), ["random"])
-        checkpoints.fit(model, checkpoints.read(weights), str(weights), name)
-    return model, preprocess, embedded.CLASSES
+    if weights == "random":
+        return model, EMBEDDED_PREPROCESS, embedded.CLASSES
+    found = weight_files.to_load(weights, name, ["random"])
+    checkpoints.fit(model, found.state, found.source, name)
+    classes = found.names(len(embedded.CLASSES), embedded.CLASSES)
+    return model, found.preprocess or EMBEDDED_PREPROCESS, classes
 
 
-def _zoo() -> ModuleType:
-    from relprop.models import zoo  # noqa: PLC0415 - torchvision takes longer to import than torch
-
-    return zoo
+def _later(module: str) -> ModuleType:
+    """Import a module of ours only now that it is asked: torchvision, for one, takes longer to import than torch."""
+    return import_module(f"relprop.models.{module}")
 
 
 SOURCES = (
-    Source("embedded", lambda: embedded.NAMES, lambda _: "nothing: it is in the package", _load_embedded),
+    Source(
+        "embedded",
+        lambda name: name in embedded.NAMES,
+        lambda: embedded.NAMES,
+        lambda _: "nothing: it is in the package",
+        load_embedded,
+    ),
+    Source(
+        "Caffe",
+        lambda name: name == "caffenet",
+        lambda: ("caffenet",),
+        lambda name: _later("caffenet").needs(name),
+        lambda name, weights: _later("caffenet").load(name, weights),
+    ),
+    Source(
+        "timm",
+        lambda name: name.startswith(timm_zoo.PREFIX),
+        timm_zoo.names,
+        timm_zoo.needs,
+        timm_zoo.load,
+        form=f"{timm_zoo.PREFIX}NAME",
+    ),
+    Source(
+        "Hugging Face",
+        lambda name: name.startswith(hugging_face.PREFIX),
+        lambda: (hugging_face.FORM,),
+        hugging_face.needs,
+        hugging_face.load,
+        form=hugging_face.FORM,
+    ),
+    Source(
+        "ONNX",
+        lambda name: name.lower().endswith(onnx_file.SUFFIX),
+        lambda: (onnx_file.FORM,),
+        onnx_file.needs,
+        onnx_file.load,
+        form=onnx_file.FORM,
+    ),
+    Source("your own", factory.owns, lambda: (factory.FORM,), factory.needs, factory.load, form=factory.FORM),
     Source(
         "torchvision",
-        lambda: _zoo().names(),
-        lambda name: _zoo().needs(name),
-        lambda name, weights: _zoo().load(name, weights),
+        lambda name: name in _later("zoo").names(),
+        lambda: _later("zoo").names(),
+        lambda name: _later("zoo").needs(name),
+        lambda name, weights: _later("zoo").load(name, weights),
     ),
 )
+"""In this order a name's family is sought: torchvision, which takes long to import, is asked last."""
 
 
 def names() -> list[str]:
-    """Return the name of every network that `load` knows."""
-    return [name for source in SOURCES for name in source.names()]
+    """Return the name of every network that `load` knows by name; those of a form, such as timm's, left out."""
+    return [name for source in SOURCES if not source.form for name in source.names()]
+
+
+def listing(prefix: str = "") -> Iterator[tuple[str, Source]]:
+    """Give what there is to load: names, and one form for each family whose names are not listed.
+
+    Args:
+        prefix: of the names wanted; with ``"timm:"`` and more, timm's names themselves.
+    """
+    for source in sorted(SOURCES, key=lambda source: bool(source.form)):
+        whole = source.form and not (prefix and source.owns(prefix))
+        for name in (source.form,) if whole else source.names():
+            if name.startswith(prefix):
+                yield name, source
 
 
 def source_of(name: str) -> Source:
@@ -79,9 +141,24 @@ def source_of(name: str) -> Source:
         ModelError: there is no such network; the nearest names are offered.
     """
     for source in SOURCES:
-        if name in source.names():
+        if source.owns(name):
             return source
-    raise ModelError(f"no model {name!r}{did_you_mean(name, names()) or '; relprop models lists them'}")
+    raise ModelError(f"no model {name!r}{_suggestion(name)}")
+
+
+def _suggestion(name: str) -> str:
+    """What could have been meant by a name that is none: timm's of that name, a file, a folder, a near name."""
+    timms = [full.removeprefix(timm_zoo.PREFIX) for full in timm_zoo.names()]
+    if name in timms:
+        return f"; did you mean {timm_zoo.PREFIX}{name}?"
+    if Path(name).is_file():
+        return ", but a file: pass it with --weights, and its network with --model"
+    if "/" in name:
+        return f"; did you mean {hugging_face.PREFIX}{name}?"
+    ours = names()
+    near = nearest(name, [*ours, *(other for other in timms if other not in ours)], most=3)
+    told = " or ".join(other if other in ours else timm_zoo.PREFIX + other for other in near)
+    return f"; did you mean {told}?" if told else "; relprop models lists them"
 
 
 def needs(name: str) -> str:
@@ -93,19 +170,37 @@ def load(name: str, weights: str | Path | None = None) -> torch.nn.Module:
     """Load a network to be explained.
 
     Args:
-        name: as `names` lists it: an embedded one (``"digits-deep"``) or torchvision's (``"vgg16"``).
+        name: as `names` lists it: an embedded one (``"digits-deep"``), CaffeNet (``"caffenet"``) or torchvision's
+            (``"vgg16"``); timm's (``"timm:resnet18"``, ``"timm:resnet18.a1_in1k"``); a classifier in the format of
+            Hugging Face (``"hf:FOLDER"``, ``"hf:OWNER/NAME"``); an ONNX file (``"net.onnx"``); or a function of your
+            own that returns a network (``"package.module:function"``).
         weights: None: its own, downloaded where they must be. ``"random"``: none, but numbers that are the
             same each time; enough to look at a network's structure. For torchvision also the name of one of
             its entries (``"IMAGENET1K_V1"``). Otherwise a safetensors or torch file, in which nothing is
-            executed; the preprocessing stays that of the network's own weights.
+            executed, or for VGG a Keras .h5. Preprocessing and classes are those of the file's card (as
+            ``relprop convert`` writes it) or format (Keras'); a file without stays with the preprocessing of the
+            network's own weights. ONNX files take None only.
 
     Returns:
         The network on the CPU in eval mode. Its attribute ``preprocess`` is a `Preprocess` (picture to
-        (3, H, W) tensor) and ``classes`` a tuple with a name per logit.
+        (3, H, W) tensor) and ``classes`` a tuple with a name per logit. Where a network does not tell them (ONNX), or
+        tells a preprocessing that ours cannot do, using them raises a `ModelError` that says how to mend it.
 
     Raises:
-        ModelError: no such network; weights missing, damaged, of another network, or not to be downloaded.
+        ModelError: no such network; weights missing, damaged, of another network, or not to be downloaded; a library
+            that is not installed.
     """
-    model, preprocess, classes = source_of(name).load(name, weights)
+    return _ready(source_of(name).load(name, weights))
+
+
+def structure(name: str) -> torch.nn.Module:
+    """Load a network of whose weights nothing is wanted; as `load` does, but without a download of weights."""
+    source = source_of(name)
+    held = source.load is onnx_file.load  # its structure and its weights are one file
+    return _ready(source.load(name, None if held else "random"))
+
+
+def _ready(loaded: Loaded) -> torch.nn.Module:
+    model, preprocess, classes = loaded
     vars(model).update(preprocess=preprocess, classes=classes)  # plain attributes, no part of its state
     return model.eval()
