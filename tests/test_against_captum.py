@@ -1,9 +1,10 @@
-"""The engine beside Captum's LRP, on VGG-16 with everything random, in float64.
+"""The engine beside Captum, on VGG-16 with everything random, in float64: LRP, Guided Backprop and Deconvnet.
 
 Captum's Alpha1_Beta0_Rule clamps the weights alone and keeps the whole bias, which for inputs that are not
 negative is our profile "innvestigate"; without biases it is alpha 1 as the paper has it. Its stabiliser is
 1e-9 everywhere, max-pools and flattening included: there it is made too small to matter. It knows no
-additions but its own module, so it cannot judge residual networks.
+additions but its own module, so it cannot judge residual networks. Its Guided Backprop and Deconvolution hang
+hooks on nn.ReLU modules, so they see no functional ReLU.
 """
 
 import logging
@@ -11,7 +12,8 @@ from copy import deepcopy
 
 import pytest
 import torch
-from captum.attr import LRP
+import torch.nn.functional as F
+from captum.attr import LRP, Deconvolution, GuidedBackprop
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
 from torch import nn
 from torchvision.models import vgg16
@@ -90,3 +92,35 @@ def test_rule_agrees_with_captum(model, name):
     error = ((R - theirs).abs().max() / theirs.abs().max()).item()
     log.info("relative difference %.1e", error)
     assert error < 1e-4
+
+
+class Functional(nn.Module):
+    """The same network with its ReLUs called as functions, which no hook on a module sees."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = F.relu(x) if isinstance(layer, nn.ReLU) else layer(x)
+        return x
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU activations")
+@pytest.mark.parametrize(("name", "theirs"), [("guided-backprop", GuidedBackprop), ("deconvnet", Deconvolution)])
+def test_backprop_agrees_with_captum(model, name, theirs):
+    torch.manual_seed(1)
+    x, target = torch.randn(2, 3, 64, 64, dtype=torch.float64), torch.tensor([3, 7])
+    wanted = theirs(deepcopy(model)).attribute(x.clone().requires_grad_(), target=target)
+    functional = Functional(deepcopy(model)).eval()
+    for explained in (model, functional):
+        R = rp.attribute(explained, x, target, name)
+        error = ((R - wanted).abs().max() / wanted.abs().max()).item()
+        log.info("relative difference %.1e", error)
+        assert error < 1e-10
+    unseen = theirs(functional).attribute(x.clone().requires_grad_(), target=target)
+    gradient = rp.attribute(functional, x, target, "gradient")
+    torch.testing.assert_close(unseen, gradient, rtol=1e-10, atol=0)  # Captum's is the plain gradient there
+    assert not torch.allclose(unseen, wanted, rtol=0.1)

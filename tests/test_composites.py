@@ -168,6 +168,10 @@ def test_every_named_method_explains():
         TINY,
         torch.randn(1, 3, 8, 8),
         [0],
-        [n + (":low=-3,high=3" if "box" in n else "") for n in rp.methods()],
+        [
+            n + (":low=-3,high=3" if "box" in n else "")
+            for n in rp.methods()
+            if n != "cam" and not n.startswith("pattern")  # they ask more of the model: see test_methods, test_patterns
+        ],
     )
     assert all(torch.isfinite(R).all() and R.abs().max() > 0 for R in e.relevance.values())

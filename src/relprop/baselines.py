@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from relprop import cam, gradients
 from relprop.prepare import Model
-from relprop.record import logits_of
+
+Function = Callable[[Model, Tensor, Tensor], Tensor]
+"""(model, x, target (B,)) to relevance of x's shape."""
 
 
 @dataclass(frozen=True)
@@ -18,25 +23,17 @@ class Baseline:
 
     Attributes:
         summary: one line for people.
-        function: (model, x, target (B,)) to relevance of x's shape.
+        function: (model, x, target (B,)) to relevance of x's shape; options as keywords.
+        takes: the options that mean something here.
     """
 
     summary: str
-    function: Callable[[Model, Tensor, Tensor], Tensor]
+    function: Callable[..., Tensor]
+    takes: frozenset[str] = frozenset()
 
-
-def gradient(model: Model, x: Tensor, target: Tensor) -> Tensor:
-    """The derivative of the target's logit by the input; x's shape."""
-    with torch.inference_mode(mode=False), torch.enable_grad():
-        leaf = x.detach().clone().requires_grad_()
-        logits = logits_of(model(leaf)).gather(1, target.view(-1, 1))
-        (slope,) = torch.autograd.grad(logits.sum(), leaf)
-    return slope
-
-
-def gradient_x_input(model: Model, x: Tensor, target: Tensor) -> Tensor:
-    """Gradient times input, which LRP_z equals in ReLU networks; x's shape."""
-    return gradient(model, x, target) * x
+    def with_options(self, options: dict[str, Any]) -> Function:
+        """The function as it is to be called."""
+        return partial(self.function, **options) if options else self.function
 
 
 def uniform(model: Model, x: Tensor, target: Tensor) -> Tensor:
@@ -46,7 +43,21 @@ def uniform(model: Model, x: Tensor, target: Tensor) -> Tensor:
 
 
 BASELINES: dict[str, Baseline] = {
-    "gradient": Baseline("the derivative of the logit", gradient),
-    "gradient-x-input": Baseline("gradient times input", gradient_x_input),
+    "gradient": Baseline("the derivative of the logit", gradients.gradient),
+    "gradient-x-input": Baseline("gradient times input", gradients.gradient_x_input),
+    "smoothgrad": Baseline(
+        "the mean gradient over noisy copies of the picture",
+        gradients.smoothgrad,
+        frozenset({"samples", "std", "seed"}),
+    ),
+    "integrated-gradients": Baseline(
+        "input times the mean gradient on the way to it from a baseline",
+        gradients.integrated_gradients,
+        frozenset({"steps", "baseline"}),
+    ),
+    "cam": Baseline("class activation map, for networks that end in global average pooling", cam.cam),
+    "grad-cam": Baseline(
+        "the last convolution's maps, weighted by their mean gradients", cam.grad_cam, frozenset({"layer"})
+    ),
     "uniform": Baseline("the same everywhere: the paper's baseline", uniform),
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from relprop.errors import InputError, RuleError
 from relprop.on import Selector
-from relprop.rules import WEIGHTED, Epsilon, Flat, Own, Rule
+from relprop.rules import WEIGHTED, Flat, Own, Rule
 
 if TYPE_CHECKING:
     from relprop.profiles import Profile
@@ -98,9 +98,7 @@ def assign(composite: Composite, nodes: Sequence[Node], profile: Profile) -> lis
 def _rule_of(node: Node, meant: list[tuple[Selector, Rule, set[Node]]], profile: Profile) -> Assigned:
     if not node.reached and not any(rule.everywhere for _, rule, _ in meant):
         return Assigned(NOTHING, "no relevance comes here: it opens a gate, or a detach follows")
-    default = node.op.default
-    if isinstance(default, Epsilon):
-        default = Epsilon(profile.eps)
+    default = profile.default(node.op.default)
     if node.into is not None and default is not None:
         return Assigned(default, f"merged into {node.into.path or node.into.op.name}")
     for selector, rule, found in meant:

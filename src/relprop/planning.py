@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from relprop.composites import Composite, assign
 from relprop.errors import InputError
+from relprop.naming import BEST, Method, resolve
 from relprop.prepare import Model, recorded
 from relprop.profiles import profile_named
-from relprop.propagate import BEST, Method, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor

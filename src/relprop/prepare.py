@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from relprop.errors import InputError
 from relprop.ops.linear import Conv, Linear, covers_its_input, layer_of, pointwise, unbatched
 from relprop.ops.normalization import scale_and_shift
-from relprop.record import WRITE_THROUGH_VIEW, record, unsupported, version
+from relprop.record import WRITE_THROUGH_VIEW, check_logits, logits_of, record, undisturbed, unsupported, version
 from relprop.rules import WEIGHTED
 from relprop.samples import is_batch_first
 from relprop.tape import Node, Tape
@@ -40,8 +40,7 @@ def recorded(model: Model, x: Tensor) -> tuple[Tape, list[Node]]:
         raise unsupported([], ["the output: it does not depend on the input"])
     if not is_batch_first(tape.output.samples, tape.batch):
         raise InputError("the rows of the logits are not the pictures in their order; explain one picture at a time")
-    if not torch.isfinite(tape.output.data).all():
-        raise InputError("the model's logits are not all finite (NaN or infinite), so there is nothing to explain")
+    check_finite(tape.output.data)
     reached = tape.reached()
     for node in nodes:
         node.reached = node in reached
@@ -49,6 +48,27 @@ def recorded(model: Model, x: Tensor) -> tuple[Tape, list[Node]]:
     mark_heads(nodes)
     check_untouched(nodes)
     return tape, nodes
+
+
+def outputs_of(model: Model, x: Tensor) -> Tensor:
+    """Run the model without a record, and give its logits (B, C).
+
+    Raises:
+        InputError: if model, x or logits are not fit to be explained.
+    """
+    check_model(model)
+    check_input(x)
+    with undisturbed(x.device):
+        outputs = logits_of(model(x.detach().as_subclass(Tensor).clone()))
+    check_logits(outputs, len(x))
+    check_finite(outputs)
+    return outputs
+
+
+def check_finite(logits: Tensor) -> None:
+    """Refuse logits that say nothing."""
+    if not torch.isfinite(logits).all():
+        raise InputError("the model's logits are not all finite (NaN or infinite), so there is nothing to explain")
 
 
 def check_model(model: Model) -> None:

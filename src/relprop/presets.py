@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from relprop import on
-from relprop.backprop import GuidedBackprop
+from relprop.backprop import Deconvnet, GuidedBackprop
 from relprop.composites import Composite
 from relprop.errors import InputError
 from relprop.on import Selector
+from relprop.pattern_rules import pattern_attribution, pattern_net
+from relprop.patterns import Patterns, patterns_for
 from relprop.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, Z, ZBox, ZPlus
 from relprop.suggest import did_you_mean
 
@@ -28,6 +30,8 @@ class Options:
         eps: epsilon of the epsilon rule.
         head: a module path (with wildcards) that names the fully connected ops, instead of the computation.
         low, high: the bounds of zB; from the model's preprocessing where not given.
+        patterns: a file of patterns; the model's own `.patterns` where not given.
+        model: what is to be explained, no option of the user's.
     """
 
     layers: int | str = 1
@@ -35,6 +39,8 @@ class Options:
     head: str | None = None
     low: Bound = None
     high: Bound = None
+    patterns: str | None = None
+    model: Any = None
 
     @property
     def fully_connected(self) -> Selector:
@@ -94,6 +100,7 @@ def _zbox(options: Options) -> list[tuple[Selector, Rule]]:
 
 _EPS, _HEAD = frozenset({"eps"}), frozenset({"eps", "head"})
 _FLAT, _ZBOX = _HEAD | {"layers"}, _HEAD | {"low", "high"}
+_PATTERNS = frozenset({"patterns"})
 
 PRESETS: dict[str, Preset] = {
     "lrp-z": Preset("LRP_z in every layer; gradient x input in ReLU networks", _uniform(lambda _: Z())),
@@ -130,28 +137,62 @@ PRESETS: dict[str, Preset] = {
         "the gradient, of which only the positive part passes an activation",
         lambda _: Composite([(on.any, GuidedBackprop())], start="one"),
     ),
+    "deconvnet": Preset(
+        "the gradient, of which the positive part passes an activation whether or not the unit was active",
+        lambda _: Composite([(on.any, Deconvnet())], start="one"),
+    ),
+    "excitation-backprop": Preset(
+        "z+ without biases in every layer, started at one: the probabilities of a winner that is drawn going down",
+        lambda _: Composite([(on.weighted, AlphaBeta(1, bias=False))], start="one"),
+    ),
     "epsilon-plus-flat": Preset(
         "epsilon, z+ in the convolutions, flat in the input layer", _composite(ZPlus(), _flat), _FLAT
+    ),
+    "pattern-net": Preset(
+        "the gradient with learned patterns in the place of the weights: the signal",
+        lambda o: pattern_net(patterns_for(o.model, o.patterns, "pattern-net")),
+        _PATTERNS,
+    ),
+    "pattern-attribution": Preset(
+        "the gradient with weights times learned patterns in their place",
+        lambda o: pattern_attribution(patterns_for(o.model, o.patterns, "pattern-attribution")),
+        _PATTERNS,
     ),
 }
 
 
-def composite_named(name: str, eps: float = 1e-6, bounds: tuple[Bound, Bound] = (None, None)) -> Composite:
+def composite_named(
+    name: str, eps: float = 1e-6, bounds: tuple[Bound, Bound] = (None, None), model: Any = None
+) -> Composite:
     """The composite of a method's name with its options, "cmp-alpha1-flat:layers=3,eps=0.1".
 
     Args:
         name: the method, and options after a colon, separated by commas.
         eps: epsilon where the name gives none.
         bounds: low and high of the model's input where the name gives none.
+        model: what is to be explained, which patterns must be of.
 
     Raises:
-        InputError: for a name or an option that is not known, with the near one.
+        InputError: for a name or an option that is not known, with the near one, and without patterns where the
+            method needs some.
         RuleError: if zB has no bounds.
     """
     base, _, text = name.partition(":")
     preset = PRESETS[base]
-    given = {"eps": eps, "low": bounds[0], "high": bounds[1]} | parse_options(name, text, preset.takes)
+    given = {"eps": eps, "low": bounds[0], "high": bounds[1], "model": model} | parse_options(name, text, preset.takes)
     return preset.build(Options(**given))
+
+
+def patterns_named(name: str, model: Any) -> Patterns | None:
+    """The patterns that a method explains a model with; None where it needs none.
+
+    Raises:
+        InputError: it needs some, and there are none, or they are another network's.
+    """
+    base, _, text = name.partition(":")
+    if base not in PRESETS or "patterns" not in PRESETS[base].takes:
+        return None
+    return patterns_for(model, parse_options(name, text, PRESETS[base].takes).get("patterns"), base)
 
 
 def parse_options(name: str, text: str, takes: frozenset[str]) -> dict[str, Any]:
@@ -161,29 +202,68 @@ def parse_options(name: str, text: str, takes: frozenset[str]) -> dict[str, Any]
         InputError: for an option that the method does not take, or a value that is none.
     """
     given: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
+    parts = [text] if "patterns" in takes else text.split(",")  # a file's name may hold commas
+    for part in filter(None, parts):
         key, equals, value = part.partition("=")
         if key not in takes or not equals:
-            known = [f.name for f in fields(Options) if f.name in takes]
+            known = [option for option in READERS if option in takes]
             raise InputError(
                 f"{name!r}: no option {key!r}{did_you_mean(key, known) or '; it takes ' + (', '.join(known) or 'none')}"
             )
-        given[key] = value if key == "head" else _number(name, key, value)
+        if key in given:
+            raise InputError(f"{name!r}: {key} is given twice")
+        read, wanted = READERS[key]
+        try:
+            given[key] = read(value)
+        except ValueError:
+            raise InputError(f"{name!r}: {key} is {value!r}, and must be {wanted}") from None
     return given
 
 
-def _number(name: str, key: str, value: str) -> Any:
-    if key == "layers" and value == "stack":
-        return value
-    try:
-        number = int(value) if key == "layers" else float(value)
-    except ValueError:
-        number = -1 if key == "layers" else float("nan")
-    if (key in ("layers", "eps") and not number >= 0) or math.isnan(number):
-        wanted = (
-            "a whole number from 0 or 'stack'"
-            if key == "layers"
-            else "a number" + (" of at least 0" if key == "eps" else "")
-        )
-        raise InputError(f"{name!r}: {key} is {value!r}, and must be {wanted}")
+def _number(text: str) -> float:
+    """A finite number."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
     return number
+
+
+def _from(least: int, read: Callable[[str], Any] = int) -> Callable[[str], Any]:
+    """A number that is not smaller than `least`."""
+
+    def checked(text: str) -> Any:
+        number = read(text)
+        if number < least:
+            raise ValueError(text)
+        return number
+
+    return checked
+
+
+def _or(word: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A word, or what `read` reads."""
+    return lambda text: word if text == word else read(text)
+
+
+def _some(text: str) -> str:
+    """A text that is not empty."""
+    if not text:
+        raise ValueError(text)
+    return text
+
+
+READERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "layers": (_or("stack", _from(0)), "a whole number from 0 or 'stack'"),
+    "eps": (_from(0, _number), "a number of at least 0"),
+    "head": (_some, "a module path"),
+    "low": (_number, "a number"),
+    "high": (_number, "a number"),
+    "patterns": (_some, "a file"),
+    "samples": (_from(1), "a whole number from 1"),
+    "std": (_from(0, _number), "a number of at least 0"),
+    "seed": (_from(0), "a whole number from 0"),
+    "steps": (_from(1), "a whole number from 1"),
+    "baseline": (_or("black", _number), "a number or 'black'"),
+    "layer": (_some, "a module path"),
+}
+"""Every option of every method: how its value is read, and what that must be."""

@@ -22,14 +22,22 @@ class Profile:
     """The conventions in which libraries differ.
 
     Attributes:
-        eps: the epsilon of named methods and of the default epsilon rule (additions, averages).
+        eps: the epsilon of named methods.
+        eps_of_sums: the epsilon of the default rule of additions and averages; None: `eps`.
         overrides: for a rule's class, the fields that take another value, unless the user set them.
         ties: how a max-pool treats several equal winners: the "first" takes all, or they "split" evenly.
     """
 
     eps: float = 1e-6
+    eps_of_sums: float | None = None
     overrides: Mapping[type[Rule], Mapping[str, Any]] = field(default_factory=dict)
     ties: str = "first"
+
+    def default(self, rule: Rule | None) -> Rule | None:
+        """The rule that an op has where the composite gives it none, in this profile's conventions."""
+        if isinstance(rule, rules.Epsilon):
+            return rules.Epsilon(self.eps if self.eps_of_sums is None else self.eps_of_sums)
+        return rule
 
     def adapt(self, rule: Rule) -> Rule:
         """The rule in this profile's conventions."""
@@ -43,10 +51,12 @@ class Profile:
 
 PROFILES: dict[str, Profile] = {
     "paper": Profile(),
-    # Alber et al. (2019): the presets use eps 0.1; all of the bias joins both sides of alpha-beta.
+    # Alber et al. (2019): the presets use eps 0.1; all of the bias joins both sides of alpha-beta, and z+ has
+    # none; additions and averages follow LRP_z.
     "innvestigate": Profile(
         eps=0.1,
-        overrides={rules.AlphaBeta: {"bias": "whole"}, rules.ZPlus: {"bias": "whole"}},
+        eps_of_sums=0.0,
+        overrides={rules.AlphaBeta: {"bias": "whole"}, rules.ZPlus: {"bias": False}},
     ),
     # Lapuschkin et al. (2016): equal winners of a max-pool share; the Caffe version divides the flat rule
     # by the area of the kernel at padded borders too.

@@ -11,23 +11,18 @@ import torch
 from torch import Tensor
 
 from relprop.backprop import DERIVED, Backprop, derived
-from relprop.baselines import BASELINES
 from relprop.composites import Assigned, Composite, assign
 from relprop.errors import InputError, RelpropError
 from relprop.ledger import Ledger, Row
+from relprop.naming import BEST, Function, Method, resolve
 from relprop.ops.context import Context
-from relprop.prepare import Model, recorded
-from relprop.presets import PRESETS, composite_named
-from relprop.profiles import Profile, profile_named
+from relprop.prepare import Model, outputs_of, recorded
+from relprop.profiles import profile_named
 from relprop.rules import Rule, Share
-from relprop.suggest import did_you_mean
 from relprop.tape import Node, Tape, Value
 
-BEST = "cmp-alpha2-flat"
 Target = int | Tensor | None
 Targets = Sequence[Target] | Target | Callable[[Tensor], Sequence[Target] | Tensor]
-Method = str | Composite
-Function = Callable[[Model, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -112,6 +107,10 @@ def explain(
     conventions = profile_named(profile)
     resolved = {name: resolve(method, model, conventions) for name, method in _named(methods).items()}
     composites = {name: method for name, method in resolved.items() if isinstance(method, Composite)}
+    if not composites:  # no rule has to follow what the model does
+        outputs = outputs_of(model, x)
+        wanted = targets_of(targets, outputs)
+        return Explanation(outputs, wanted, by_functions(resolved, model, x, wanted), {})
     tape, nodes = recorded(model, x)
     outputs = tape.output.data
     wanted = targets_of(targets, outputs)
@@ -123,32 +122,8 @@ def explain(
             for name, composite in composites.items()
         }
         relevance, ledger = Walk(tape, nodes, plans, context).down(first)
-    for name, method in resolved.items():
-        if not isinstance(method, Composite):
-            relevance[name] = torch.stack([_by_function(name, method, model, x, t) for t in wanted])
+    relevance |= by_functions(resolved, model, x, wanted)
     return Explanation(outputs, wanted, {name: relevance[name] for name in resolved}, ledger)
-
-
-def resolve(method: Any, model: Model, profile: Profile) -> Composite | Function:
-    """What a method means for this model: a composite, or a function.
-
-    Raises:
-        InputError: for an unknown name, with the near one, and for what is no method.
-    """
-    if isinstance(method, Composite):
-        return method
-    if isinstance(method, str):
-        base, colon, _ = method.partition(":")
-        if base in BASELINES and not colon:
-            return BASELINES[base].function
-        if base not in PRESETS:
-            raise InputError(f"no method is named {method!r}{did_you_mean(base, [*PRESETS, *BASELINES])}")
-        bounds = getattr(getattr(model, "preprocess", None), "bounds", (None, None))
-        return composite_named(method, profile.eps, bounds)
-    if not callable(method):
-        raise InputError(f"a method is a name, a Composite or a function (model, x, target), not {method!r}")
-    function: Function = method
-    return function
 
 
 def _named(methods: Any) -> dict[str, Any]:
@@ -169,13 +144,26 @@ def _named(methods: Any) -> dict[str, Any]:
     return dict(methods)
 
 
+def by_functions(
+    methods: Mapping[str, Composite | Function], model: Model, x: Tensor, targets: Tensor
+) -> dict[str, Tensor]:
+    """Relevance (T, B, ...) by those of the methods that are functions, for targets (T, B)."""
+    with torch.inference_mode(mode=False):  # tensors of that mode cannot be differentiated by or with
+        x, targets = x.clone() if x.is_inference() else x, targets.clone()
+    return {
+        name: torch.stack([_by_function(name, method, model, x, target) for target in targets])
+        for name, method in methods.items()
+        if not isinstance(method, Composite)
+    }
+
+
 def _by_function(name: str, function: Function, model: Model, x: Tensor, target: Tensor) -> Tensor:
     """Relevance by a function."""
     R = function(model, x, target)
     if not isinstance(R, Tensor) or R.shape != x.shape:
         got = tuple(R.shape) if isinstance(R, Tensor) else type(R).__name__
         raise InputError(f"method {name!r} returned {got}, and must return a tensor of x's shape {tuple(x.shape)}")
-    return R.detach()
+    return R.detach().to(x.device, torch.promote_types(x.dtype, torch.float32))
 
 
 def targets_of(targets: Targets, outputs: Tensor) -> Tensor:

@@ -1,0 +1,136 @@
+"""PatternNet and Pattern Attribution: the gradient's way back with learned patterns in the place of the weights.
+
+Kindermans et al. (2018), section 4.3. Both start from the output neuron's value, as the paper and its authors' code
+do (section 3: r_i = y), so that a linear neuron gives its signal a y, or the attribution w a y.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from relprop import on
+from relprop.backprop import Backprop
+from relprop.composites import Composite
+from relprop.on import Selector
+from relprop.ops.linear import weight_of
+from relprop.patterns import HOW, PatternError, Patterns
+from relprop.rules import WEIGHTED, Layer, Pass, Rule, Share
+from relprop.stabilize import divide
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from relprop.ops.context import Context
+    from relprop.tape import Node
+
+
+@dataclass(frozen=True)
+class PatternNet(Backprop):
+    """The signal: R_i = sum_j a_ij R_j, with the layer's learned pattern a.
+
+    Attributes:
+        patterns: the network's.
+        layer: which of them, by its key.
+    """
+
+    patterns: Patterns = field(repr=False)
+    layer: str
+
+    def share(self, layer: Layer, R: Tensor) -> Share:
+        """See the class."""
+        return Share((layer.backward(R, self.weight(layer)),))
+
+    def weight(self, layer: Layer) -> Tensor:
+        """What stands in the place of w."""
+        return self.patterns.layers[self.layer].a.to(layer.w)
+
+
+@dataclass(frozen=True)
+class PatternAttribution(PatternNet):
+    """The attribution: R_i = sum_j w_ij a_ij R_j.
+
+    Where w^T a = 1 it hands on all that comes from above, but for what padding would get.
+    """
+
+    def weight(self, layer: Layer) -> Tensor:
+        """Element by element."""
+        return super().weight(layer) * layer.w
+
+
+@dataclass(frozen=True)
+class AsGradient(Backprop):
+    """The gradient, where nothing is learned; local response normalisation passes, as in the authors' code."""
+
+    def at_activation(self, node: Node, R: Tensor, context: Context) -> Tensor:
+        """The gradient, or R as it came."""
+        return R if node.op.name == "local_response_norm" else super().at_activation(node, R, context)
+
+
+@dataclass(frozen=True)
+class Inverse(Backprop):
+    """R_i = R_j / w_i: the pattern of a neuron with one input is 1 / w, whatever the data."""
+
+    fits: ClassVar[frozenset[str]] = frozenset({"norm"})
+    can: ClassVar[frozenset[str]] = fits
+
+    def share(self, layer: Layer, R: Tensor) -> Share:
+        """See the class."""
+        return Share((divide(R, layer.w),))
+
+
+def pattern_net(patterns: Patterns) -> Composite:
+    """PatternNet with these patterns."""
+    return _composite(PatternNet, Inverse(), patterns)
+
+
+def pattern_attribution(patterns: Patterns) -> Composite:
+    """Pattern Attribution with these patterns."""
+    return _composite(PatternAttribution, Pass(), patterns)
+
+
+def _composite(rule: type[PatternNet], norm: Rule, patterns: Patterns) -> Composite:
+    """A rule for each layer; a BatchNorm that is a layer of its own; the gradient through all else."""
+    layers = [(_the(key), rule(patterns, key)) for key in patterns.layers]
+    return Composite([(on.norm, norm), (_other_than_layers(patterns), AsGradient()), *layers])
+
+
+def keyed(nodes: Sequence[Node]) -> Iterator[tuple[str, Node]]:
+    """Every call of a weighted op by its key (see `Patterns.layers`), in order of execution."""
+    calls: Counter[str] = Counter()
+    for node in nodes:
+        if node.kind in WEIGHTED:
+            calls[node.path] += 1
+            yield f"{node.path}#{calls[node.path]}", node
+
+
+def _the(key: str) -> Selector:
+    """The call of that key."""
+    return Selector(f"layer {key}", lambda nodes: {node for own, node in keyed(nodes) if own == key})
+
+
+def _other_than_layers(patterns: Patterns) -> Selector:
+    """What is no layer; layers without a pattern of their shape are refused."""
+
+    def select(nodes: Sequence[Node]) -> set[Node]:
+        for key, node in keyed(nodes):
+            _demand(patterns, key, node)
+        return {node for node in nodes if node.kind not in WEIGHTED}
+
+    return Selector("~on.weighted", select)
+
+
+def _demand(patterns: Patterns, key: str, node: Node) -> None:
+    found = patterns.layers.get(key)
+    if found is None:
+        raise PatternError(
+            f"{patterns.source}: no pattern for {node.where} ({key}), which no input ran through when they were "
+            f"fitted; {HOW}"
+        )
+    own = tuple(weight_of(node).shape)
+    if found.a.shape != own:
+        raise PatternError(
+            f"{patterns.source}: the pattern of {key} has shape {tuple(found.a.shape)}, its weight {own}; {HOW}"
+        )
