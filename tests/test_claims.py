@@ -63,6 +63,7 @@ OTHER_PART = {"object": "context", "context": "object"}
         (7, STRENGTH | {"lrp-epsilon": 1.7}, lambda t: None),
         (8, STRENGTH, flipped("pairs", cosine=lambda r: 0.0 if r["method"].startswith("lrp") else 0.5)),
         (9, STRENGTH | {"pattern-attribution": 2.2}, lambda t: None),
+        (9, STRENGTH | {"pattern-attribution": 0.3, "lrp-alpha1": 1.4}, lambda t: None),
         (10, STRENGTH, flipped("rows", mu=lambda r: 0.9 if r["method"] == "lrp-z" else 0.1)),
         (11, STRENGTH, flipped("rows", negative_inside_others=lambda r: r["others_area"] / 2)),
     ],

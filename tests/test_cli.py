@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -331,7 +332,7 @@ def test_methods_are_the_librarys(call):
 def test_models_tell_what_they_need(call, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     rows = {row["name"]: row for row in json.loads(call("models", "--json").stdout)}
-    assert list(rows) == rp.models.names()
+    assert list(rows)[: len(rp.models.names())] == rp.models.names()
     assert rows["digits-deep"]["needs"].startswith("nothing")
     assert "528 MB" in rows["vgg16"]["needs"]
-    assert "resnet50            torchvision  a download of" in call("models").stdout
+    assert re.search(r"^resnet50 +torchvision +a download of", call("models").stdout, re.MULTILINE)

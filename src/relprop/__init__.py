@@ -20,6 +20,8 @@ _HOMES = {
     "explain": "relprop.propagate",
     "Explanation": "relprop.propagate",
     "plan": "relprop.planning",
+    "fit_patterns": "relprop.pattern_fit",
+    "Patterns": "relprop.patterns",
     "Composite": "relprop.composites",
     "RelpropError": "relprop.errors",
     "InputError": "relprop.errors",
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from relprop import metrics, models, on, rules
     from relprop.composites import Composite
     from relprop.errors import InputError, RelpropError, RuleError, UnsupportedOp
+    from relprop.pattern_fit import fit_patterns
+    from relprop.patterns import Patterns
     from relprop.planning import plan
     from relprop.propagate import Explanation, attribute, explain
 
@@ -39,11 +43,13 @@ __all__ = [
     "Composite",
     "Explanation",
     "InputError",
+    "Patterns",
     "RelpropError",
     "RuleError",
     "UnsupportedOp",
     "attribute",
     "explain",
+    "fit_patterns",
     "methods",
     "metrics",
     "models",

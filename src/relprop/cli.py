@@ -66,12 +66,20 @@ Picture = Annotated[
     Path | None,
     typer.Argument(metavar="PICTURE", help="A picture file. Without it the embedded sample."),
 ]
-Model = Annotated[str, typer.Option(metavar="NAME", help="The network, by a name that `relprop models` lists.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="The network: a name that `relprop models` lists, timm:NAME, hf:FOLDER, FILE.onnx, "
+        "or package.module:function of your own.",
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="A safetensors or torch file instead of the network's own weights. No code in it is run.",
+        help="A safetensors or torch file, or for VGG a Keras .h5, instead of the network's own weights. "
+        "No code in it is run.",
     ),
 ]
 Targets = Annotated[
@@ -191,7 +199,11 @@ def plan(*, model: Model = MODEL, method: Method = METHOD, profile: Profile = "p
     ),
 )
 def methods(*, json: Json = False) -> None:
-    """List the methods. Options follow a name after a colon, as in lrp-epsilon:eps=0.1."""
+    """List the methods. Options follow a name after a colon, as in lrp-epsilon:eps=0.1.
+
+    A method of your own, a function (model, x, target) that returns relevance of x's shape, is named by its place:
+    package.module:function. Modules are looked for in the current folder too.
+    """
     from relprop.commands import lists
 
     lists.methods(as_json=json)
@@ -201,15 +213,141 @@ def methods(*, json: Json = False) -> None:
     short_help="The networks by name, and what each needs.",
     epilog=_examples(
         "relprop models",
+        "relprop models resnet",
+        "relprop models timm:efficientnet",
         "relprop models --json",
     ),
 )
-def models(*, json: Json = False) -> None:
-    """List the networks that can be loaded by name, and what loading each of them takes."""
+def models(
+    *,
+    prefix: Annotated[
+        str, typer.Argument(metavar="PREFIX", help="What the names begin with; timm: lists timm's, over a thousand.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """List the networks that can be loaded by name, and what loading each of them takes. Nothing is downloaded."""
     with waiting("starting"):
         from relprop.commands import lists
 
-    lists.models(as_json=json)
+    lists.models(prefix, as_json=json)
+
+
+def _three(text: str | None) -> tuple[float, ...] | None:
+    """Read "0.229,0.224,0.225".
+
+    Raises:
+        BadParameter: it is no such thing.
+    """
+    if text is None:
+        return None
+    parts = text.split(",")
+    try:
+        numbers = tuple(float(part) for part in parts)
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not all(0 < number < float("inf") for number in numbers):
+        raise typer.BadParameter(f"{text!r}: give three positive numbers, such as 1,1,1", param_hint="--std")
+    return numbers
+
+
+def _sides(text: str | None) -> int | tuple[int, int] | None:
+    """Read "224" or "256x256".
+
+    Raises:
+        BadParameter: it is no such thing.
+    """
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and 0 < int(part) <= 1 << 14 for part in parts):
+        hint = "give the shorter side, such as 224, or HEIGHTxWIDTH"
+        raise typer.BadParameter(f"{text!r}: {hint}", param_hint="--resize")
+    return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
+
+
+@app.command(
+    short_help="Weights of Caffe, Keras or PyTorch into one file that says how to use them.",
+    epilog=_examples(
+        "relprop convert vgg16_weights_tf_dim_ordering_tf_kernels.h5 --model vgg16",
+        "relprop convert caffenet.caffemodel --model caffenet --mean mean.binaryproto --classes voc",
+        "relprop convert VGG_ILSVRC_16_layers.caffemodel --model vgg16 --mean 103.939,116.779,123.68",
+        "relprop convert mine.pth --model resnet50 --preprocess torchvision --classes names.txt --out mine.safetensors",
+        "relprop convert mine.pth --model vgg16 --crop 224 --resize 256 --mean 0.5,0.5,0.5 --std 1,1,1 \\",
+        "                --channels RGB --scale 1",
+    ),
+)
+def convert(
+    *,
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A .caffemodel, a Keras .h5, a torch or a safetensors file.")
+    ],
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="The network: caffenet, torchvision's (vgg16) or an embedded one.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The result; without it SOURCE's name with .safetensors, here.")
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(metavar="MEAN", help="A .binaryproto, or three numbers in the network's order of colours."),
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="What divides the colours after the mean is subtracted.")
+    ] = None,
+    channels: Annotated[str | None, typer.Option(metavar="ORDER", help="Of the colours: RGB or BGR.")] = None,
+    scale: Annotated[
+        float | None, typer.Option(metavar="NUMBER", min=1e-6, help="What white is before that: 1 or 255.")
+    ] = None,
+    crop: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1 << 14, help="Height and width that the network sees.")
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option(metavar="N|HxW", help="Before the crop: the shorter side, or height and width.")
+    ] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="torchvision, embedded, keras or caffe; flags beside it go before it."),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A name per line, or ImageNet's class index (JSON); or imagenet, or voc."),
+    ] = None,
+    prototxt: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Describes the .caffemodel, to be compared with the network.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that relprop has not written.")] = False,
+    json: Json = False,
+) -> None:
+    """Write weights as safetensors with a card: network, classes, preprocessing, where from, and a self-check.
+
+    How pictures are prepared is never guessed. Keras' application files define it, a .caffemodel lacks the mean
+    alone, a torch file all of it: an error says which flags are needed. The self-check is a hash of the network's
+    answer to a fixed picture; it is equal for equal weights with equal preprocessing, whatever file they came in.
+    The result replaces an earlier one, but no other file, and never SOURCE.
+    """
+    stds, sides = _three(std), _sides(resize)
+    if channels not in (None, "RGB", "BGR"):
+        raise typer.BadParameter(f"{channels!r}: RGB or BGR", param_hint="--channels")
+    with waiting("starting"):
+        from relprop.commands.convert import run
+        from relprop.models.settle import Wanted
+
+    wanted = Wanted(
+        source=source,
+        model=model,
+        out=out or Path(f"{source.stem}.safetensors"),
+        preset=preprocess,
+        mean=mean,
+        std=stds,
+        channels=channels,
+        scale=scale,
+        crop=crop,
+        resize=sides,
+        classes=classes,
+        prototxt=prototxt,
+        force=force,
+    )
+    run(wanted, as_json=json)
 
 
 Folder = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the results go; continued if begun.")]
@@ -233,7 +371,7 @@ def _names(given: list[str]) -> tuple[str, ...]:
     """Methods that were given one by one or by commas; an option such as eps=0.1 belongs to the name before it."""
     names: list[str] = []
     for part in ",".join(given).split(","):
-        if names and "=" in part and ":" not in part:
+        if names and "=" in part.partition(":")[0]:
             names[-1] += f",{part}"
         elif part:
             names.append(part)
@@ -273,6 +411,73 @@ def compare(
 
     targets, methods = tuple(target or ()), tuple(method or METHODS)
     request = Request(picture, model, weights, targets, methods, profile, device, threads, out, raw, highest=2)
+    run(request, as_json=json)
+
+
+@app.command(
+    short_help="Fit the patterns that Pattern Attribution needs.",
+    epilog=_examples(
+        "relprop patterns --model digits-deep --limit 1000",
+        "relprop patterns --model vgg16 --data folder --root pictures --out vgg16.patterns.safetensors",
+        "relprop patterns --model vgg16_bn --data imagenet --root train --limit 20000 --estimator two-component-bias",
+        "relprop explain cat.jpg --model vgg16 --method pattern-attribution:patterns=vgg16.patterns.safetensors",
+    ),
+)
+def patterns(
+    *,
+    model: Model = MODEL,
+    weights: Weights = None,
+    data: Annotated[str, typer.Option(metavar="NAME", help="embedded, folder, imagenet or voc.")] = "embedded",
+    root: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The data's folder.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of VOC or embedded data. Without it what networks are trained on.")
+    ] = None,
+    year: Annotated[str, typer.Option(help="Of VOC.")] = "2007",
+    variant: Annotated[str, typer.Option(help="Of the embedded data: multi or single.")] = "multi",
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="So many pictures, spread evenly over the data.")
+    ] = None,
+    estimator: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="two-component (the paper's), two-component-bias (for networks with large biases, such as folded "
+            "BatchNorm leaves) or linear.",
+        ),
+    ] = "two-component",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Without it MODEL.patterns.safetensors in the current folder.")
+    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Pictures at once.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Of the embedded data.")] = 0,
+    json: Json = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Learn for each layer of a network which direction in its input its output varies with.
+
+    PatternNet and Pattern Attribution explain with these patterns. One pass over the pictures is enough; some
+    thousands are. Labels are not needed. The file belongs to the network it was fitted to, and is refused for another.
+    """
+    with waiting("starting"):
+        from relprop.commands.patterns import Request, run
+
+    request = Request(
+        model=model,
+        weights=weights,
+        data=data,
+        root=root,
+        split=split,
+        year=year,
+        variant=variant,
+        limit=limit,
+        estimator=estimator,
+        out=out,
+        batch=batch,
+        seed=seed,
+        device=device,
+        threads=threads,
+    )
     run(request, as_json=json)
 
 
@@ -329,7 +534,8 @@ def study(
 
     One row per picture, class and method goes to Parquet files in the study's folder, part by part. A second start
     continues; with another configuration it refuses and says what differs. Without --method the paper's eight
-    configurations are measured, gradients, Guided Backprop and the uniform baseline.
+    configurations are measured, gradients, Guided Backprop, the uniform baseline, and Pattern Attribution where the
+    network brings its patterns, as the embedded ones do.
     """
     with waiting("starting"):
         from relprop.commands import study as work

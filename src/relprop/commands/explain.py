@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -181,7 +182,8 @@ def _raw_path(figure_path: Path, method: str, methods: int) -> Path:
     """``cat-explained.npy``, or with several methods ``cat-explained.lrp-z.npy`` and so on."""
     if methods == 1:
         return figure_path.with_suffix(".npy")
-    return figure_path.with_name(f"{figure_path.stem}.{method.replace(':', '_').replace('/', '_')}.npy")
+    plain = re.sub(r"[^\w.,=+-]", "_", method)  # what every file system takes
+    return figure_path.with_name(f"{figure_path.stem}.{plain}.npy")
 
 
 def _report(request: Request, found: Found) -> dict[str, Any]:

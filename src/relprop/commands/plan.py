@@ -9,7 +9,8 @@ import torch
 
 import relprop as rp
 from relprop.commands.console import waiting
-from relprop.models.registry import load
+from relprop.models.registry import structure
+from relprop.models.unknown import Unknown
 
 if TYPE_CHECKING:
     from relprop.data.preprocess import Preprocess
@@ -22,8 +23,14 @@ def run(model: str, method: str, profile: str, *, as_json: bool) -> None:
         RelpropError: no such model, method or profile, or an op that relevance cannot pass.
     """
     with waiting("planning"):
-        network = load(model, "random")
-        preprocess = cast("Preprocess", network.preprocess)
-        x = torch.zeros(1, 3, preprocess.crop, preprocess.crop)
+        network = structure(model)
+        side = _side(cast("Preprocess | Unknown", network.preprocess))
+        x = torch.zeros(1, 3, side, side)
         steps = rp.plan(network, x, method, profile=profile)
     print(json.dumps(steps.as_dicts(), indent=2) if as_json else steps)  # noqa: T201 - the result
+
+
+def _side(preprocess: Preprocess | Unknown) -> int:
+    """The height and width that a network takes, which may be known where its preprocessing is not."""
+    known = preprocess.side if isinstance(preprocess, Unknown) else None
+    return known or cast("Preprocess", preprocess).crop

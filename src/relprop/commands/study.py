@@ -20,7 +20,7 @@ from relprop.errors import InputError
 from relprop.models.registry import load
 from relprop.study import report as reports
 from relprop.study.runner import Clock, run
-from relprop.study.task import METHODS, Task, class_targets
+from relprop.study.task import Task, class_targets
 from relprop.suggest import did_you_mean
 
 DATA = ("embedded", "voc", "imagenet", "folder")
@@ -41,7 +41,8 @@ class Request:
         class_map: a JSON file, class to outputs of the model.
         model: a name that `relprop models` lists.
         weights: as `relprop.models.load` takes them.
-        methods: names; none: those of the paper and what they are compared with.
+        methods: names; none: those of the paper and what they are compared with, Pattern Attribution where the
+            network brings its patterns.
         geometry: "paper" (VOC: rescale without cropping; ImageNet: shorter side, centre crop) or the "model"'s own.
         limit: how many pictures; None: all.
         out: the study's folder.
@@ -117,7 +118,7 @@ def task_of(request: Request) -> Task:
         model_name=request.model,
         geometry=_geometry(request, preprocess),
         targets=class_targets(data.classes, outputs, _mapping(request.class_map)),
-        methods=request.methods or METHODS,
+        methods=request.methods,
         limit=request.limit if request.data != "embedded" else None,
         occlusion=request.occlusion,
         seed=request.seed,

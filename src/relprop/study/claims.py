@@ -16,6 +16,8 @@ COMPARED = ("guided-backprop", "pattern-attribution", "gradient-x-input", BASELI
 """The paper's methods: its composites, one rule in every layer, and what it compares them with."""
 SAME = 0.01
 """Two methods give the same results where mu differs by less than this on average."""
+ALIKE = 0.25
+"""Two methods behave alike where their mean mu_w are apart by no more than this share of what the methods span."""
 CONVERGED = 0.5
 """Methods converge where their spread has shrunk to this share of what it was."""
 
@@ -187,18 +189,32 @@ def several_classes(study: Study) -> Claim:
 
 
 def pattern_attribution(study: Study) -> Claim:
-    """Claim 9: of all LRP configurations, LRP_alpha1's mu is the nearest to Pattern Attribution's, map by map."""
+    """Claim 9: in mean mu_w it is close to LRP_alpha1, and of all LRP configurations LRP_alpha1's mu is the nearest.
+
+    Close is told by what the configurations and the baseline span, near map by map.
+    """
     text = "Pattern Attribution behaves like LRP_alpha1."
     pattern, uniform = _measured(study, ("pattern-attribution",)), _measured(study, ("lrp-alpha1",))
     others = _measured(study, (*COMPOSITES, *UNIFORM))
     if not pattern or not uniform or len(others) < 2:
         return Claim(9, text, None, "It takes pattern-attribution, lrp-alpha1 and another configuration of LRP.")
+    span = float(np.ptp([1.0, *study.mu_w.mean[others]]))  # of a uniform map mu_w is 1
+    gap = _difference(study, pattern[0], uniform[0])
+    share = abs(float(gap.mean[0])) / span if span else np.inf
     apart = {k: _apart(study, pattern[0], k) for k in others}
     nearest = min(others, key=lambda k: apart[k].mean[0])
-    figures = f"mu differs from lrp-alpha1's by {_shown(apart[uniform[0]], 0, '.3f')} on average"
+    figures = (
+        f"{_named(study, pattern[0])}, {_named(study, uniform[0])}; difference over what both define "
+        f"{_shown(gap, 0, '+.3f')}, {share:.2f} of what the configurations and the baseline span (alike: up to "
+        f"{ALIKE}); mu differs from lrp-alpha1's by {_shown(apart[uniform[0]], 0, '.3f')} on average"
+    )
     if nearest != uniform[0]:
         figures += f", from {study.methods[nearest]}'s by only {_shown(apart[nearest], 0, '.3f')}"
-    return Claim(9, text, nearest == uniform[0], f"{figures}.")
+    cosine = study.resamples.means(study.pairs.cosine, study.pairs.picture)
+    if cosine.defined[[pattern[0], uniform[0]]].all():
+        shown = [_shown(cosine, k, ".2f") for k in (pattern[0], uniform[0])]
+        figures += f"; cosine of two classes' maps {shown[0]}, lrp-alpha1's {shown[1]}"
+    return Claim(9, text, share <= ALIKE and nearest == uniform[0], f"{figures}.")
 
 
 def convergence(study: Study) -> Claim:

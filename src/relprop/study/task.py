@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from relprop.data.entries import Dataset
 from relprop.data.geometry import Geometry
 from relprop.data.preprocess import Preprocess
 from relprop.errors import InputError
+from relprop.fingerprint import weights_hash
+from relprop.presets import patterns_named
 from relprop.suggest import did_you_mean
 
 VERSION = 1
@@ -34,9 +34,12 @@ METHODS = (
     "gradient",
     "gradient-x-input",
     "guided-backprop",
+    "pattern-attribution",
     "uniform",
 )
 """The eight configurations of the paper, what they are compared with, and the baseline."""
+LEARNED = ("pattern-net", "pattern-attribution")
+"""Methods that need patterns, which have to be fitted to the network first."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Task:
         model_name: as the user called it.
         geometry: how picture and boxes are brought to the network's input.
         targets: for each class of the data the model's outputs that mean it; the highest is explained.
-        methods: names.
+        methods: names; none: `METHODS`, those that need patterns only where the network brings some.
         limit: how many pictures, from the first; None: all.
         occlusion: whether object and context are hidden in turn (Fig. 2).
         profile: numeric conventions.
@@ -65,13 +68,18 @@ class Task:
     model_name: str
     geometry: Geometry
     targets: Mapping[str, tuple[int, ...]]
-    methods: Sequence[str] = METHODS
+    methods: Sequence[str] = ()
     limit: int | None = None
     occlusion: bool = True
     profile: str = "paper"
     seed: int = 0
     top_k: int = 100
     chunk: int = 50
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            usable = (name for name in METHODS if name not in LEARNED or hasattr(self.model, "patterns"))
+            object.__setattr__(self, "methods", tuple(usable))
 
     @property
     def preprocess(self) -> Preprocess:
@@ -87,7 +95,13 @@ class Task:
         return len(self.data) if self.limit is None else min(self.limit, len(self.data))
 
     def config(self) -> dict[str, Any]:
-        """All that the rows depend on, for `run.json`."""
+        """All that the rows depend on, for `run.json`.
+
+        Raises:
+            InputError: a method needs patterns, and there are none for this network.
+        """
+        found = {name: patterns_named(name, self.model) for name in self.methods}
+        patterns = {name: learned.identity() for name, learned in found.items() if learned}
         return {
             "task_version": VERSION,
             "name": self.name,
@@ -108,25 +122,12 @@ class Task:
             "top_k": self.top_k,
             "chunk": self.chunk,
             "libraries": {library: version(library) for library in LIBRARIES},
-        }
+        } | ({"patterns": patterns} if patterns else {})
 
 
 def depth(model: nn.Module) -> int:
     """How many convolutions and linear layers a network has."""
     return sum(isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) for module in model.modules())  # noqa: SLF001
-
-
-def weights_hash(model: nn.Module) -> str:
-    """SHA-256 of every parameter and buffer with its name, in order."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(_bytes(tensor))
-    return digest.hexdigest()
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return bytes(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()) if tensor.numel() else b""
 
 
 def highest(logits: Tensor, indices: Sequence[int]) -> int:

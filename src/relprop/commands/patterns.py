@@ -1,0 +1,177 @@
+"""``relprop patterns``: fit the patterns that PatternNet and Pattern Attribution need."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from relprop.commands.console import waiting
+from relprop.data import embedded, voc
+from relprop.data.entries import DataError, demand_folder
+from relprop.data.pictures import PictureError, list_pictures, open_picture
+from relprop.data.preprocess import Preprocess
+from relprop.errors import InputError
+from relprop.models.registry import load
+from relprop.pattern_fit import Fitter
+from relprop.patterns import ESTIMATORS, WITH_BIAS
+from relprop.suggest import did_you_mean
+
+DATA = ("embedded", "folder", "imagenet", "voc")
+NUMBER = 10_000
+"""Pictures of the embedded data where no limit is given."""
+
+Openers = list[Callable[[], Image.Image]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of ``relprop patterns``, as typed.
+
+    Attributes:
+        model: a name that `relprop models` lists.
+        weights: as `relprop.models.load` takes them.
+        data: one of `DATA`; of ImageNet and plain folders every picture below the folder is taken.
+        root: the data's folder.
+        split: of VOC or the embedded data; None: what networks are trained on.
+        year: of VOC.
+        variant: of the embedded data.
+        limit: how many pictures, spread evenly over the data; None: all.
+        estimator: as `relprop.fit_patterns` takes it.
+        out: the file to write; None: named after the model, in the current folder.
+        batch: pictures at once.
+        device: torch's name.
+        threads: of the CPU.
+        seed: of the embedded data.
+    """
+
+    model: str = "digits-deep"
+    weights: str | None = None
+    data: str = "embedded"
+    root: Path | None = None
+    split: str | None = None
+    year: str = "2007"
+    variant: str = "multi"
+    limit: int | None = None
+    estimator: str = ESTIMATORS[0]
+    out: Path | None = None
+    batch: int = 32
+    device: str = "cpu"
+    threads: int | None = None
+    seed: int = 0
+
+
+def run(request: Request, *, as_json: bool) -> None:
+    """Fit, write the file, and say what is in it.
+
+    Raises:
+        RelpropError: with one line that says what to mend.
+    """
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    with waiting("loading"):
+        openers = spread(pictures(request), request.limit)
+        model = load(request.model, request.weights)
+        fitter = Fitter(model.to(request.device), request.estimator)
+    skipped: list[str] = []
+    with _bar() as bar:
+        task = bar.add_task(f"fitting {request.model}", total=len(openers))
+        for x in batches(openers, cast("Preprocess", model.preprocess), request.batch, skipped):
+            fitter.add(x.to(request.device))
+            bar.update(task, completed=fitter.samples + len(skipped))
+    if not fitter.samples:
+        raise PictureError(f"none of {len(openers)} pictures can be read; the first: {skipped[0]}")
+    patterns = fitter.patterns()
+    name = re.sub(r"[^\w.-]", "_", request.model)  # a model's name can be a path, or have a colon in it
+    out = request.out or Path(f"{name}.patterns.safetensors")
+    patterns.save(out)
+    for line in warnings(skipped, fitter):
+        print(line, file=sys.stderr)  # noqa: T201 - for people
+    kinds = [pattern.estimator for pattern in patterns.layers.values()]
+    if as_json:
+        told = {
+            "patterns": str(out),
+            "samples": patterns.samples,
+            "skipped": len(skipped),
+            "layers": {name: kinds.count(name) for name in ESTIMATORS if name in kinds},
+            "against": fitter.against,
+            "model_sha256": patterns.model_sha256,
+        }
+        print(json.dumps(told, indent=2))  # noqa: T201 - the result
+        return
+    weights = f" --weights {request.weights}" if request.weights else ""
+    again = f"relprop explain --model {request.model}{weights} --method pattern-attribution:patterns={out}"
+    print(f"wrote {out}: patterns of {len(kinds)} layers from {patterns.samples} pictures; next: {again}")  # noqa: T201
+
+
+def warnings(skipped: list[str], fitter: Fitter) -> Iterator[str]:
+    """What the user should know of the patterns beside that they are there."""
+    if skipped:
+        yield f"skipped {len(skipped)} pictures that cannot be read; the first: {skipped[0]}"
+    if fitter.against:
+        yield (
+            f"{fitter.against} neurons fire by their bias, against their inputs, and the paper's estimator turns their "
+            f"patterns round: compare --estimator {WITH_BIAS}"
+        )
+
+
+def pictures(request: Request) -> Openers:
+    """What opens each picture of the data that was named."""
+    if request.data not in DATA:
+        raise InputError(f"no data {request.data!r}{did_you_mean(request.data, DATA)}")
+    if request.data == "embedded":
+        number = request.limit or NUMBER
+        listing = embedded.embedded(request.variant, request.split or "train", number, request.seed)
+        return [lambda i=i: listing[i].open() for i in range(len(listing))]  # type: ignore[misc]
+    if request.root is None:
+        raise DataError(f"where is the data? Name its folder: --data {request.data} --root FOLDER")
+    if request.data == "voc":
+        found = voc.voc(request.root, request.year, request.split or "trainval")
+        return [lambda i=i: found[i].open() for i in range(len(found))]  # type: ignore[misc]
+    paths = list_pictures(demand_folder(request.root))
+    if not paths:
+        raise DataError(f"{request.root}: no pictures in it; check the folder")
+    return [lambda path=path: open_picture(path) for path in paths]  # type: ignore[misc]
+
+
+def spread(openers: Openers, limit: int | None) -> Openers:
+    """So many of them, evenly: data sets are sorted by class, so that the first would be of a few."""
+    if limit is None or limit >= len(openers):
+        return openers
+    return [openers[k * len(openers) // limit] for k in range(limit)]
+
+
+def batches(openers: Openers, preprocess: Preprocess, size: int, skipped: list[str]) -> Iterator[torch.Tensor]:
+    """The pictures as the network takes them, (B, 3, H, W); what cannot be read is told in `skipped`."""
+    batch: list[torch.Tensor] = []
+    for opener in openers:
+        try:
+            batch.append(preprocess(opener()))
+        except PictureError as error:
+            skipped.append(str(error))
+        if len(batch) == size:
+            yield torch.stack(batch)
+            batch = []
+    if batch:
+        yield torch.stack(batch)
+
+
+def _bar() -> Progress:
+    """A progress bar on stderr, with the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)
