@@ -22,8 +22,13 @@ RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._Dropo
 """Modules that draw at random, or change their own statistics, while they train."""
 
 
-def recorded(model: Model, x: Tensor) -> tuple[Tape, list[Node]]:
+def recorded(model: Model, x: Tensor, *, lean: bool = False) -> tuple[Tape, list[Node]]:
     """Run the model, and give the nodes that its output depends on, in order of execution.
+
+    Args:
+        model: as for `relprop.attribute`.
+        x: pictures, (B, ...).
+        lean: whether what an in-place ReLU overwrote need not be kept (see `Value.rectified`).
 
     Raises:
         InputError: if model, x or logits are not fit to be explained.
@@ -31,7 +36,7 @@ def recorded(model: Model, x: Tensor) -> tuple[Tape, list[Node]]:
     """
     check_model(model)
     check_input(x)
-    tape = record(model, x)
+    tape = record(model, x, lean=lean)
     nodes = tape.path_to_output()
     problems = [node for node in nodes if node.problem]
     if problems:
@@ -47,6 +52,9 @@ def recorded(model: Model, x: Tensor) -> tuple[Tape, list[Node]]:
     merge_batchnorms(nodes)
     mark_heads(nodes)
     check_untouched(nodes)
+    for layer in nodes if lean else ():
+        if layer.merged is not None:  # the rules see the BatchNorm's output as the layer's
+            layer.outputs[0].data = layer.outputs[0].data.new_empty(0)
     return tape, nodes
 
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from relprop.backprop import DERIVED, Backprop, derived
-from relprop.composites import Assigned, Composite, assign
-from relprop.errors import InputError, RelpropError
-from relprop.ledger import Ledger, Row
+from relprop.composites import Composite, assign
+from relprop.errors import InputError
+from relprop.ledger import Ledger
 from relprop.naming import BEST, Function, Method, resolve
 from relprop.ops.context import Context
 from relprop.prepare import Model, outputs_of, recorded
 from relprop.profiles import profile_named
-from relprop.rules import Rule, Share
-from relprop.tape import Node, Tape, Value
+from relprop.walk import Walk
 
 Target = int | Tensor | None
 Targets = Sequence[Target] | Target | Callable[[Tensor], Sequence[Target] | Tensor]
@@ -111,7 +109,7 @@ def explain(
         outputs = outputs_of(model, x)
         wanted = targets_of(targets, outputs)
         return Explanation(outputs, wanted, by_functions(resolved, model, x, wanted), {})
-    tape, nodes = recorded(model, x)
+    tape, nodes = recorded(model, x, lean=True)
     outputs = tape.output.data
     wanted = targets_of(targets, outputs)
     context = Context(tape.batch, torch.promote_types(x.dtype, torch.float32), conventions.ties)
@@ -212,169 +210,3 @@ def starting_relevance(outputs: Tensor, targets: Tensor, start: str, dtype: torc
         return R.scatter_(2, index, 1.0)
     logits = outputs.to(dtype).expand(len(targets), -1, -1)
     return R.scatter_(2, index, logits.gather(2, index))
-
-
-@dataclass
-class Group:
-    """Methods that gave every op so far the same rule share their relevance."""
-
-    methods: tuple[str, ...]
-    relevance: dict[Value, Tensor] = field(default_factory=dict)
-
-
-Sums = tuple[Tensor, Tensor]
-
-
-class Walk:
-    """One way down, for all methods and targets at once."""
-
-    def __init__(self, tape: Tape, nodes: list[Node], plans: Mapping[str, list[Assigned]], context: Context) -> None:
-        self.tape = tape
-        self.nodes = nodes
-        self.plans = plans
-        self.context = context
-        self.derived = {
-            name for name, plan in plans.items() if any(isinstance(step.rule, Backprop) for step in plan)
-        }  # gradients are not conserved: no ledger
-
-    def down(self, first: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Ledger]]:
-        """Relevance of the input and ledger per method, from the relevance of the output, (T, B, C) per method."""
-        groups = [Group((name,), {self.tape.output: R}) for name, R in first.items()]
-        groups = self._joined(groups)
-        rows: dict[str, list[Row]] = {name: [] for name in self.plans}
-        while self.nodes:
-            node = self.nodes.pop()
-            groups = self._pass(node, len(self.nodes), groups, rows)
-            release(node)
-        relevance: dict[str, Tensor] = {}
-        ledger: dict[str, Ledger] = {}
-        for group in groups:
-            for name in group.methods:
-                start, R = first[name], group.relevance.get(self.tape.input)
-                R = start.new_zeros(len(start), *self.tape.input.shape) if R is None else R
-                relevance[name] = R.clone() if len(group.methods) > 1 else R
-                came, left = self.context.total(start, self.tape.output), self.context.total(R, self.tape.input)
-                ledger[name] = Ledger(came, left, rows[name])
-        return relevance, {name: ledger[name] for name in self.plans if name not in self.derived}
-
-    def _joined(self, groups: list[Group]) -> list[Group]:
-        """Methods that start alike begin as one group."""
-        joined: list[Group] = []
-        for group in groups:
-            (R,) = group.relevance.values()
-            for other in joined:
-                (theirs,) = other.relevance.values()
-                if torch.equal(R, theirs):
-                    other.methods += group.methods
-                    break
-            else:
-                joined.append(group)
-        return joined
-
-    def _pass(self, node: Node, place: int, groups: list[Group], rows: dict[str, list[Row]]) -> list[Group]:
-        """Hand the relevance of one node down in every group; a group splits where its rules differ."""
-        after: list[Group] = []
-        by_rule: dict[Rule, list[Group]] = {}
-        for group in groups:
-            if not any(value in group.relevance for value in node.outputs):
-                after.append(group)
-                continue
-            parts: dict[Rule, list[str]] = {}
-            for name in group.methods:
-                parts.setdefault(self.plans[name][place].rule, []).append(name)
-            for rule, names in parts.items():
-                part = Group(tuple(names), dict(group.relevance) if len(parts) > 1 else group.relevance)
-                by_rule.setdefault(rule, []).append(part)
-                after.append(part)
-        for rule, parts_of_rule in by_rule.items():
-            self._propagate(node, rule, parts_of_rule, rows)
-        return after
-
-    def _propagate(self, node: Node, rule: Rule, groups: list[Group], rows: dict[str, list[Row]]) -> None:
-        """Hand down the relevance of all groups that follow the same rule here, as one stack of maps."""
-        upper = [self._stacked(value, groups) for value in node.outputs]
-        if node.op.propagate is None:
-            raise RelpropError(f"{node.where} has a place in the table and no way to hand relevance down")
-        if isinstance(rule, Backprop) and node.kind in DERIVED:
-            share = derived(node, rule, upper, self.context)
-        else:
-            share = node.op.propagate(node, rule, upper, self.context)
-        above = [self._sums(R, value) for R, value in zip(upper, node.outputs, strict=True)]
-        below = [
-            self._same(R, upper, above) or self._sums(R, value)
-            for R, value in zip(share.relevance, node.inputs, strict=True)
-        ]
-        maps = len(upper[0]) // len(groups)
-        for k, group in enumerate(groups):
-            mine = slice(k * maps, (k + 1) * maps)
-            for value in node.outputs:
-                group.relevance.pop(value, None)
-            for value, R in zip(node.inputs, share.relevance, strict=True):
-                if R is not None:
-                    known = group.relevance.get(value)
-                    group.relevance[value] = R[mine] if known is None else known + R[mine]
-            row = self._row(node, rule, above, below, share, mine)
-            for name in group.methods:
-                rows[name].append(row)
-
-    def _stacked(self, value: Value, groups: list[Group]) -> Tensor:
-        """The relevance of a value in all groups, one after the other."""
-        held = [group.relevance.get(value) for group in groups]
-        like = next((R for R in held if R is not None), None)
-        if like is None:  # no group holds relevance of this one of several outputs
-            maps = next(len(R) for group in groups for R in group.relevance.values())
-            return torch.zeros(maps * len(groups), *value.shape, dtype=self.context.dtype, device=value.data.device)
-        if len(held) == 1:
-            return like
-        stack = together(held)
-        return stack if stack is not None else torch.cat([torch.zeros_like(like) if R is None else R for R in held])
-
-    def _sums(self, R: Tensor | None, value: Value) -> Sums | None:
-        """The sum of relevance and of its absolute values, (T, B) each."""
-        return None if R is None else (self.context.total(R, value), self.context.magnitude(R, value))
-
-    def _same(self, R: Tensor | None, upper: list[Tensor], above: list[Sums | None]) -> Sums | None:
-        """What was summed already: many ops hand down what they got."""
-        return next((sums for U, sums in zip(upper, above, strict=True) if U is R), None)
-
-    def _row(
-        self, node: Node, rule: Rule, above: list[Sums | None], below: list[Sums | None], share: Share, mine: slice
-    ) -> Row:
-        """The row of the ledger for one op and one group."""
-        came, size = (sum_over(s[k][mine] for s in above if s is not None) for k in (0, 1))
-        handed = [s[0][mine] for s in below if s is not None]
-        bias, eps, lost = (
-            c[mine] if isinstance(c, Tensor) else torch.full_like(came, c) for c in (share.bias, share.eps, share.lost)
-        )
-        out = sum_over(handed) if handed else torch.zeros_like(came)
-        return Row(node.path, node.op.name, str(rule), came, out, bias, eps, lost, size)
-
-
-def together(held: Sequence[Tensor | None]) -> Tensor | None:
-    """The stack that these maps are consecutive slices of, if they are all of one; nothing needs to be copied then."""
-    first = held[0]
-    base = None if first is None else first._base  # noqa: SLF001  (public in all but name)
-    if first is None or base is None or base.shape[1:] != first.shape[1:] or not base.is_contiguous():
-        return None
-    place = base.data_ptr()
-    for R in held:
-        if R is None or R._base is not base or R.data_ptr() != place or not R.is_contiguous():  # noqa: SLF001
-            return None
-        place += R.numel() * R.element_size()
-    return base if place == base.data_ptr() + base.numel() * base.element_size() else None
-
-
-def sum_over(terms: Any) -> Tensor:
-    """The sum of tensors of one shape."""
-    terms = list(terms)
-    return terms[0] if len(terms) == 1 else torch.stack(terms).sum(0)
-
-
-def release(node: Node) -> None:
-    """Forget what no node below needs: memory falls as the walk goes down."""
-    done = [value for value in node.outputs if node.into is None]
-    if node.merged is not None:
-        done.append(node.merged[2])
-    for value in done:
-        value.data = torch.empty(0)
-    node.args, node.kwargs, node.constants, node.merged = (), {}, (), None

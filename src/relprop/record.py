@@ -36,10 +36,13 @@ PAST_THE_RECORD = (
     "an argument shares its memory with a value that the record holds, and came here by a way that no record sees "
     "(nn.Parameter(y), as_subclass, DLPack, y.data = ...); use the value itself, or y.detach()"
 )
+REMADE = frozenset({"conv", "linear", "norm", "add"})
+"""Kinds of op that make their output again from their inputs, should relevance need what was overwritten."""
+
 INPLACE_DUNDERS = frozenset({"__iadd__", "__isub__", "__imul__", "__itruediv__", "__setitem__"})
 
 
-def record(model: Callable[[Tensor], Any], x: Tensor) -> Tape:
+def record(model: Callable[[Tensor], Any], x: Tensor, *, lean: bool = False) -> Tape:
     """Run the model on x, (B, ...), and return what it did.
 
     Raises:
@@ -49,7 +52,7 @@ def record(model: Callable[[Tensor], Any], x: Tensor) -> Tape:
     with contextlib.ExitStack() as stack:
         stack.enter_context(undisturbed(x.device))
         x = x.detach().as_subclass(Tensor).clone()
-        recorder = Recorder(x)
+        recorder = Recorder(x, lean=lean)
         stack.enter_context(recorder.paths_of(model))
         stack.enter_context(_Audit(recorder))
         stack.enter_context(recorder)
@@ -71,8 +74,9 @@ def undisturbed(device: torch.device, *, gradients: bool = False) -> Iterator[No
 class Recorder(TorchFunctionMode):
     """Writes down every torch function that receives a recorded value."""
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self, x: Tensor, *, lean: bool = False) -> None:
         super().__init__()
+        self.lean = lean
         self.batch = x.shape[0]
         self.nodes: list[Node] = []
         self.escapes: list[Node] = []
@@ -146,13 +150,18 @@ class Recorder(TorchFunctionMode):
 
     def _run(self, node: Node, args: Any, kwargs: Any) -> Any:
         target = self._written(node, args, kwargs)
-        kept = {} if target is None else self._keep(node, target)
+        rectified = target is not None and self._rectifies(node, target)
+        kept = {} if target is None or rectified else self._keep(node, target)
         node.constants = tuple((t, version(t)) for t in tensors_of((node.args, node.kwargs)))
         if any(self._recorded(t) for t, _ in node.constants):
             node.problem = PAST_THE_RECORD
         before = [version(t) for t in tensors_of((args, kwargs))]
-        result = node.func(*args, **kwargs)
-        if target is not None:
+        result = node.op.run(node, args, kwargs) if node.op.run else node.func(*args, **kwargs)
+        if rectified:
+            node.inplace = True
+            node.inputs[0].rectified, node.inputs[0].version = True, version(node.inputs[0].data)
+            self._stale.add(node.inputs[0])
+        elif target is not None:
             node.inplace = True
             self._protect(node, target, kept)
         elif before != [version(t) for t in tensors_of((args, kwargs))]:
@@ -227,6 +236,23 @@ class Recorder(TorchFunctionMode):
         writes = flag is True or name in INPLACE_DUNDERS or (name.endswith("_") and not name.endswith("__"))
         return args[0] if writes and args and isinstance(args[0], Tensor) else None
 
+    def _rectifies(self, node: Node, target: Tensor) -> bool:
+        """Whether a call is a ReLU that overwrites what it alone reads, and that can be made again from its inputs.
+
+        No copy is kept then: where the ReLU gives 0, relevance is 0 under nearly all rules, whatever stood there.
+        """
+        value = self.value_of(target)
+        return (
+            self.lean
+            and node.op.name == "relu"
+            and value is not None
+            and value.source is not None
+            and value.source.kind in REMADE
+            and not (value.source.inplace and value.source.kind != "add")
+            and self._uses[value] == 1
+            and self._sharing[storage(target)] == [value]
+        )
+
     def _keep(self, node: Node, target: Tensor) -> dict[Value, Tensor]:
         """Copies of the recorded values that a write into `target` may change."""
         sharing = self._sharing[storage(target)]
@@ -234,7 +260,14 @@ class Recorder(TorchFunctionMode):
             node.problem = "it writes through a view of a tensor that the record does not know"
         if self.value_of(target) is None:  # a constant that recorded values are written into
             node.args = (target.clone(), *node.args[1:])
-        return {value: value.data.clone() for value in sharing}
+        kept: dict[Value, Tensor] = {}
+        copies: dict[Any, Tensor] = {}
+        for value in sharing:
+            place = (value.data.data_ptr(), value.shape, value.data.stride())
+            if place not in copies:
+                copies[place] = value.data.clone()
+            kept[value] = copies[place]
+        return kept
 
     def _protect(self, node: Node, target: Tensor, kept: dict[Value, Tensor]) -> None:
         """Give the earlier nodes the copies of what was overwritten, and know whose tensor is stale now."""

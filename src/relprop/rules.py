@@ -10,13 +10,14 @@ A rule sees a layer only through `Layer`, so every rule serves every kind of lin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 
 from relprop.errors import RuleError
-from relprop.stabilize import divide, empty, sign, stabilize
+from relprop.stabilize import divide, empty, stabilize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,27 +31,48 @@ class Layer(Protocol):
 
     x: Tensor
     """Input."""
-    z: Tensor
-    """Output, bias included."""
     w: Tensor
     """Weight."""
     b: Tensor | None
     """Bias, broadcastable to z."""
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """sum_i x_i w_ij, without the bias."""
+    @property
+    def z(self) -> Tensor:
+        """Output, bias included; where an in-place ReLU overwrote it, and R is 0 where that gave 0, what it left."""
+        ...
+
+    def forward(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        """sum_i x_i w_ij + b_j."""
         ...
 
     def backward(self, s: Tensor, w: Tensor) -> Tensor:
         """sum_j w_ij s_j for s of shape (T, *z.shape); (T, *x.shape)."""
         ...
 
-    def signed(self, sign: int) -> Tensor:
-        """sum_i z_ij^+ (sign +1) or sum_i z_ij^- (sign -1), without the bias."""
+    def quotient(
+        self, R: Tensor, z: Tensor, eps: float = 0.0, scale: float = 1.0, *, last: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Scale R / (z + eps sign(z)), and the sum per map and picture of what eps and empty denominators took.
+
+        Args:
+            R: relevance from above, (T, *z.shape); overwritten if nobody else needs it and this is its last use.
+            z: the denominator before stabilisation: `z`, or a tensor that the rule does not need again.
+            eps: at least 0.
+            scale: a factor.
+            last: whether the rule does not need R again.
+        """
         ...
 
-    def signed_backward(self, s: Tensor, sign: int) -> Tensor:
-        """sum_j z_ij^+ s_j (sign +1) or sum_j z_ij^- s_j (sign -1); (T, *x.shape)."""
+    def signed(self, signs: Sequence[int], bias: bool | str = False) -> list[Tensor]:
+        """sum_i z_ij^+ (sign +1) or sum_i z_ij^- (sign -1) for each sign, with the `signed_bias`."""
+        ...
+
+    def signed_bias(self, sign: int, bias: bool | str) -> Tensor | None:
+        """b^+ or b^- (bias is True), b ("whole"), or none (False)."""
+        ...
+
+    def signed_backward(self, s: Sequence[Tensor], signs: Sequence[int]) -> Tensor:
+        """sum_j z_ij^+ s_j (sign +1) or sum_j z_ij^- s_j (sign -1), summed over the signs; (T, *x.shape)."""
         ...
 
     def count(self) -> Tensor:
@@ -61,16 +83,16 @@ class Layer(Protocol):
         """The number of inputs of an output that no padding touches."""
         ...
 
-    def spread(self, s: Tensor) -> Tensor:
-        """sum_j s_j over the outputs j that i is connected with; (T, *x.shape)."""
+    def spread(self, R: Tensor, d: Tensor) -> Tensor:
+        """sum_j R_j / d_j over the outputs j that i is connected with, for d like `count`; (T, *x.shape)."""
         ...
 
     def total(self, R: Tensor) -> Tensor:
         """The sum of R (T, *z.shape) per map and picture; (T, B)."""
         ...
 
-    def dot(self, s: Tensor, v: Tensor) -> Tensor:
-        """The sum of s v per map and picture, for v that can be broadcast to z; (T, B)."""
+    def dot(self, s: Tensor, v: Tensor | None) -> Tensor | float:
+        """The sum of s v per map and picture, for v that can be broadcast to z; (T, B), or 0 without v."""
         ...
 
     def bounds(self, bound: float | tuple[float, ...]) -> Tensor:
@@ -90,22 +112,8 @@ class Share:
     """What the stabiliser took, and what an empty denominator could not hand out, (T, B)."""
     lost: Tensor | float = 0.0
     """What went to constants, padding, or nowhere, (T, B)."""
-
-
-def epsilon_share(layer: Layer, R: Tensor, s: Tensor, z: Tensor, eps: float) -> Tensor | float:
-    """What epsilon took, eps sign(z) s, and all of R where the denominator is empty; (T, B).
-
-    Args:
-        layer: whose outputs these are.
-        R: what was divided, (T, *z.shape).
-        s: divide(R, z, eps).
-        z: the denominator before stabilisation.
-        eps: as given to `divide`.
-    """
-    if eps >= torch.finfo(z.dtype).tiny:
-        return layer.dot(s, eps * sign(z))
-    nothing = empty(stabilize(z, eps))
-    return layer.dot(R, nothing.to(R.dtype)) if bool(nothing.any()) else 0.0
+    proportional: bool | None = False
+    """Whether each input's relevance is proved to be 0 where the input is 0; None: if the output's is."""
 
 
 @dataclass(frozen=True)
@@ -156,10 +164,8 @@ class Epsilon(Rule):
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
-        s = divide(R, layer.z, self.eps)
-        bias = 0.0 if layer.b is None else layer.dot(s, layer.b)
-        eps = epsilon_share(layer, R, s, layer.z, self.eps)
-        return Share((layer.backward(s, layer.w).mul_(layer.x),), bias, eps)
+        s, eps = layer.quotient(R, layer.z, self.eps)
+        return Share((layer.backward(s, layer.w).mul_(layer.x),), layer.dot(s, layer.b), eps, proportional=True)
 
 
 @dataclass(frozen=True)
@@ -206,29 +212,15 @@ class AlphaBeta(Rule):
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
-        below: Tensor | None = None
+        sides = {side: weight for side, weight in ((+1, self.alpha), (-1, self.beta or 0.0)) if weight}
+        shares: list[Tensor] = []
         bias: Tensor | float = 0.0
         eps: Tensor | float = 0.0
-        for side, weight in ((+1, self.alpha), (-1, self.beta or 0.0)):
-            if weight == 0:
-                continue
-            b = self._bias(layer, side)
-            z = layer.signed(side)
-            z = z if b is None else z + b
-            upper = R if weight == 1 else weight * R
-            s = divide(upper, z, self.eps)
-            lower = layer.signed_backward(s, side)
-            below = lower if below is None else below.add_(lower)
-            bias = bias if b is None else bias + layer.dot(s, b)
-            eps = eps + epsilon_share(layer, upper, s, z, self.eps)
-        return Share((below,), bias, eps)
-
-    def _bias(self, layer: Layer, side: int) -> Tensor | None:
-        if layer.b is None or self.bias is False:
-            return None
-        if self.bias == "whole":
-            return layer.b
-        return layer.b.clamp(min=0) if side > 0 else layer.b.clamp(max=0)
+        for (side, weight), z in zip(sides.items(), layer.signed([*sides], self.bias), strict=True):
+            s, took = layer.quotient(R, z, self.eps, weight, last=len(shares) == len(sides) - 1)
+            bias, eps = bias + layer.dot(s, layer.signed_bias(side, self.bias)), eps + took
+            shares.append(s)
+        return Share((layer.signed_backward(shares, [*sides]),), bias, eps, proportional=True)
 
 
 @dataclass(frozen=True)
@@ -266,17 +258,15 @@ class Gamma(Rule):
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
-        z, positive = layer.z, layer.z >= 0
-        b = layer.b
-        b_signed: Tensor | float = 0.0 if b is None else torch.where(positive, b.clamp(min=0), b.clamp(max=0))
-        z_signed = torch.where(positive, layer.signed(+1), layer.signed(-1)) + b_signed
-        d = z + self.gamma * z_signed
-        s = divide(R, d, self.eps)
+        z, b = layer.z, layer.b
+        positive = z >= 0
+        z_plus, z_minus = layer.signed([+1, -1], True)
+        z_signed = torch.where(positive, z_plus, z_minus)
+        s, eps = layer.quotient(R, z + self.gamma * z_signed, self.eps)
         below = layer.backward(s, layer.w).mul_(layer.x)
-        below += self.gamma * layer.signed_backward(s * positive, +1)
-        below += self.gamma * layer.signed_backward(s * ~positive, -1)
-        bias = 0.0 if b is None else layer.dot(s, b + self.gamma * b_signed)
-        return Share((below,), bias, epsilon_share(layer, R, s, d, self.eps))
+        below += layer.signed_backward([s * positive, s * ~positive], [+1, -1]).mul_(self.gamma)
+        b = None if b is None else b + self.gamma * torch.where(positive, b.clamp(min=0), b.clamp(max=0))
+        return Share((below,), layer.dot(s, b), eps, proportional=True)
 
 
 @dataclass(frozen=True)
@@ -305,12 +295,15 @@ class Flat(Rule):
         """See the class."""
         n = layer.count()
         d = n if self.padding == "real" else torch.full_like(n, layer.kernel_area())
-        s = divide(R, d, self.eps)
-        lost = torch.where(empty(d), R, s * (d - n)) if self.padding == "kernel" or bool((n == 0).any()) else None
+        stable = stabilize(d, self.eps)
+        below = layer.spread(R, stable)
+        if self.padding == "real" and not self.eps and not bool((n == 0).any()):
+            return Share((below,))
+        s = divide(R, stable)
         return Share(
-            (layer.spread(s),),
-            eps=layer.total((s * self.eps).expand(R.shape)) if self.eps else 0.0,
-            lost=0.0 if lost is None else layer.total(lost),
+            (below,),
+            eps=layer.total((s * self.eps).expand(R.shape)),
+            lost=layer.total(torch.where(empty(stable), R, s * (d - n))),
         )
 
 
@@ -334,9 +327,8 @@ class WSquare(Rule):
         d = layer.forward(torch.ones_like(layer.x), w2)
         b2 = layer.b**2 if self.bias and layer.b is not None else None
         d = d if b2 is None else d + b2
-        s = divide(R, d, self.eps)
-        bias = 0.0 if b2 is None else layer.dot(s, b2)
-        return Share((layer.backward(s, w2),), bias, epsilon_share(layer, R, s, d, self.eps))
+        s, eps = layer.quotient(R, d, self.eps)
+        return Share((layer.backward(s, w2),), layer.dot(s, b2), eps)
 
 
 @dataclass(frozen=True)
@@ -377,11 +369,11 @@ class ZBox(Rule):
         w_plus, w_minus = w.clamp(min=0), w.clamp(max=0)
         l, h = (layer.bounds(bound) for bound in (self.low, self.high) if bound is not None)  # noqa: E741  (the paper's l)
         d = layer.forward(x, w) - layer.forward(l, w_plus) - layer.forward(h, w_minus)
-        s = divide(R, d, self.eps)
+        s, eps = layer.quotient(R, d, self.eps)
         below = layer.backward(s, w).mul_(x)
         below -= layer.backward(s, w_plus).mul_(l)
         below -= layer.backward(s, w_minus).mul_(h)
-        return Share((below,), eps=epsilon_share(layer, R, s, d, self.eps))
+        return Share((below,), eps=eps)
 
 
 @dataclass(frozen=True)

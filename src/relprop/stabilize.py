@@ -3,8 +3,13 @@
 Convention (the original paper's): sign(0) = +1.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+BLOCK = 2**18
+"""Numbers that are worked on at a time: they stay in the processor's cache, and nothing large is allocated."""
 
 
 def sign(z: Tensor) -> Tensor:
@@ -38,3 +43,98 @@ def divide(R: Tensor, z: Tensor, eps: float = 0.0) -> Tensor:
 def empty(d: Tensor) -> Tensor:
     """Where a denominator is zero for all that can be computed with it (boolean, the shape of d)."""
     return d.abs() < torch.finfo(d.dtype).tiny
+
+
+def taken(R: Tensor, s: Tensor, z: Tensor, eps: float) -> Tensor | None:
+    """What epsilon took, eps sign(z) s, and all of R where the denominator is empty; None for nothing.
+
+    Args:
+        R: what was divided, (T, *z.shape).
+        s: divide(R, z, eps).
+        z: the denominator before stabilisation.
+        eps: as given to `divide`.
+    """
+    if eps >= torch.finfo(z.dtype).tiny:
+        return s * (eps * sign(z))
+    nothing = empty(stabilize(z, eps))
+    return R * nothing if bool(nothing.any()) else None
+
+
+def quotient(
+    R: Tensor,
+    z: Tensor,
+    eps: float,
+    scale: float,
+    *,
+    rows: int,
+    total: Callable[[Tensor], Tensor],
+    room: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Scale R / (z + eps sign(z)), and the sum per map and picture of what eps and empty denominators took.
+
+    Args:
+        R: relevance, (T, *z.shape).
+        z: the denominator before stabilisation.
+        eps: at least 0.
+        scale: a factor.
+        rows: into how many rows, one a picture, z can be cut as it lies; 0 if it cannot.
+        total: sums relevance per map and picture, where it cannot.
+        room: R or z (z if T is 1), if it may be overwritten by the quotient.
+    """
+    if not rows or z.shape != R.shape[1:]:
+        s = divide(R, z, eps)
+        took = taken(R, s, z, eps)
+        return s.mul_(scale), total(torch.zeros_like(R) if took is None else took) * scale
+    if not (R.is_contiguous() and z.is_contiguous()):
+        R, z, room = R.contiguous(), z.contiguous(), None
+    return divide_rows(R, z, rows, eps, scale, room)
+
+
+def divide_rows(
+    R: Tensor, z: Tensor, rows: int, eps: float, scale: float, room: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Do what `divide` and `taken` do, block by block, and multiply both by `scale`.
+
+    Args:
+        R: (T, *z.shape), contiguous.
+        z: contiguous.
+        rows: into how many rows z is cut, one a picture.
+        eps: as for `divide`.
+        scale: a factor.
+        room: R or z, if it may be overwritten by the quotient (z if T is 1).
+
+    Returns:
+        The quotient, (T, *z.shape), and the sum of what was taken, (T, rows).
+    """
+    d = z.view(1, rows, -1)
+    upper = R.view(len(R), rows, -1)
+    out = upper if room is R else d if room is z else torch.empty_like(upper)
+    took = R.new_zeros(len(R), rows)
+    width = max(BLOCK // rows, 1)
+    for start in range(0, d.shape[2], width):
+        at = slice(start, start + width)
+        took += _divide_block(upper[:, :, at], d[:, :, at], eps, out[:, :, at])
+        if scale != 1:
+            out[:, :, at].mul_(scale)
+    return out.view(R.shape), took if scale == 1 else took * scale
+
+
+def _divide_block(R: Tensor, z: Tensor, eps: float, out: Tensor) -> Tensor | float:
+    """The quotient goes to `out`, which may be R or z; what was taken is given, (T, rows)."""
+    tiny = torch.finfo(z.dtype).tiny
+    if eps >= tiny:
+        if float(z.amin()) >= 0:  # the numbers of a ReLU
+            torch.div(R, z + eps, out=out)
+            return eps * out.sum(2)
+        e = torch.copysign(z.new_tensor(eps), z + 0.0)  # -0 + 0 is +0
+        torch.div(R, z + e, out=out)
+        return (out * e).sum(2)
+    d = stabilize(z, eps)
+    took: Tensor | float = 0.0
+    if float(d.amin()) < tiny and float(d.amax()) > -tiny:
+        nothing = empty(d)
+        if bool(nothing.any()):
+            took = (R * nothing).sum(2)
+            d = d.masked_fill(nothing, torch.inf)
+    torch.div(R, d, out=out)
+    return took

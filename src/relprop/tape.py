@@ -29,6 +29,7 @@ class Value:
         samples: which picture each position belongs to, with size 1 along every axis that does not
             matter: (B, 1, 1, 1) for the usual (B, C, H, W).
         nonneg: whether it is proved to hold no negative number.
+        rectified: whether `data` is what an in-place ReLU, its only reader, made of it.
         seen: whether a weighted op lies between the input and it.
         obscure: whether an op with a problem lies between the input and it, so that `samples` says nothing.
     """
@@ -37,6 +38,7 @@ class Value:
     version: int
     samples: Tensor
     nonneg: bool = False
+    rectified: bool = False
     seen: bool = False
     obscure: bool = False
     shape: torch.Size = field(init=False)
@@ -85,6 +87,7 @@ class Node:
         merged: scale, shift and output of a BatchNorm that the rules see as part of this weighted op.
         into: the weighted op that this BatchNorm was merged into.
         reached: whether relevance can come to it.
+        noted: what the op's own way of running it noted for the way down.
     """
 
     index: int
@@ -102,6 +105,7 @@ class Node:
     merged: tuple[Tensor, Tensor, Value] | None = None
     into: Node | None = None
     reached: bool = True
+    noted: Any = None
 
     @property
     def kind(self) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def activation(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
     """R_i = R_i of the output."""
     del rule, context
-    return Share((R[0], *[None] * (len(node.inputs) - 1)))
+    return Share((R[0], *[None] * (len(node.inputs) - 1)), proportional=None if node.op.name == "relu" else False)
 
 
 def _bounded_by_zero(node: Node) -> bool:

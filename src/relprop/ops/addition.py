@@ -9,7 +9,7 @@ from torch import Tensor
 
 from relprop.ops.table import Op, kept, never, register, spellings
 from relprop.rules import Epsilon, Flat, Rule, Share
-from relprop.stabilize import divide, empty, sign, stabilize
+from relprop.stabilize import quotient
 from relprop.tape import Slot
 
 if TYPE_CHECKING:
@@ -24,23 +24,39 @@ def addition(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share
     is part of the input's normalisation and gets nothing.
     """
     (upper,), (out,) = R, node.outputs
-    terms = terms_of(node)
     if isinstance(rule, Flat) or (len(node.inputs) == 1 and not node.inputs[0].seen):
-        even = upper / len(node.inputs)
+        even = upper if len(node.inputs) == 1 else upper / len(node.inputs)
         return Share(tuple(fold(even, v.shape) for v in node.inputs))
     eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
-    y = context.data(out)
-    s = divide(upper, y, eps)
+    s, took = quotient(
+        upper,
+        _sum(node, context),
+        eps,
+        1.0,
+        rows=context.rows(out),
+        total=lambda t: context.total(t, out),
+        room=upper if context.spend else None,
+    )
     below: list[Tensor | None] = [None] * len(node.inputs)
     bias: Tensor | float = 0.0
-    for term, factor in terms:
+    *first, last = terms_of(node)
+    for term, factor in (*first, last):
         if isinstance(term, Slot):
             value = node.inputs[term.k]
-            below[term.k] = fold(s * (factor * context.data(value)), value.shape)
+            terms = torch.mul(s, context.data(value), out=s if term is last[0] else None)
+            below[term.k] = fold(terms if factor == 1 else terms.mul_(factor), value.shape)
         else:
-            bias = context.total(s * (factor * torch.as_tensor(term, dtype=y.dtype, device=y.device)), out)
-    taken = s * (eps * sign(y)) if eps else upper * empty(stabilize(y, eps))
-    return Share(tuple(below), bias, context.total(taken, out))
+            bias = context.total(s * (factor * torch.as_tensor(term, dtype=s.dtype, device=s.device)), out)
+    return Share(tuple(below), bias, took, proportional=True)
+
+
+def _sum(node: Node, context: Context) -> Tensor:
+    """The sum, made again if an in-place ReLU overwrote it and relevance may stand where that gave 0."""
+    (out,) = node.outputs
+    if not out.rectified or context.vanishes:
+        return context.data(out)
+    made: Tensor = node.call([context.data(v) for v in node.inputs], context.dtype)
+    return made
 
 
 def terms_of(node: Node) -> list[tuple[Any, float]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from relprop.samples import is_batch_first, total
+from relprop.stabilize import BLOCK
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,21 +19,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """The conventions of one walk.
+    """The conventions of one walk, and what is known where it is now.
 
     Attributes:
         batch: the number of pictures B.
         dtype: of relevance: that of the input, at least float32.
         ties: "first" or "split": how a max-pool treats equal winners.
+        spend: whether nobody else needs the relevance from above, so that it may be overwritten.
+        vanishes: whether that relevance is proved to be 0 wherever the output, as it is held, is 0.
+        shared: whether more than one rule works at this op.
+        memo: what was made for this op.
     """
 
     batch: int
     dtype: torch.dtype
     ties: str = "first"
+    spend: bool = False
+    vanishes: bool = False
+    shared: bool = False
+    memo: dict[str, Any] = field(default_factory=dict)
 
     def data(self, value: Value) -> Tensor:
         """A value's numbers in the precision of relevance."""
         return value.data.to(self.dtype)
+
+    def once(self, key: str, make: Callable[[], Any]) -> Any:
+        """What is made once for an op, whatever rules work there."""
+        if key not in self.memo:
+            self.memo[key] = make()
+        return self.memo[key]
 
     def total(self, R: Tensor, value: Value) -> Tensor:
         """The sum of relevance (T, *value.shape) per map and picture, (T, B)."""
@@ -39,7 +55,17 @@ class Context:
 
     def magnitude(self, R: Tensor, value: Value) -> Tensor:
         """The sum of absolute relevance per map and picture, (T, B)."""
-        if is_batch_first(value.samples, self.batch):
-            size: Tensor = torch.linalg.vector_norm(R.reshape(len(R), self.batch, -1), 1, dim=2)
-            return size
-        return self.total(R.abs(), value)
+        rows = self.rows(value)
+        if not rows:
+            return self.total(R.abs(), value)
+        flat = R.reshape(len(R), rows, -1)
+        sums = [part.abs().sum(2) for part in flat.split(max(BLOCK // rows, 1), 2)]  # nothing large is allocated
+        return sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
+
+    def rows(self, value: Value) -> int:
+        """Into how many rows, one a picture, a value's numbers can be cut as they lie; 0 if they cannot."""
+        return self.batch if self.batch == 1 or self.first_axis(value) else 0
+
+    def first_axis(self, value: Value) -> bool:
+        """Whether the first axis of a value is the batch."""
+        return is_batch_first(value.samples, self.batch)

@@ -1,13 +1,11 @@
-"""Linear and convolution layers: how the rules see a layer that has weights.
+"""Linear and convolution layers: how numbers go forward with given weights and how relevance comes back with them.
 
-One `LinearOp` serves every kind. A kind says how numbers go forward with given weights and how relevance
-comes back with them; everything that a rule asks for is made of these two.
+Everything that a rule asks for is made of these two (see `ops.layer`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from relprop.errors import RuleError
+from relprop.ops.layer import LinearOp, by_pictures
 from relprop.ops.table import Op, register, spellings
 from relprop.rules import Pass, Rule, Share
+from relprop.stabilize import divide
 from relprop.tape import Slot
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class Linear:
     """z = x w^T on the last axis: w is (out, in)."""
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """sum_i x_i w_ij."""
-        return F.linear(x, w)
+    def forward(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        """sum_i x_i w_ij + b_j."""
+        return F.linear(x, w, b)
 
     def backward(self, s: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
         """sum_j w_ij s_j, for s with an axis of maps in front; (T, *shape)."""
@@ -52,9 +52,10 @@ class Product:
 
     right: bool
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """sum_i x_i w_ij."""
-        return x @ w if self.right else w @ x
+    def forward(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        """sum_i x_i w_ij + b_j."""
+        z = x @ w if self.right else w @ x
+        return z if b is None else z.add_(b)
 
     def backward(self, s: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
         """sum_j w_ij s_j; (T, *shape)."""
@@ -75,13 +76,13 @@ class Conv:
     extra: tuple[int, ...] = ()
     """More zeros behind each axis than before it, as padding='same' needs for even kernels (F.pad order)."""
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """sum_i x_i w_ij."""
+    def forward(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        """sum_i x_i w_ij + b_j."""
         x = F.pad(x, self.extra) if self.extra else x
         return torch.convolution(
             x,
             w,
-            None,
+            None if b is None else b.flatten(),
             self.stride,
             self.padding,
             self.dilation,
@@ -141,109 +142,17 @@ class Conv:
         area = one.forward(x.new_ones(1, 1, *x.shape[2:]), w.new_ones(1, 1, *w.shape[2:]))
         return area * per_position
 
-    def spread(self, s: Tensor, x: Tensor, w: Tensor) -> Tensor:
-        """sum_j s_j over the outputs that each input is connected with; (T, *x.shape)."""
-        maps, batch, groups = s.shape[0], x.shape[0], self.groups
-        per_group = s.reshape(maps, batch * groups, 1, -1, *s.shape[3:]).sum(3)  # (T, N groups, 1, ...)
+    def spread(self, R: Tensor, d: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        """sum_j R_j / d_j over the outputs that each input is connected with; (T, *x.shape)."""
+        maps, batch, groups = R.shape[0], x.shape[0], self.groups
+        per_group = R.reshape(maps, batch * groups, 1, -1, *R.shape[3:]).sum(3)  # (T, N groups, 1, ...)
         shape = torch.Size([batch * groups, 1, *x.shape[2:]])
-        below = self._one_channel().backward(per_group, w.new_ones(1, 1, *w.shape[2:]), shape)
+        below = self._one_channel().backward(divide(per_group, d), w.new_ones(1, 1, *w.shape[2:]), shape)
         below = below.view(maps, batch, groups, 1, *x.shape[2:])
         return below.expand(-1, -1, -1, x.shape[1] // groups, *x.shape[2:]).reshape(maps, *x.shape)
 
     def _one_channel(self) -> Conv:
         return Conv(self.stride, self.padding, self.dilation, self.transposed, self.output_padding, 1, self.extra)
-
-
-@dataclass
-class LinearOp:
-    """A linear op with the numbers of one forward pass: what `rules.Layer` promises.
-
-    Attributes:
-        x: input.
-        z: output, bias included.
-        w: weight.
-        b: bias, broadcastable to z.
-        kind: `Linear`, `Conv`, ... as above.
-        nonneg: whether x is proved to hold no negative number, which saves half of the passes.
-        sum: relevance (T, *z.shape) to its sum per map and picture, (T, B).
-    """
-
-    x: Tensor
-    z: Tensor
-    w: Tensor
-    b: Tensor | None
-    kind: Any
-    nonneg: bool
-    sum: Callable[[Tensor], Tensor]
-
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """sum_i x_i w_ij, without the bias."""
-        out: Tensor = self.kind.forward(x, w)
-        return out
-
-    def backward(self, s: Tensor, w: Tensor) -> Tensor:
-        """sum_j w_ij s_j; (T, *x.shape)."""
-        out: Tensor = self.kind.backward(s, w, self.x.shape)
-        return out
-
-    def signed(self, sign: int) -> Tensor:
-        """sum_i z_ij^+ = sum_i x_i^+ w_ij^+ + x_i^- w_ij^-, or sum_i z_ij^-, without the bias."""
-        return sum_of(self.forward(x, w) for x, w in self._signed_pairs(sign))
-
-    def signed_backward(self, s: Tensor, sign: int) -> Tensor:
-        """sum_j z_ij^+ s_j, or sum_j z_ij^- s_j; (T, *x.shape)."""
-        return sum_of(self.backward(s, w).mul_(x) for x, w in self._signed_pairs(sign))
-
-    def _signed_pairs(self, sign: int) -> list[tuple[Tensor, Tensor]]:
-        """The parts of input and weight whose products have the sign."""
-        same, other = self.w.clamp(min=0), self.w.clamp(max=0)
-        if sign < 0:
-            same, other = other, same
-        if self.nonneg:
-            return [(self.x, same)]
-        return [(self.x.clamp(min=0), same), (self.x.clamp(max=0), other)]
-
-    def count(self) -> Tensor:
-        """The number of real inputs of each output, broadcastable to z."""
-        out: Tensor = self.kind.count(self.x, self.w)
-        return out
-
-    def kernel_area(self) -> int:
-        """The number of inputs of an output that no padding touches."""
-        return int(self.kind.area(self.w))
-
-    def spread(self, s: Tensor) -> Tensor:
-        """sum_j s_j over the outputs j that i is connected with; (T, *x.shape)."""
-        out: Tensor = self.kind.spread(s, self.x, self.w)
-        return out
-
-    def total(self, R: Tensor) -> Tensor:
-        """The sum per map and picture, (T, B)."""
-        return self.sum(R)
-
-    def dot(self, s: Tensor, v: Tensor) -> Tensor:
-        """The sum of s v per map and picture, for v that can be broadcast to z; (T, B)."""
-        return self.sum(s * v)
-
-    def bounds(self, bound: float | tuple[float, ...]) -> Tensor:
-        """A bound, or one per channel (axis 1), as a tensor of the shape of x."""
-        if isinstance(bound, (int, float)):
-            return torch.full_like(self.x, bound)
-        if len(bound) != self.x.shape[1]:
-            raise RuleError(
-                f"ZBox has {len(bound)} bounds, and its input has {self.x.shape[1]} channels: give one number, "
-                f"or one per channel"
-            )
-        return self.x.new_tensor(bound).view(-1, *[1] * (self.x.ndim - 2)).expand_as(self.x)
-
-
-def sum_of(terms: Any) -> Tensor:
-    """Add up tensors that are nobody else's, in place."""
-    terms = iter(terms)
-    first: Tensor = next(terms)
-    for term in terms:
-        first += term
-    return first
 
 
 # -- from a recorded call to a layer -----------------------------------------------------------------
@@ -265,39 +174,54 @@ def weighted(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share
     if isinstance(rule, Pass):
         return passed(node, R)
     (upper,) = R
-    x = node.inputs[0]
-    z = node.outputs[0] if node.merged is None else node.merged[2]
-    kind, w, b = layer_of(node)
-    layer = LinearOp(
-        x=context.data(x),
-        z=context.data(z),
-        w=w.detach().to(context.dtype),
-        b=None if b is None else b.detach().to(context.dtype),
-        kind=kind,
-        nonneg=x.nonneg,
-        sum=lambda t: context.total(t, z),
-    )
     if not unbatched(node):
-        _merge(node, layer)
-        return rule.share(layer, upper)
-    layer.x, layer.z = layer.x.unsqueeze(0), layer.z.unsqueeze(0)
-    layer.sum = lambda t: context.total(t.squeeze(1), z)
-    _merge(node, layer)
-    share = rule.share(layer, upper.unsqueeze(1))
+        return by_pictures(_layer_here(node, context), rule, upper)
+    share = rule.share(_layer_here(node, context), upper.unsqueeze(1))
     share.relevance = tuple(r if r is None else r.squeeze(1) for r in share.relevance)
     return share
 
 
+def _layer_here(node: Node, context: Context) -> LinearOp:
+    """The op as the rules see it, made once however many rules work here."""
+    layer: LinearOp = context.once("layer", lambda: _layer(node, context))
+    layer.context = context
+    return layer
+
+
+def _layer(node: Node, context: Context) -> LinearOp:
+    """The op as the rules see it; a convolution of one picture without an axis of pictures gets one."""
+    value, single = node.inputs[0], unbatched(node)
+    out = node.outputs[0] if node.merged is None else node.merged[2]
+    kind, w, b = layer_of(node)
+    x, held = context.data(value), context.data(out)
+    layer = LinearOp(
+        x=x.unsqueeze(0) if single else x,
+        held=held.unsqueeze(0) if single else held,
+        w=w.detach().to(context.dtype),
+        b=None if b is None else b.detach().to(context.dtype),
+        kind=kind,
+        nonneg=value.nonneg,
+        context=context,
+        rows=context.rows(out),
+        total=lambda R: context.total(R.squeeze(1) if single else R, out),
+        rectified=out.rectified,
+        per_picture=not single and context.first_axis(value) and context.first_axis(out),
+    )
+    _merge(node, layer)
+    return layer
+
+
 def _merge(node: Node, layer: LinearOp) -> None:
     """See a BatchNorm that follows as part of the layer: the weights are changed here, not in the model."""
+    ndim = layer.held.ndim
     if node.merged is None:
         if layer.b is not None and node.kind == "conv":
-            layer.b = layer.b.view(layer.kind.channels(layer.z.ndim))
+            layer.b = layer.b.view(layer.kind.channels(ndim))
         return
     scale, shift, _ = node.merged
     layer.w = layer.kind.scale(layer.w, scale.to(layer.w.dtype))
     bias = shift.to(layer.w.dtype) + (0.0 if layer.b is None else layer.b * scale.to(layer.w.dtype))
-    layer.b = bias.view(layer.kind.channels(layer.z.ndim))
+    layer.b = bias.view(layer.kind.channels(ndim))
 
 
 def unbatched(node: Node) -> bool:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from relprop.ops.activation import activation
-from relprop.ops.linear import LinearOp
+from relprop.ops.layer import LinearOp
 from relprop.ops.table import Op, kept, register, spellings
 from relprop.rules import Epsilon, Pass, Rule, Share
+from relprop.stabilize import divide
 from relprop.tape import Slot
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 class Elementwise:
     """z_i = w_i x_i: each output has one input, so the flat rule passes relevance."""
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """x_i w_i."""
-        return x * w
+    def forward(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        """x_i w_i + b_i."""
+        return x * w if b is None else torch.addcmul(b, x, w)
 
     def backward(self, s: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
         """w_i s_i; (T, *shape)."""
@@ -39,10 +40,10 @@ class Elementwise:
         del w
         return 1
 
-    def spread(self, s: Tensor, x: Tensor, w: Tensor) -> Tensor:
-        """s_i."""
+    def spread(self, R: Tensor, d: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        """R_i / d_i."""
         del x, w
-        return s
+        return divide(R, d)
 
 
 def batch_norm(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
@@ -51,19 +52,22 @@ def batch_norm(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Sha
     Where it was merged into the layer before it, relevance passes here and is handed down there.
     """
     if node.into is not None or isinstance(rule, Pass):
-        return Share((R[0],))
+        return Share((R[0],), proportional=None if node.into is not None else False)
     scale, shift = scale_and_shift(node)
     (value,), (out,) = node.inputs, node.outputs
     x = context.data(value)
     per_channel = (-1, *[1] * (x.ndim - 2))
     layer = LinearOp(
         x=x,
-        z=context.data(out),
+        held=context.data(out),
         w=scale.to(context.dtype).view(per_channel),
         b=shift.to(context.dtype).view(per_channel),
         kind=Elementwise(),
         nonneg=value.nonneg,
-        sum=lambda t: context.total(t, out),
+        context=context,
+        rows=context.rows(out),
+        total=lambda R: context.total(R, out),
+        rectified=out.rectified,
     )
     return rule.share(layer, R[0])
 

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from relprop.errors import RuleError
-from relprop.ops.linear import LinearOp, passed
+from relprop.ops.layer import LinearOp
+from relprop.ops.linear import passed
 from relprop.ops.table import Op, having, kept, register, spellings
 from relprop.ops.vjp import vjp
 from relprop.rules import Epsilon, Flat, Own, Pass, Rule, Share
@@ -30,8 +31,9 @@ class Average:
 
     node: Node
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         """sum_i x_i w_ij."""
+        del b  # there is none
         out: Tensor = self.node.call([x])
         return out * w
 
@@ -46,9 +48,9 @@ class Average:
         """sum_i w_ij: the number of real inputs, up to the factor that `spread` has too."""
         return self.forward(torch.ones_like(x), torch.ones_like(w))
 
-    def spread(self, s: Tensor, x: Tensor, w: Tensor) -> Tensor:
-        """sum_j w_ij s_j; (T, *x.shape)."""
-        return self.backward(s, torch.ones_like(w), x.shape)
+    def spread(self, R: Tensor, d: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        """sum_j w_ij R_j / d_j; (T, *x.shape)."""
+        return self.backward(divide(R, d), torch.ones_like(w), x.shape)
 
 
 def average(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
@@ -61,12 +63,14 @@ def average(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
     x = context.data(value)
     layer = LinearOp(
         x=x,
-        z=context.data(out),
+        held=context.data(out),
         w=x.new_ones(()),
         b=None,
         kind=Average(node),
         nonneg=value.nonneg,
-        sum=lambda t: context.total(t, out),
+        context=context,
+        rows=context.rows(out),
+        total=lambda R: context.total(R, out),
     )
     return rule.share(layer, R[0])
 
@@ -82,7 +86,55 @@ def maximum(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
         if not sliding(node):
             raise RuleError(f"{node.where}: the profile splits ties, which is defined for sliding windows alone")
         return Share((_shared(node, x, R[0], ties=True),))
-    return Share(vjp(lambda leaf: [values(node.call([leaf]))], [x], R[:1]))
+    if node.noted is not None:
+        return Share((_to_winners(node, R[0]),), proportional=None)
+    return Share(vjp(lambda leaf: [values(node.call([leaf]))], [x], R[:1]), proportional=None)
+
+
+@dataclass(frozen=True)
+class Winners:
+    """Who won, and where: the arguments of torch's own way back through a max-pool of images."""
+
+    settings: tuple[Any, ...]
+    indices: Tensor
+
+
+def pooled_with_winners(node: Node, args: Any, kwargs: Any) -> Any:
+    """Make the call of a max-pool of images so that the winners are known, who need not be looked for again."""
+    input, kernel, stride, padding, dilation, ceil = (  # noqa: A001  (torch's name)
+        _given(name, k, args, kwargs, default) for k, (name, default) in enumerate(SETTINGS.items())
+    )
+    named = getattr(node.func, "__name__", "")
+    wants_indices = len(args) > 6 or kwargs.get("return_indices") or "indices" in named
+    if wants_indices or kernel is None or input.is_quantized or input.ndim < 3:
+        return node.func(*args, **kwargs)
+    settings = (kernel, stride or kernel, padding, dilation, ceil)
+    pooled, indices = torch.ops.aten.max_pool2d_with_indices(input, *map(_per_axis, settings[:4]), ceil)
+    node.noted = Winners((*map(_per_axis, settings[:4]), ceil), indices)
+    return pooled
+
+
+SETTINGS = {"input": None, "kernel_size": None, "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
+
+
+def _given(name: str, position: int, args: Any, kwargs: Any, default: Any) -> Any:
+    return kwargs.get(name, args[position] if position < len(args) else default)
+
+
+def _per_axis(value: Any) -> Any:
+    return [value] * 2 if isinstance(value, int) else value if isinstance(value, bool) else list(value)
+
+
+def _to_winners(node: Node, R: Tensor) -> Tensor:
+    """Relevance to the first winner of each window; (T, *x.shape)."""
+    winners: Winners = node.noted
+    below = R.new_empty(len(R), *node.inputs[0].shape)
+    x = torch.empty_like(below[0])  # only its shape is read
+    for upper, lower in zip(R.contiguous(), below, strict=True):
+        torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
+            upper, x, *winners.settings, winners.indices, grad_input=lower
+        )
+    return below
 
 
 def values(result: Any) -> Tensor:
@@ -170,7 +222,15 @@ for _name in ("mean", "sum"):
 for _d in _dims:
     for _name in (f"max_pool{_d}", f"adaptive_max_pool{_d}"):
         register(
-            Op(_name, "max_pool", maximum, WINNER, samples="image", positive=kept),
+            Op(
+                _name,
+                "max_pool",
+                maximum,
+                WINNER,
+                samples="image",
+                positive=kept,
+                run=pooled_with_winners if _name == "max_pool2d" else None,
+            ),
             *spellings(_name, *having(f"{_name}_with_indices")),
         )
 register(

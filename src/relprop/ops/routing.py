@@ -30,13 +30,13 @@ def move(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
         blank = float_tensors(node.call([torch.zeros_like(x) for x in inputs], context.dtype))
         for upper, one, zero, value in zip(R, reach, blank, node.outputs, strict=True):
             lost = lost + context.total(upper * (one == zero), value)
-    return Share(below, lost=lost)
+    return Share(below, lost=lost, proportional=None)
 
 
 def passing(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
     """The number stays where it was: so does relevance."""
     del node, rule, context
-    return Share((R[0],))
+    return Share((R[0],), proportional=None)
 
 
 def cast(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:

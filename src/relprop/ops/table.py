@@ -65,6 +65,7 @@ class Op:
         loses: whether outputs can stem from constants or padding.
         form: whether arguments after the first give nothing but a shape or a type, so that a constant
             first argument makes a constant.
+        run: makes a recorded call, and may note on the node what relevance will need.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Op:
     receivers: Callable[[Node], list[bool]] | None = None
     loses: bool = False
     form: bool = False
+    run: Callable[[Node, Any, Any], Any] | None = None
 
 
 TABLE: dict[Any, Op] = {}
