@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from relprop.ops.vjp import vjp
 from relprop.rules import LINEAR, Layer, Rule, Share
-from relprop.samples import float_tensors
+from relprop.trees import float_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from relprop.errors import InputError
 from relprop.gradients import captum, differentiable
 from relprop.prepare import Model, recorded
-from relprop.samples import float_tensors
 from relprop.suggest import did_you_mean
 from relprop.tape import Node, Tape, Value
+from relprop.trees import float_tensors
 
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 """How a coarse map is enlarged, by its number of axes."""

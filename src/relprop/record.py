@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
 
 from relprop import samples
 from relprop.errors import InputError, UnsupportedOp
@@ -27,6 +26,7 @@ from relprop.ops import TABLE
 from relprop.ops.remedies import remedy
 from relprop.ops.table import UNIT, Op
 from relprop.tape import Node, Slot, Tape, Value, parameter_position
+from relprop.trees import float_tensors, mapped, tensors_of
 
 WRITE_THROUGH_VIEW = (
     "a value that the record holds was overwritten through a view, or by something outside of the record; "
@@ -105,7 +105,7 @@ class Recorder(TorchFunctionMode):
 
         if self.depth:  # a kernel of a recorded call that came back through the dispatcher
             return func(*args, **kwargs)
-        slotted_args, slotted_kwargs = tree_map_only(Tensor, slot, (args, kwargs))
+        slotted_args, slotted_kwargs = mapped(Tensor, slot, (args, kwargs))
         op = TABLE.get(func) or Op(name_of(func), "opaque")
         if op.kind == "constant" and any(map(self.value_of, tensors_of((args[1:], kwargs.get("data"))))):
             op = Op(op.name, "opaque")  # y.new_tensor(z) takes more than the form of a value
@@ -120,14 +120,9 @@ class Recorder(TorchFunctionMode):
             self._uses.update(set(values))
             return self._run(node, args, kwargs)
 
-    @contextlib.contextmanager
-    def inside(self) -> Iterator[None]:
+    def inside(self) -> _Inside:
         """Kernels that run in here belong to a recorded call."""
-        self.depth += 1
-        try:
-            yield
-        finally:
-            self.depth -= 1
+        return _Inside(self)
 
     def value_of(self, t: Tensor) -> Value | None:
         """The recorded value that a tensor holds now."""
@@ -136,7 +131,7 @@ class Recorder(TorchFunctionMode):
 
     def bypassed(self, func: Any, args: Any, kwargs: Any) -> None:
         """A kernel ran outside of every recorded call: if it touched a recorded value, that is a problem."""
-        touched = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor) and self._recorded(t)]
+        touched = [t for t in tensors_of((args, kwargs)) if self._recorded(t)]
         if touched:
             self._escape(
                 Op(str(func), "opaque"),
@@ -155,7 +150,8 @@ class Recorder(TorchFunctionMode):
         node.constants = tuple((t, version(t)) for t in tensors_of((node.args, node.kwargs)))
         if any(self._recorded(t) for t, _ in node.constants):
             node.problem = PAST_THE_RECORD
-        before = [version(t) for t in tensors_of((args, kwargs))]
+        given = tensors_of((args, kwargs))
+        before = [version(t) for t in given]
         result = node.op.run(node, args, kwargs) if node.op.run else node.func(*args, **kwargs)
         if rectified:
             node.inplace = True
@@ -164,25 +160,25 @@ class Recorder(TorchFunctionMode):
         elif target is not None:
             node.inplace = True
             self._protect(node, target, kept)
-        elif before != [version(t) for t in tensors_of((args, kwargs))]:
+        elif before != [version(t) for t in given]:
             node.problem = "it writes into its arguments, which the record did not expect"
         outputs = [target] if target is not None and result is None else tensors_of(result)
-        node.problem = node.problem or self._problem(node, outputs)
-        self._finish(node, outputs)
+        floats = float_tensors(outputs)
+        node.problem = node.problem or self._problem(node, outputs, floats)
+        self._finish(node, floats or outputs)
         return result
 
-    def _problem(self, node: Node, outputs: list[Tensor]) -> str:
+    def _problem(self, node: Node, outputs: list[Tensor], floats: list[Tensor]) -> str:
         """Why relevance could not pass a call, "" if it can."""
         if node.op.kind == "opaque":
             return remedy(node.op.name)
         if any(t.is_inference() for t in outputs):
             return "it ran in inference mode, where writes into values cannot be seen; use torch.no_grad() there"
-        if not samples.float_tensors(outputs):
+        if not floats:
             return "it turns the value into whole numbers, through which no relevance can pass"
         return (node.op.refuse(node) if node.op.refuse else None) or ""
 
-    def _finish(self, node: Node, outputs: list[Tensor]) -> None:
-        floats = samples.float_tensors(outputs) or outputs
+    def _finish(self, node: Node, floats: list[Tensor]) -> None:
         try:
             obscure = bool(node.problem) or any(v.obscure for v in node.inputs)
             maps = [self._blank(t) for t in floats] if obscure else samples.through(node, floats, self.batch)
@@ -205,7 +201,7 @@ class Recorder(TorchFunctionMode):
         if op.kind == "escape":
             self._escape(op, func, [v.data for v in values], remedy(op.name))
         elif op.kind == "getter":
-            floats = samples.float_tensors(result)
+            floats = float_tensors(result)
             if floats:
                 node = Node(len(self.nodes), op, func, self.path[-1], (), {}, tuple(values))
                 node.problem = f"{op.name} gave a tensor of numbers, through which relevance cannot be followed"
@@ -216,8 +212,7 @@ class Recorder(TorchFunctionMode):
 
     def _remember(self, t: Tensor, owners: Tensor) -> Value:
         """From now on this tensor holds a new value."""
-        with self.inside():
-            value = Value(t.detach(), version(t), owners)
+        value = Value(t.detach(), version(t), owners)
         self._known[id(t)] = (weakref.ref(t), value)
         self._sharing[storage(t)].append(value)
         return value
@@ -226,7 +221,7 @@ class Recorder(TorchFunctionMode):
         return t.numel() > 0 and bool(self._sharing.get(storage(t)))
 
     def _blank(self, t: Tensor) -> Tensor:
-        return torch.zeros([1] * t.ndim, dtype=torch.long)
+        return samples.nobody(t.ndim)
 
     def _written(self, node: Node, args: Any, kwargs: Any) -> Tensor | None:
         """The tensor that the call will write into."""
@@ -358,6 +353,24 @@ class Recorder(TorchFunctionMode):
         return Tape(self.nodes, self.input, value, self.batch)
 
 
+class _Inside:
+    """While a recorded call runs the audit has nothing to see, and steps aside: seeing every kernel takes time."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.audit: TorchDispatchMode | None = None
+
+    def __enter__(self) -> None:
+        self.recorder.depth += 1
+        if isinstance(_get_current_dispatch_mode(), _Audit):
+            self.audit = _pop_mode()
+
+    def __exit__(self, *_: object) -> None:
+        if self.audit is not None:
+            _push_mode(self.audit)
+        self.recorder.depth -= 1
+
+
 class _Audit(TorchDispatchMode):
     """Sees every kernel."""
 
@@ -452,8 +465,3 @@ def version(t: Tensor) -> int:
 def storage(t: Tensor) -> int:
     """The memory that a tensor and its views share."""
     return t.untyped_storage().data_ptr() if t.layout is torch.strided else 0
-
-
-def tensors_of(result: Any) -> list[Tensor]:
-    """The tensors in what a function returned."""
-    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]

@@ -7,12 +7,13 @@ every recorded value carries a small integer map `samples`, of size 1 along each
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._pytree import tree_leaves
 
 from relprop.tape import Slot
+from relprop.trees import float_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,9 +34,16 @@ class MixesPictures(Exception):  # noqa: N818  (caught by the recorder, never se
     """The op puts numbers of several pictures together."""
 
 
+@lru_cache(maxsize=256)
+def nobody(ndim: int) -> Tensor:
+    """The map of a tensor of a single picture."""
+    return torch.zeros([1] * ndim, dtype=torch.long, device="cpu")
+
+
+@lru_cache(maxsize=256)
 def batch_first(batch: int, ndim: int) -> Tensor:
     """The map of a tensor whose first axis is the batch."""
-    return torch.arange(batch).view(batch, *[1] * (ndim - 1))
+    return torch.arange(batch, device="cpu").view(batch, *[1] * (ndim - 1))
 
 
 def is_batch_first(samples: Tensor, batch: int) -> bool:
@@ -43,7 +51,7 @@ def is_batch_first(samples: Tensor, batch: int) -> bool:
     return bool(
         samples.ndim
         and samples.numel() == samples.shape[0] == batch
-        and torch.equal(samples.flatten(), torch.arange(batch))
+        and (samples is (usual := batch_first(batch, samples.ndim)) or torch.equal(samples, usual))
     )
 
 
@@ -66,7 +74,7 @@ def through(node: Node, results: list[Tensor], batch: int) -> list[Tensor]:
         MixesPictures: if positions of a result depend on more than one picture.
     """
     if batch == 1:
-        return [torch.zeros([1] * result.ndim, dtype=torch.long) for result in results]
+        return [nobody(result.ndim) for result in results]
     maps = [value.samples for value in node.inputs]
     how = node.op.samples
     if how == "moved":
@@ -141,11 +149,6 @@ def _confirmed(node: Node, maps: list[Tensor]) -> bool:
     numbers = [owner + 1 for owner in _owners(node)]
     once, twice = (float_tensors(node.call([k * n for n in numbers], torch.float64)) for k in (1, 2))
     return all(bool(((a == b) | (a == m.to(a) + 1)).all()) for a, b, m in zip(once, twice, maps, strict=True))
-
-
-def float_tensors(result: Any) -> list[Tensor]:
-    """The floating-point tensors in what a function returned, in order."""
-    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
 
 
 def _compact(samples: Tensor) -> Tensor:

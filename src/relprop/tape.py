@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._pytree import tree_map_only
+
+from relprop.trees import mapped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -130,9 +131,7 @@ class Node:
             tensors[first.k] = tensors[first.k].clone()
         args, kwargs = self.args, self.kwargs
         if dtype is not None and self.constants:
-            args, kwargs = tree_map_only(
-                torch.Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, (args, kwargs)
-            )
+            args, kwargs = mapped(torch.Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, (args, kwargs))
         args, kwargs = fill((args, kwargs), tensors)
         if self.inplace and not isinstance(first, Slot):
             args = (args[0].clone(), *args[1:])
@@ -149,7 +148,7 @@ class Node:
 
 def fill(tree: Any, tensors: Sequence[Tensor]) -> Any:
     """The arguments of a call with tensors in the place of the slots."""
-    return tree_map_only(Slot, lambda slot: tensors[slot.k], tree)
+    return mapped(Slot, lambda slot: tensors[slot.k], tree)
 
 
 @dataclass(eq=False)

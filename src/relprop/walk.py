@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -59,6 +59,7 @@ class Walk:
         self.plans = plans
         self.context = context
         self.groups: list[Group] = []
+        self.constants: dict[tuple[float, int], Tensor] = {}
         self.rows: dict[str, list[Row]] = {name: [] for name in plans}
         self.derived = {
             name for name, plan in plans.items() if any(isinstance(step.rule, Backprop) for step in plan)
@@ -111,27 +112,27 @@ class Walk:
                 by_rule.setdefault(rule, []).append(part)
                 after.append(part)
         self.groups = after
-        context = replace(self.context, shared=len(by_rule) > 1, memo={})
+        self.context.shared = len(by_rule) > 1
         for rule, groups in by_rule.items():
-            self._propagate(node, rule, groups, context)
-        context.memo.clear()  # it holds the layer, and the layer holds it: nothing would be freed at once
+            self._propagate(node, rule, groups)
+        self.context.memo.clear()
 
-    def _propagate(self, node: Node, rule: Rule, groups: list[Group], context: Context) -> None:
+    def _propagate(self, node: Node, rule: Rule, groups: list[Group]) -> None:
         """Hand down the relevance of all groups that follow the same rule here, as one stack of maps."""
         upper = self._taken(node, groups)
         came, size = sum_over(held.total for held in upper), sum_over(map(self._magnitude, upper, node.outputs))
         vanishes = all(held.vanishes for held in upper)
-        context = replace(context, spend=self._nobody_else(upper), vanishes=vanishes)
+        self.context.spend, self.context.vanishes = self._nobody_else(upper), vanishes
         maps = len(came) // len(groups)
-        share = handed_down(node, rule, [held.R for held in upper], context)
+        share = handed_down(node, rule, [held.R for held in upper], self.context)
         proportional = vanishes if share.proportional is None else share.proportional
         below = [
             None if R is None else self._known(R, upper, proportional) or self._held(R, value, proportional)
             for R, value in zip(share.relevance, node.inputs, strict=True)
         ]
         del upper
-        out = sum_over(held.total for held in below if held is not None) if any(below) else torch.zeros_like(came)
-        rest = [c if isinstance(c, Tensor) else torch.full_like(came, c) for c in (share.bias, share.eps, share.lost)]
+        out = sum_over(held.total for held in below if held is not None) if any(below) else self._constant(0.0, came)
+        rest = [c if isinstance(c, Tensor) else self._constant(c, came) for c in (share.bias, share.eps, share.lost)]
         for k, group in enumerate(groups):
             mine = slice(k * maps, (k + 1) * maps)
             for value, held in zip(node.inputs, below, strict=True):
@@ -139,10 +140,17 @@ class Walk:
                     part = held if len(groups) == 1 else held.part(mine)
                     known = group.relevance.get(value)
                     group.relevance[value] = part if known is None else known + part
-            numbers = [column[mine] for column in (came, out, *rest, size)]
+            numbers = [column if len(groups) == 1 else column[mine] for column in (came, out, *rest, size)]
             row = Row(node.path, node.op.name, str(rule), *numbers)
             for name in group.methods:
                 self.rows[name].append(row)
+
+    def _constant(self, number: float, like: Tensor) -> Tensor:
+        """The same number for every map and picture, made once."""
+        key = (number, len(like))
+        if key not in self.constants:
+            self.constants[key] = torch.full_like(like, number)
+        return self.constants[key]
 
     def _taken(self, node: Node, groups: list[Group]) -> list[Held]:
         """The relevance of each output, of all groups one after the other; the groups hold it no longer."""

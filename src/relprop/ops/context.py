@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from relprop.tape import Value
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
     """The conventions of one walk, and what is known where it is now.
 
@@ -28,7 +28,7 @@ class Context:
         spend: whether nobody else needs the relevance from above, so that it may be overwritten.
         vanishes: whether that relevance is proved to be 0 wherever the output, as it is held, is 0.
         shared: whether more than one rule works at this op.
-        memo: what was made for this op.
+        memo: what was made for this op, whatever rules work there.
     """
 
     batch: int

@@ -9,7 +9,8 @@ import torch
 from relprop.ops.table import MOVE, STOP, Op, having, kept, properties, register, spellings
 from relprop.ops.vjp import vjp
 from relprop.rules import Rule, Share
-from relprop.samples import float_tensors
+from relprop.tape import Slot
+from relprop.trees import float_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 def move(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
     """The op's own vector-Jacobian product; what would go to constants and padding is lost."""
     del rule
+    simple = _moved_back(node, R[0]) if len(R) == 1 else None
+    if simple is not None:
+        return Share(simple, proportional=None)
     inputs = [context.data(v) for v in node.inputs]
     below = vjp(lambda *leaves: float_tensors(node.call(leaves, context.dtype)), inputs, R)
     lost: Tensor | float = 0.0
@@ -31,6 +35,27 @@ def move(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
         for upper, one, zero, value in zip(R, reach, blank, node.outputs, strict=True):
             lost = lost + context.total(upper * (one == zero), value)
     return Share(below, lost=lost, proportional=None)
+
+
+def _moved_back(node: Node, R: Tensor) -> tuple[Tensor, ...] | None:
+    """The same for the two moves that nearly every network has, without making the call again; else None."""
+    if node.op.name in IN_ORDER and node.outputs[0].shape.numel() == node.inputs[0].shape.numel():
+        return (R.reshape(len(R), *node.inputs[0].shape),)
+    parts = node.argument("tensors", 0)
+    slots = [part.k for part in parts if isinstance(part, Slot)] if isinstance(parts, (tuple, list)) else []
+    if node.op.name not in JOINED or slots != [*range(len(node.inputs))] or len(slots) < len(parts):
+        return None
+    axis = node.argument("dim", 1, 0) % len(node.outputs[0].shape) + 1
+    if any(len(value.shape) != R.ndim - 1 for value in node.inputs):  # torch joins (0,) to anything
+        return None
+    below: tuple[Tensor, ...] = R.split([value.shape[axis - 1] for value in node.inputs], axis)
+    return below
+
+
+IN_ORDER = frozenset({"flatten", "view", "reshape", "unflatten", "squeeze", "unsqueeze", "ravel"})
+"""Moves of one value that keep the order of its numbers."""
+
+JOINED = frozenset({"cat", "concat", "concatenate"})
 
 
 def passing(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:

@@ -1,0 +1,54 @@
+"""Tensors in nested arguments: torch's own trees are right for every container, and slow for the usual ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+PLAIN = frozenset({int, float, bool, str, type(None), type(Ellipsis), slice, torch.dtype, torch.device, torch.layout})
+"""Types that hold no tensor (slices are leaves to torch as well)."""
+
+
+def mapped(kind: type, function: Callable[[Any], Any], tree: Any) -> Any:
+    """The same arguments, with the function's result in the place of every instance of a kind."""
+    if isinstance(tree, kind):
+        return function(tree)
+    own = type(tree)
+    if own in PLAIN or (own is torch.nn.Parameter and not issubclass(kind, Tensor)):
+        return tree
+    if own is tuple or own is list:
+        return own([mapped(kind, function, item) for item in tree])
+    if own is dict:
+        return {key: mapped(kind, function, item) for key, item in tree.items()}
+    return tree_map_only(kind, function, tree)
+
+
+def tensors_of(tree: Any) -> list[Tensor]:
+    """The tensors in arguments or results, in order."""
+    return list(_tensors(tree))
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    if isinstance(tree, Tensor):
+        yield tree
+        return
+    own = type(tree)
+    if own in PLAIN:
+        return
+    if own is tuple or own is list:
+        for item in tree:
+            yield from _tensors(item)
+    elif own is dict:
+        for item in tree.values():
+            yield from _tensors(item)
+    else:
+        yield from (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+
+
+def float_tensors(tree: Any) -> list[Tensor]:
+    """The floating-point tensors in what a function returned, in order."""
+    return [leaf for leaf in _tensors(tree) if leaf.is_floating_point()]
