@@ -68,12 +68,13 @@ class LinearOp:
 
     def parts(self) -> list[tuple[slice, LinearOp]]:
         """The same op for some pictures each, and which; made once."""
+        batch, size = len(self.x), max(self.x.numel(), self.held.numel(), 1)
+        some = max(AT_ONCE * batch // size, 1)
+        if not self.per_picture or some >= batch:
+            return [(slice(None), self)]
         if not self._parts:
-            batch, size = len(self.x), max(self.x.numel(), self.held.numel())
-            some = max(AT_ONCE * batch // max(size, 1), 1) if self.per_picture else batch
-            self._parts = [
-                (at, self._part(at)) for start in range(0, batch, some) for at in [slice(start, start + some)]
-            ]
+            slices = [slice(start, start + some) for start in range(0, batch, some)]
+            self._parts = [(at, self._part(at)) for at in slices]
         return self._parts
 
     def _part(self, at: slice) -> LinearOp:
@@ -194,25 +195,27 @@ def sum_of(terms: Any) -> Tensor:
     return first
 
 
-def by_pictures(layer: LinearOp, rule: Rule, R: Tensor) -> Share:
-    """Hand relevance, (T, B, ...), through a layer by a rule, some pictures at a time."""
-    parts = layer.parts()
-    if len(parts) == 1:
+def in_parts(layer: LinearOp, rule: Rule, R: Tensor) -> Share:
+    """Hand relevance, (T, B, ...), through a layer by a rule, some pictures and some maps at a time."""
+    maps, parts = len(R), layer.parts()
+    some = [max(AT_ONCE // max(part.x.numel(), part.held.numel(), 1), 1) for _, part in parts]
+    if len(parts) == 1 and some[0] >= maps:
         return rule.share(layer, R)
-    maps = len(R)
-    mine = layer.context.spend and R.is_contiguous()
+    context, mine = layer.context, layer.context.spend and R.is_contiguous()
     below = R if mine and R.shape[2:] == layer.x.shape[1:] else R.new_empty(maps, *layer.x.shape)
-    shares: list[Share] = []
-    for at, part in parts:
-        part.context = replace(layer.context, spend=mine or maps > 1)
-        share = rule.share(part, R[:, at].contiguous())  # a copy where there are several maps
-        (lower,) = share.relevance
-        if lower is not None:
-            below[:, at] = lower
-        shares.append(share)
-
-    def joined(column: str) -> Tensor:
-        each = zip((getattr(share, column) for share in shares), parts, strict=True)
-        return torch.cat([c if isinstance(c, Tensor) else R.new_full((maps, p.rows), c) for c, (_, p) in each], 1)
-
-    return Share((below,), joined("bias"), joined("eps"), joined("lost"), shares[0].proportional)
+    sums = {column: R.new_zeros(maps, context.batch) for column in ("bias", "eps", "lost")}
+    for (pictures, part), width in zip(parts, some, strict=True):
+        part.context = replace(context, shared=context.shared or width < maps)
+        for start in range(0, maps, width):
+            at = (slice(start, start + width), pictures)
+            upper = R[at].contiguous()
+            part.context.spend = mine or upper.data_ptr() != R[at].data_ptr()
+            share = rule.share(part, upper)
+            (lower,) = share.relevance
+            if lower is not None:
+                below[at] = lower
+            for column, total in sums.items():
+                total[at] = getattr(share, column)
+        if not context.shared:
+            part.kept.clear()
+    return Share((below,), **sums, proportional=share.proportional)

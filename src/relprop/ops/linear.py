@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from relprop.errors import RuleError
-from relprop.ops.layer import LinearOp, by_pictures
+from relprop.ops.layer import LinearOp, in_parts
 from relprop.ops.table import Op, register, spellings
 from relprop.rules import Pass, Rule, Share
 from relprop.stabilize import divide
@@ -175,7 +175,7 @@ def weighted(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share
         return passed(node, R)
     (upper,) = R
     if not unbatched(node):
-        return by_pictures(_layer_here(node, context), rule, upper)
+        return in_parts(_layer_here(node, context), rule, upper)
     share = rule.share(_layer_here(node, context), upper.unsqueeze(1))
     share.relevance = tuple(r if r is None else r.squeeze(1) for r in share.relevance)
     return share
