@@ -13,6 +13,7 @@ from relprop.composites import Assigned
 from relprop.errors import RelpropError
 from relprop.ledger import Ledger, Row
 from relprop.ops.context import Context
+from relprop.ops.layer import AT_ONCE
 from relprop.rules import Rule, Share
 from relprop.tape import Node, Tape, Value
 
@@ -112,10 +113,19 @@ class Walk:
                 by_rule.setdefault(rule, []).append(part)
                 after.append(part)
         self.groups = after
-        self.context.shared = len(by_rule) > 1
-        for rule, groups in by_rule.items():
-            self._propagate(node, rule, groups)
+        stacks = [(rule, stack) for rule, groups in by_rule.items() for stack in self._stacks(node, groups)]
+        self.context.shared = len(stacks) > 1
+        for rule, stack in stacks:
+            self._propagate(node, rule, stack)
         self.context.memo.clear()
+
+    def _stacks(self, node: Node, groups: list[Group]) -> list[list[Group]]:
+        """Groups that go together: those that lie in one place already, or are so small that they are soon copied."""
+        held = [group.relevance.get(value) for group in groups for value in node.outputs]
+        found = [each.R for each in held if each is not None]
+        if sum(R.numel() for R in found) <= AT_ONCE or together(found) is not None:
+            return [groups]
+        return [[group] for group in groups]
 
     def _propagate(self, node: Node, rule: Rule, groups: list[Group]) -> None:
         """Hand down the relevance of all groups that follow the same rule here, as one stack of maps."""
