@@ -308,3 +308,26 @@ def test_own_trees_are_torchs_trees(tree):
     ours, theirs = mapped(torch.Tensor, torch.numel, tree), tree_map_only(torch.Tensor, torch.numel, tree)
     assert ours == theirs
     assert type(ours) is type(theirs)
+
+
+# -- reduced precision -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+@pytest.mark.parametrize("method", ["lrp-epsilon:eps=0.01", "cmp-alpha1-flat", "cmp-alpha2-flat"])
+def test_reduced_precision_is_near_float64_and_the_ledger_sums_in_float32(dtype, bound, method):
+    model, x = network(inplace=True), pictures()
+    exact = rp.attribute(model, x, 1, method)
+    e = rp.explain(model, x, [1], [method], dtype=dtype)
+    (R,), ledger = e.relevance[method], e.ledger[method]
+    assert R.dtype == dtype
+    assert float((R.double() - exact).norm() / exact.norm()) < bound
+    assert {getattr(row, c).dtype for row in ledger for c in ("relevance_in", "bias", "eps")} == {torch.float32}
+    assert ledger.error < bound
+    assert torch.equal(rp.attribute(model, x, 1, method, dtype=torch.float64), exact)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int64, "float32"])
+def test_a_precision_that_rules_cannot_work_in_is_refused(dtype):
+    with pytest.raises(rp.InputError, match="bfloat16"):
+        rp.attribute(network(inplace=True), pictures(), 1, "lrp-z", dtype=dtype)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from relprop.stabilize import sums_in
 from relprop.tape import Slot
 from relprop.trees import float_tensors
 
@@ -56,13 +57,14 @@ def is_batch_first(samples: Tensor, batch: int) -> bool:
 
 
 def total(R: Tensor, samples: Tensor, batch: int) -> Tensor:
-    """Sum relevance (T, *shape) per map and picture, (T, B)."""
+    """Sum relevance (T, *shape) per map and picture, (T, B), in at least float32."""
+    dtype = sums_in(R.dtype)
     if batch == 1:
-        return R.reshape(len(R), -1).sum(1, keepdim=True)
+        return R.reshape(len(R), -1).sum(1, keepdim=True, dtype=dtype)
     if is_batch_first(samples, batch):
-        return R.flatten(2).sum(2) if R.ndim > 2 else R
+        return R.flatten(2).sum(2, dtype=dtype) if R.ndim > 2 else R.to(dtype)
     idle = [axis + 1 for axis, size in enumerate(samples.shape) if size == 1]
-    R = R.sum(idle, keepdim=True) if idle else R
+    R = R.sum(idle, keepdim=True, dtype=dtype) if idle else R.to(dtype)
     owners = samples.to(R.device).flatten()
     return R.new_zeros(R.shape[0], batch).index_add_(1, owners, R.reshape(len(R), -1))
 

@@ -12,6 +12,11 @@ BLOCK = 2**18
 """Numbers that are worked on at a time: they stay in the processor's cache, and nothing large is allocated."""
 
 
+def sums_in(dtype: torch.dtype) -> torch.dtype:
+    """The precision in which numbers of this one are summed: at least float32."""
+    return torch.promote_types(dtype, torch.float32)
+
+
 def sign(z: Tensor) -> Tensor:
     """Return +1 or -1 for every number, with +1 for zero; the shape and dtype of z."""
     return torch.where(z >= 0, 1.0, -1.0).to(z.dtype)
@@ -109,7 +114,7 @@ def divide_rows(
     d = z.view(1, rows, -1)
     upper = R.view(len(R), rows, -1)
     out = upper if room is R else d if room is z else torch.empty_like(upper)
-    took = R.new_zeros(len(R), rows)
+    took = R.new_zeros(len(R), rows, dtype=sums_in(R.dtype))
     width = max(BLOCK // rows, 1)
     for start in range(0, d.shape[2], width):
         at = slice(start, start + width)
@@ -121,20 +126,20 @@ def divide_rows(
 
 def _divide_block(R: Tensor, z: Tensor, eps: float, out: Tensor) -> Tensor | float:
     """The quotient goes to `out`, which may be R or z; what was taken is given, (T, rows)."""
-    tiny = torch.finfo(z.dtype).tiny
+    tiny, dtype = torch.finfo(z.dtype).tiny, sums_in(z.dtype)
     if eps >= tiny:
         if float(z.amin()) >= 0:  # the numbers of a ReLU
             torch.div(R, z + eps, out=out)
-            return eps * out.sum(2)
+            return eps * out.sum(2, dtype=dtype)
         e = torch.copysign(z.new_tensor(eps), z + 0.0)  # -0 + 0 is +0
         torch.div(R, z + e, out=out)
-        return (out * e).sum(2)
+        return (out * e).sum(2, dtype=dtype)
     d = stabilize(z, eps)
     took: Tensor | float = 0.0
     if float(d.amin()) < tiny and float(d.amax()) > -tiny:
         nothing = empty(d)
         if bool(nothing.any()):
-            took = (R * nothing).sum(2)
+            took = (R * nothing).sum(2, dtype=dtype)
             d = d.masked_fill(nothing, torch.inf)
     torch.div(R, d, out=out)
     return took

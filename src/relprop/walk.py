@@ -15,6 +15,7 @@ from relprop.ledger import Ledger, Row
 from relprop.ops.context import Context
 from relprop.ops.layer import AT_ONCE
 from relprop.rules import Rule, Share
+from relprop.stabilize import sums_in
 from relprop.tape import Node, Tape, Value
 
 
@@ -186,7 +187,7 @@ class Walk:
 
     def _nothing(self, value: Value, maps: int) -> Held:
         R = torch.zeros(maps, *value.shape, dtype=self.context.dtype, device=value.data.device)
-        zeros = R.new_zeros(maps, self.context.batch)
+        zeros = R.new_zeros(maps, self.context.batch, dtype=sums_in(R.dtype))
         return Held(R, zeros, zeros, vanishes=True)
 
     def _held(self, R: Tensor, value: Value, vanishes: bool = False) -> Held:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from relprop.samples import is_batch_first, total
-from relprop.stabilize import BLOCK
+from relprop.stabilize import BLOCK, sums_in
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ class Context:
 
     Attributes:
         batch: the number of pictures B.
-        dtype: of relevance: that of the input, at least float32.
+        dtype: of relevance, and of all that rules compute.
         ties: "first" or "split": how a max-pool treats equal winners.
         spend: whether nobody else needs the relevance from above, so that it may be overwritten.
         vanishes: whether that relevance is proved to be 0 wherever the output, as it is held, is 0.
@@ -58,8 +58,8 @@ class Context:
         rows = self.rows(value)
         if not rows:
             return self.total(R.abs(), value)
-        flat = R.reshape(len(R), rows, -1)
-        sums = [part.abs().sum(2) for part in flat.split(max(BLOCK // rows, 1), 2)]  # nothing large is allocated
+        blocks = R.reshape(len(R), rows, -1).split(max(BLOCK // rows, 1), 2)  # so that nothing large is allocated
+        sums = [block.abs().sum(2, dtype=sums_in(R.dtype)) for block in blocks]
         return sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
 
     def rows(self, value: Value) -> int:

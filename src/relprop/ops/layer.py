@@ -11,7 +11,7 @@ from torch import Tensor
 
 from relprop.errors import RuleError
 from relprop.rules import Rule, Share
-from relprop.stabilize import quotient
+from relprop.stabilize import quotient, sums_in
 
 if TYPE_CHECKING:
     from relprop.ops.context import Context
@@ -78,10 +78,11 @@ class LinearOp:
         return self._parts
 
     def _part(self, at: slice) -> LinearOp:
+        def total(R: Tensor) -> Tensor:
+            return R.flatten(2).sum(2, dtype=sums_in(R.dtype))
+
         x = self.x[at]
-        return replace(
-            self, x=x, held=self.held[at], rows=len(x), total=lambda R: R.flatten(2).sum(2), kept={}, _parts=[]
-        )
+        return replace(self, x=x, held=self.held[at], rows=len(x), total=total, kept={}, _parts=[])
 
     def forward(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         """sum_i x_i w_ij + b_j."""
@@ -160,7 +161,10 @@ class LinearOp:
         if v is None:
             return 0.0
         one_a_channel = v.shape == (s.shape[2], *[1] * (s.ndim - 3)) and self.rows == s.shape[1]
-        return s.reshape(*s.shape[:3], -1).sum(3) @ v.flatten() if one_a_channel else self.total(s * v)
+        if not one_a_channel:
+            return self.total(s * v)
+        dtype = sums_in(s.dtype)
+        return s.reshape(*s.shape[:3], -1).sum(3, dtype=dtype) @ v.flatten().to(dtype)
 
     def bounds(self, bound: float | tuple[float, ...]) -> Tensor:
         """A bound, or one per channel (axis 1), as a tensor of the shape of x."""
@@ -203,7 +207,7 @@ def in_parts(layer: LinearOp, rule: Rule, R: Tensor) -> Share:
         return rule.share(layer, R)
     context, mine = layer.context, layer.context.spend and R.is_contiguous()
     below = R if mine and R.shape[2:] == layer.x.shape[1:] else R.new_empty(maps, *layer.x.shape)
-    sums = {column: R.new_zeros(maps, context.batch) for column in ("bias", "eps", "lost")}
+    sums = {column: R.new_zeros(maps, context.batch, dtype=sums_in(R.dtype)) for column in ("bias", "eps", "lost")}
     for (pictures, part), width in zip(parts, some, strict=True):
         part.context = replace(context, shared=context.shared or width < maps)
         for start in range(0, maps, width):
