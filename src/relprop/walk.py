@@ -260,4 +260,4 @@ def release(node: Node) -> None:
         done.append(node.merged[2])
     for value in done:
         value.data = value.data.new_empty(0)
-    node.args, node.kwargs, node.constants, node.merged = (), {}, (), None
+    node.args, node.kwargs, node.constants, node.merged, node.noted = (), {}, (), None, None
