@@ -125,6 +125,40 @@ def test_other_inplace_calls_keep_their_copies(act):
     assert not any(v.rectified for node in nodes for v in (*node.inputs, *node.outputs))
 
 
+# -- a layer's own output is not kept where the rules see that of the BatchNorm after it --------------
+
+
+class Normed(nn.Module):
+    def __init__(self, after):
+        super().__init__()
+        self.conv, self.norm, self.fc, self.after = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(144, 5), after
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.fc(self.after(y, self.norm(y)).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("after", "kept"),
+    [
+        (lambda y, n: F.relu(n), False),
+        (lambda y, n: F.relu(n) + y, True),
+        (lambda y, n: F.relu(n) + y.detach(), True),
+        (lambda y, n: torch.cat([F.relu(n).sum(1, keepdim=True), y[:, 1:]], 1), True),
+    ],
+)
+def test_what_a_batchnorm_alone_reads_is_held_no_longer(after, kept):
+    model, x = randomised(Normed(after)), picture()
+    (lean,) = (node for node in recorded(model, x, lean=True)[1] if node.kind == "conv")
+    (whole,) = (node for node in recorded(model, x)[1] if node.kind == "conv")
+    assert (lean.outputs[0].data.numel() > 0) == kept
+    assert (lean.merged is None) == (whole.merged is None) == kept
+    if kept:
+        assert torch.equal(lean.outputs[0].data, whole.outputs[0].data)
+    e = rp.explain(model, x, [1], EVERY)
+    assert all(ledger.error < 1e-12 for ledger in e.ledger.values())
+
+
 # -- a max-pool remembers its winners ----------------------------------------------------------------
 
 POOLS = [

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from relprop.errors import InputError
-from relprop.ops.linear import Conv, Linear, covers_its_input, layer_of, pointwise, unbatched
-from relprop.ops.normalization import scale_and_shift
+from relprop.ops.linear import covers_its_input, pointwise
+from relprop.ops.normalization import merges, scale_and_shift
 from relprop.record import WRITE_THROUGH_VIEW, check_logits, logits_of, record, undisturbed, unsupported, version
 from relprop.rules import WEIGHTED
 from relprop.samples import is_batch_first
@@ -52,9 +52,6 @@ def recorded(model: Model, x: Tensor, *, lean: bool = False) -> tuple[Tape, list
     merge_batchnorms(nodes)
     mark_heads(nodes)
     check_untouched(nodes)
-    for layer in nodes if lean else ():
-        if layer.merged is not None:  # the rules see the BatchNorm's output as the layer's
-            layer.outputs[0].data = layer.outputs[0].data.new_empty(0)
     return tape, nodes
 
 
@@ -122,17 +119,10 @@ def merge_batchnorms(nodes: Sequence[Node]) -> None:
         for value in node.inputs:
             readers.setdefault(value, []).append(node)
     for node in nodes:
-        layer = node.inputs[0].source if node.op.name == "batch_norm" else None
-        if layer is None or layer.kind not in WEIGHTED or len(readers[node.inputs[0]]) > 1:
-            continue
-        if isinstance(layer_of(layer)[0], (Conv, Linear)) and _same_channels(layer, node):
+        layer = node.inputs[0].source if merges(node) else None
+        if layer is not None and len(readers[node.inputs[0]]) == 1:
             layer.merged = (*scale_and_shift(node), node.outputs[0])
             node.into = layer
-
-
-def _same_channels(layer: Node, norm: Node) -> bool:
-    """A linear layer's outputs are the last axis, BatchNorm's channels axis 1."""
-    return not unbatched(layer) and (layer.kind == "conv" or norm.inputs[0].data.ndim == 2)
 
 
 def mark_heads(nodes: Sequence[Node]) -> None:

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from relprop import samples
 from relprop.errors import InputError, UnsupportedOp
 from relprop.ops import TABLE
+from relprop.ops.normalization import merges
 from relprop.ops.remedies import remedy
 from relprop.ops.table import UNIT, Op
 from relprop.tape import Node, Slot, Tape, Value, parameter_position
@@ -85,6 +86,7 @@ class Recorder(TorchFunctionMode):
         self._known: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self._sharing: dict[int, list[Value]] = defaultdict(list)
         self._stale: set[Value] = set()
+        self._dropped: dict[Value, int] = {}
         self._uses: Counter[Value] = Counter()
         self.input = self._remember(x, samples.batch_first(self.batch, x.ndim))
 
@@ -127,7 +129,11 @@ class Recorder(TorchFunctionMode):
     def value_of(self, t: Tensor) -> Value | None:
         """The recorded value that a tensor holds now."""
         ref, value = self._known.get(id(t), (None, None))
-        return value if ref is not None and ref() is t else None
+        if ref is None or ref() is not t:
+            return None
+        if value is not None and value in self._dropped:
+            self._take_back(value, t)
+        return value
 
     def bypassed(self, func: Any, args: Any, kwargs: Any) -> None:
         """A kernel ran outside of every recorded call: if it touched a recorded value, that is a problem."""
@@ -166,6 +172,8 @@ class Recorder(TorchFunctionMode):
         floats = float_tensors(outputs)
         node.problem = node.problem or self._problem(node, outputs, floats)
         self._finish(node, floats or outputs)
+        if self.lean and not node.problem and merges(node) and self._uses[node.inputs[0]] == 1:
+            self._drop(node.inputs[0])
         return result
 
     def _problem(self, node: Node, outputs: list[Tensor], floats: list[Tensor]) -> str:
@@ -216,6 +224,17 @@ class Recorder(TorchFunctionMode):
         self._known[id(t)] = (weakref.ref(t), value)
         self._sharing[storage(t)].append(value)
         return value
+
+    def _drop(self, value: Value) -> None:
+        """Hold a value's numbers no longer: the rules will see the BatchNorm that read it as part of its layer."""
+        self._sharing[storage(value.data)].remove(value)
+        self._dropped[value], value.version = value.version, 0
+        value.data = value.data.new_empty(0)
+
+    def _take_back(self, value: Value, t: Tensor) -> None:
+        """Somebody else reads it after all, and so its tensor is still there."""
+        value.data, value.version = t.detach(), self._dropped.pop(value)
+        self._sharing[storage(t)].append(value)
 
     def _recorded(self, t: Tensor) -> bool:
         return t.numel() > 0 and bool(self._sharing.get(storage(t)))

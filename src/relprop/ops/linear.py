@@ -226,7 +226,7 @@ def _merge(node: Node, layer: LinearOp) -> None:
 
 def unbatched(node: Node) -> bool:
     """Whether a convolution was called on a single picture without an axis of pictures."""
-    return node.kind == "conv" and node.inputs[0].data.ndim == weight_of(node).ndim - 1
+    return node.kind == "conv" and len(node.inputs[0].shape) == weight_of(node).ndim - 1
 
 
 def weight_of(node: Node) -> Tensor:

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from relprop.ops.activation import activation
 from relprop.ops.layer import LinearOp
+from relprop.ops.linear import Linear, layer_of, unbatched
 from relprop.ops.table import Op, kept, register, spellings
-from relprop.rules import Epsilon, Pass, Rule, Share
+from relprop.rules import WEIGHTED, Epsilon, Pass, Rule, Share
 from relprop.stabilize import divide
 from relprop.tape import Slot
 
@@ -70,6 +71,17 @@ def batch_norm(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Sha
         rectified=out.rectified,
     )
     return rule.share(layer, R[0])
+
+
+def merges(node: Node) -> bool:
+    """Whether a node is a BatchNorm that the rules can see as part of the weighted op that it reads.
+
+    A linear layer's outputs are the last axis, BatchNorm's channels axis 1.
+    """
+    layer = node.inputs[0].source if node.op.name == "batch_norm" else None
+    if layer is None or layer.kind not in WEIGHTED or unbatched(layer):
+        return False
+    return layer.kind == "conv" or (isinstance(layer_of(layer)[0], Linear) and len(node.inputs[0].shape) == 2)
 
 
 def scale_and_shift(node: Node) -> tuple[Tensor, Tensor]:
