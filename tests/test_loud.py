@@ -192,7 +192,7 @@ def test_logits_that_are_not_finite_are_refused():
     [
         (lambda y: y.sum(1), "one row of logits"),
         (lambda y: y[:, None], "one row of logits"),
-        (lambda y: (y,), "tuple"),
+        (lambda y: (y.sum(1), 7), r"tuple of Tensor \(2,\), int"),
     ],
 )
 def test_an_output_that_is_no_row_of_logits_is_refused(output, message):

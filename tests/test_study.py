@@ -250,11 +250,26 @@ def test_methods_may_be_given_by_commas():
     )
 
 
+def test_an_edited_function_is_another_study(tmp_path, monkeypatch):
+    file = tmp_path / "own_method_of_a_test.py"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = []
+    for factor in (1, 2):
+        file.write_text(f"def ours(model, x, target):\n    return {factor} * x\n")
+        found.append(task(methods=("uniform", "own_method_of_a_test:ours")).config())
+    assert list(found[0]["own_methods"]) == ["own_method_of_a_test:ours"]
+    assert found[0] != found[1]
+    assert "own_methods" not in task(methods=("uniform", "cmp-alpha1-flat:layers=3")).config()
+    with pytest.raises(rp.InputError, match="own_method_of_a_tst"):
+        task(methods=("own_method_of_a_tst:ours",)).config()
+
+
 def test_reproduce_takes_the_real_data_where_it_is_named():
     base = command.Request(out=Path("out"), limit=3)
     found = requests(Sources(voc_root=Path("VOCdevkit"), imagenet_root=Path("val"), imagenet_weights="vgg16.pth"), base)
     assert [(r.data, r.model, r.limit, r.out) for r in found] == [
-        ("voc", "alexnet", 3, Path("out/voc2007")),
+        ("voc", "caffenet", 3, Path("out/voc2007")),
         ("imagenet", "vgg16", 3, Path("out/imagenet")),
     ]
     assert [r.model for r in requests(Sources(), base)] == ["digits-shallow", "digits-deep"]

@@ -589,14 +589,17 @@ def report(
         "relprop reproduce",
         "relprop reproduce --limit 100",
         "relprop reproduce --imagenet-root val --imagenet-index imagenet_class_index.json --imagenet-weights vgg16.pth",
+        "relprop reproduce --voc-root VOCdevkit --voc-weights caffenet.safetensors",
         "relprop reproduce --voc-root VOCdevkit --voc-model vgg16 --voc-class-map voc_to_imagenet.json",
     ),
 )
 def reproduce(
     *,
     voc_root: Annotated[Path | None, typer.Option(help="VOCdevkit, with VOC2007 in it.")] = None,
-    voc_model: Annotated[str, typer.Option(help="The network for VOC.")] = "alexnet",
-    voc_weights: Annotated[str | None, typer.Option(help="Its weights.")] = None,
+    voc_model: Annotated[
+        str, typer.Option(help="The network for VOC; relprop convert writes its weights.")
+    ] = "caffenet",
+    voc_weights: Annotated[str | None, typer.Option(help="Its weights, as relprop convert writes them.")] = None,
     voc_class_map: Annotated[Path | None, typer.Option(help="JSON, VOC class to outputs of the network.")] = None,
     imagenet_root: Annotated[Path | None, typer.Option(help="ImageNet's validation pictures.")] = None,
     imagenet_model: Annotated[str, typer.Option(help="The network for ImageNet.")] = "vgg16",

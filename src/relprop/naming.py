@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import re
 import sys
@@ -94,6 +95,19 @@ def _imported(name: str, module_name: str, attribute: str) -> Composite | Functi
             f"method {name!r} is a {type(found).__name__}; it must be a function (model, x, target) or a Composite"
         )
     return _telling(name, found)
+
+
+def own_source(name: str) -> str | None:
+    """SHA-256 of the file that defines a method "package.module:function"; None for any other name.
+
+    Raises:
+        InputError: as `resolve` does for such a method.
+    """
+    own = _OWN.fullmatch(name)
+    if own is None or name.partition(":")[0] in {*BASELINES, *PRESETS}:
+        return None
+    file = getattr(_module(name, own[1]), "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 def _module(name: str, module_name: str) -> ModuleType:

@@ -33,7 +33,7 @@ class Sources:
     """
 
     voc_root: Path | None = None
-    voc_model: str = "alexnet"
+    voc_model: str = "caffenet"
     voc_weights: str | None = None
     voc_class_map: Path | None = None
     imagenet_root: Path | None = None

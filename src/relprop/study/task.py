@@ -14,6 +14,7 @@ from relprop.data.geometry import Geometry
 from relprop.data.preprocess import Preprocess
 from relprop.errors import InputError
 from relprop.fingerprint import weights_hash
+from relprop.naming import own_source
 from relprop.presets import patterns_named
 from relprop.suggest import did_you_mean
 
@@ -98,10 +99,12 @@ class Task:
         """All that the rows depend on, for `run.json`.
 
         Raises:
-            InputError: a method needs patterns, and there are none for this network.
+            InputError: a method needs patterns, and there are none for this network; or a function of the user's that
+                is named as a method is not there.
         """
         found = {name: patterns_named(name, self.model) for name in self.methods}
         patterns = {name: learned.identity() for name, learned in found.items() if learned}
+        own = {name: source for name in self.methods if (source := own_source(name)) is not None}
         return {
             "task_version": VERSION,
             "name": self.name,
@@ -122,7 +125,7 @@ class Task:
             "top_k": self.top_k,
             "chunk": self.chunk,
             "libraries": {library: version(library) for library in LIBRARIES},
-        } | ({"patterns": patterns} if patterns else {})
+        } | {key: found for key, found in (("patterns", patterns), ("own_methods", own)) if found}
 
 
 def depth(model: nn.Module) -> int:
