@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 import relprop as rp
 from conftest import Calls, randomised
 from relprop import stabilize, walk
-from relprop.ops import layer
+from relprop.ops import layer as layer_file
 from relprop.prepare import recorded
 from relprop.trees import mapped, tensors_of
 
@@ -248,13 +248,30 @@ def test_a_layer_in_parts_is_the_layer(monkeypatch, at_once):
     monkeypatch.setattr(rp.rules.Epsilon, "share", lambda *args: (shares.append(1), share(*args))[1])
     rp.explain(model, x, [0, 1, 2], ["lrp-epsilon"])
     once = len(shares)
-    monkeypatch.setattr(layer, "AT_ONCE", at_once)
+    monkeypatch.setattr(layer_file, "AT_ONCE", at_once)
     monkeypatch.setattr(walk, "AT_ONCE", at_once)
     shares.clear()
     rp.explain(model, x, [0, 1, 2], ["lrp-epsilon"])
     assert len(shares) > once
     parts = rp.explain(model, x, [0, 1, 2], MIXED)
     assert_same(whole, parts)
+
+
+@pytest.mark.parametrize("targets", [[1], [0, 1, 2]])
+def test_a_layer_in_parts_that_writes_over_what_it_read_keeps_a_true_ledger(monkeypatch, targets):
+    same = [layer for _ in range(3) for layer in (nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(inplace=True))]
+    model, x = randomised(nn.Sequential(*same, nn.Flatten(), nn.Linear(432, 5))), pictures(4)
+    whole = rp.explain(model, x, targets, EVERY)
+    monkeypatch.setattr(layer_file, "AT_ONCE", 500)
+    monkeypatch.setattr(walk, "AT_ONCE", 500)
+    for names in (EVERY, ["lrp-epsilon"]):
+        parts = rp.explain(model, x, targets, names)
+        for name in names:
+            assert parts.ledger[name].error < 1e-12
+            torch.testing.assert_close(parts.relevance[name], whole.relevance[name], rtol=1e-11, atol=1e-13)
+            for mine, theirs in zip(parts.ledger[name], whole.ledger[name], strict=True):
+                torch.testing.assert_close(mine.relevance_out, theirs.relevance_out, rtol=1e-9, atol=1e-12)
+                torch.testing.assert_close(mine.magnitude, theirs.magnitude, rtol=1e-9, atol=1e-12)
 
 
 def test_relevance_from_above_is_overwritten_only_where_nobody_else_needs_it(monkeypatch):
@@ -279,8 +296,8 @@ def test_relevance_from_above_is_overwritten_only_where_nobody_else_needs_it(mon
 
 def test_denominators_are_made_once_for_all_methods_and_targets(monkeypatch):
     calls = []
-    forward = layer.LinearOp.forward
-    monkeypatch.setattr(layer.LinearOp, "forward", lambda *args: (calls.append(1), forward(*args))[1])
+    forward = layer_file.LinearOp.forward
+    monkeypatch.setattr(layer_file.LinearOp, "forward", lambda *args: (calls.append(1), forward(*args))[1])
     model = randomised(nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(400, 5)))
     x = pictures()
     rp.explain(model, x, [0, 1, 2], ["lrp-alpha1"])
@@ -295,8 +312,8 @@ def test_denominators_are_made_once_for_all_methods_and_targets(monkeypatch):
 
 def test_methods_share_the_way_down_as_long_as_their_rules_agree(monkeypatch):
     calls = []
-    backward = layer.LinearOp.backward
-    monkeypatch.setattr(layer.LinearOp, "backward", lambda *args: (calls.append(1), backward(*args))[1])
+    backward = layer_file.LinearOp.backward
+    monkeypatch.setattr(layer_file.LinearOp, "backward", lambda *args: (calls.append(1), backward(*args))[1])
     model, x = network(inplace=False), pictures()
     rp.explain(model, x, [1], ["cmp-alpha1-flat"])
     one = len(calls)

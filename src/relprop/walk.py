@@ -194,7 +194,7 @@ class Walk:
         return Held(R, self.context.total(R, value), vanishes=vanishes)
 
     def _known(self, R: Tensor, upper: list[Held], vanishes: bool) -> Held | None:
-        """What was summed already: many ops hand down what they got."""
+        """What was summed already: many ops hand down what they got (who overwrites it gives another view of it)."""
         same = next((held for held in upper if held.R is R), None)
         return same and Held(R, same.total, same.magnitude, vanishes)
 

@@ -33,7 +33,7 @@ class LinearOp:
         held: recorded output, bias included.
         w: weight.
         b: bias, broadcastable to the output.
-        kind: `Linear`, `Conv`, ... as above.
+        kind: `Linear`, `Conv`, ...: how numbers go forward, and relevance back, with given weights.
         nonneg: whether x is proved to hold no negative number, which saves half of the passes.
         context: of the walk, at this op.
         rows: into how many rows, one a picture, the output can be cut as it lies; 0 if it cannot.
@@ -97,7 +97,7 @@ class LinearOp:
     def quotient(
         self, R: Tensor, z: Tensor, eps: float = 0.0, scale: float = 1.0, *, last: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """Scale R / (z + eps sign(z)), and the sum per map and picture of what eps and empty denominators took."""
+        """Give scale R / (z + eps sign(z)), and the sum per map and picture of what eps and empty denominators took."""
         room = R if last and self.context.spend else None
         if room is None and len(R) == 1 and z is not self.held and not any(z is kept for kept in self.kept.values()):
             room = z
@@ -206,7 +206,8 @@ def in_parts(layer: LinearOp, rule: Rule, R: Tensor) -> Share:
     if len(parts) == 1 and some[0] >= maps:
         return rule.share(layer, R)
     context, mine = layer.context, layer.context.spend and R.is_contiguous()
-    below = R if mine and R.shape[2:] == layer.x.shape[1:] else R.new_empty(maps, *layer.x.shape)
+    room = mine and R.shape[2:] == layer.x.shape[1:]  # each part is read before it is written to
+    below = R.view_as(R) if room else R.new_empty(maps, *layer.x.shape)
     sums = {column: R.new_zeros(maps, context.batch, dtype=sums_in(R.dtype)) for column in ("bias", "eps", "lost")}
     for (pictures, part), width in zip(parts, some, strict=True):
         part.context = replace(context, shared=context.shared or width < maps)
