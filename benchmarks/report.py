@@ -230,7 +230,7 @@ def passes_rows(cases: Iterable[Record], notes: Notes) -> list[list[str]]:
 MEMORY = """\
 Beyond weights and input. On a CPU: how far the resident memory of a fresh process rises in one run; on a GPU: what
 PyTorch's allocator held at most. The gradient's in MiB, the others in times of it; *kept* is what relprop still holds
-after the run (weights of one sign)."""
+after the run, the C library's own reserves included."""
 HEAD_MEMORY = ("network", "pictures", "method", "gradient, MiB", "forward", "relprop", "zennit", "Captum", "kept, MiB")
 
 
