@@ -3,6 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
+
+from relprop.cli import app
 
 # Small kernels are several times faster on one thread than on two that wait for each other.
 torch.set_num_threads(1)
@@ -11,6 +14,19 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def call():
+    """Run a command; check the exit code, and that nothing but a RelpropError ended it."""
+
+    def run(*words, code=0):
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == code, result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result
+
+    return run
 
 
 def randomised(model: nn.Module, dtype=torch.float64) -> nn.Module:

@@ -14,10 +14,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from typer.testing import CliRunner
 
 import relprop as rp
-from relprop.cli import METHOD, app
+from relprop.cli import METHOD
 from relprop.data.clutter import sample_picture
 from relprop.models import download, embedded
 
@@ -27,19 +26,6 @@ SMALL = "digits-shallow"
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def call():
-    """Run a command; check the exit code, and that nothing but a RelpropError ended it."""
-
-    def run(*words, code=0):
-        result = CliRunner().invoke(app, [str(word) for word in words])
-        assert result.exit_code == code, result.output
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        return result
-
-    return run
 
 
 @pytest.fixture

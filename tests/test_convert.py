@@ -16,13 +16,11 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
 import caffe_files
 import fuzz_weights as fuzz
 import keras_files
 import relprop as rp
-from relprop.cli import app
 from relprop.data.preprocess import Preprocess
 from relprop.models import ModelError, cards, embedded, keras_weights, self_check, weight_files, zoo
 
@@ -34,19 +32,6 @@ GIVEN = "--crop 64 --resize 70 --mean 0.5,0.4,0.3 --std 1,2,1 --channels RGB --s
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def call():
-    """Run a command; check the exit code, and that nothing but a RelpropError ended it."""
-
-    def run(*words, code=0):
-        result = CliRunner().invoke(app, [str(word) for word in words])
-        assert result.exit_code == code, result.output
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        return result
-
-    return run
 
 
 @pytest.fixture

@@ -18,28 +18,15 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
-from typer.testing import CliRunner
 
 import relprop as rp
 from conftest import randomised
-from relprop.cli import app
 from relprop.commands.study import Request, task_of
 from relprop.data.preprocess import Preprocess
 from relprop.models import ModelError, load, names, registry, timm_zoo
 from relprop.models.agreement import differ
 from relprop.models.unknown import Unknown
 from relprop.record import logits_of
-
-
-@pytest.fixture
-def call():
-    def run(*words, code=0):
-        result = CliRunner().invoke(app, [str(word) for word in words])
-        assert result.exit_code == code, result.output
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        return result
-
-    return run
 
 
 def failure(name, weights=None):

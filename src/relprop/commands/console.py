@@ -1,10 +1,11 @@
-"""A sign of life on stderr while a command thinks."""
+"""Signs of life on stderr while a command thinks or works."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -13,3 +14,15 @@ if TYPE_CHECKING:
 def waiting(what: str) -> AbstractContextManager[object]:
     """Show on stderr, while the block runs and where stderr is a terminal, that `what` is going on."""
     return Console(stderr=True).status(f"{what} ...")
+
+
+def progress_bar() -> Progress:
+    """A progress bar on stderr, with the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)

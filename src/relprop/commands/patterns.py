@@ -12,10 +12,8 @@ from typing import cast
 
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from relprop.commands.console import waiting
+from relprop.commands.console import progress_bar, waiting
 from relprop.data import embedded, voc
 from relprop.data.entries import DataError, demand_folder
 from relprop.data.pictures import PictureError, list_pictures, open_picture
@@ -83,7 +81,7 @@ def run(request: Request, *, as_json: bool) -> None:
         model = load(request.model, request.weights)
         fitter = Fitter(model.to(request.device), request.estimator)
     skipped: list[str] = []
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task(f"fitting {request.model}", total=len(openers))
         for x in batches(openers, cast("Preprocess", model.preprocess), request.batch, skipped):
             fitter.add(x.to(request.device))
@@ -163,15 +161,3 @@ def batches(openers: Openers, preprocess: Preprocess, size: int, skipped: list[s
             batch = []
     if batch:
         yield torch.stack(batch)
-
-
-def _bar() -> Progress:
-    """A progress bar on stderr, with the time left."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from relprop.commands.console import waiting
+from relprop.commands.console import progress_bar, waiting
 from relprop.data import embedded, folder, imagenet, voc
 from relprop.data.entries import DataError, Dataset
 from relprop.data.geometry import Geometry, like, shortest_side, warp
@@ -92,7 +90,7 @@ def measure(request: Request, title: str = "measuring") -> tuple[Task, Clock]:
         torch.set_num_threads(request.threads)
     with waiting("loading"):
         task = task_of(request)
-    with _bar() as bar:
+    with progress_bar() as bar:
         pictures = bar.add_task(title, total=len(range(task.number)) if request.shard[1] == 1 else None)
         clock = run(
             task,
@@ -164,18 +162,6 @@ def _mapping(path: Path | None) -> dict[str, list[int]] | None:
     if not all(isinstance(v, list) and all(isinstance(i, int) for i in v) for _, v in entries):
         raise DataError(f'{path}: a class map is {{"cat": [281, 282], ...}}, class to outputs of the model')
     return cast("dict[str, list[int]]", found)
-
-
-def _bar() -> Progress:
-    """A progress bar on stderr, with the time left."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def study(request: Request, *, as_json: bool) -> None:
