@@ -1,0 +1,99 @@
+"""What is the user's own: ``package.module:name`` is imported, and what goes wrong in it is told in one line."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from relprop.errors import RelpropError
+from relprop.suggest import did_you_mean, nearest
+
+FAILURES = (Exception, SystemExit)
+"""What the user's code may raise that is told as its failure; Ctrl-C stays Ctrl-C."""
+
+_NAME = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_OURS = str(Path(__file__).parent)
+_INSTALLED = tuple(sysconfig.get_paths()[where] for where in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+class OwnError(RelpropError):
+    """There is nothing of that name, or importing it failed; the message is for whoever knows what it was to be."""
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is of the form ``package.module:name``, of which the name may have dots."""
+    return _NAME.fullmatch(text) is not None
+
+
+def find(name: str, others: Iterable[str] = ()) -> Any:
+    """Import a module and return what stands in it under a name.
+
+    Args:
+        name: ``package.module:name``.
+        others: what else could have been meant, where there is no such module.
+
+    Raises:
+        OwnError: no such module, or nothing of that name in it, with the near one; or importing it failed.
+    """
+    place, _, attribute = name.partition(":")
+    if place.endswith(".py"):
+        raise OwnError(f"a module is named without .py; did you mean {place.removesuffix('.py')}:{attribute}?")
+    found: Any = module(place, others)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            there = getattr(found, "__dict__", {})
+            theirs = [k for k, v in there.items() if not k.startswith("_") and not isinstance(v, ModuleType)]
+            where = getattr(found, "__file__", None) or getattr(found, "__name__", type(found).__name__)
+            raise OwnError(f"no {part!r} in {where}{did_you_mean(part, theirs)}")
+        found = getattr(found, part)
+    return found
+
+
+def module(place: str, others: Iterable[str] = ()) -> ModuleType:
+    """Import the module ``package.module``; arguments and errors as for `find`."""
+    try:
+        with current_folder_first():
+            importlib.invalidate_caches()
+            return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise OwnError(f"importing {place} failed: {told(error)}") from error
+        beside = [path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or path.is_dir()]
+        near = nearest(place, [*others, *filter(str.isidentifier, beside)], most=1)
+        remedy = f"did you mean {near[0]}?" if near else "name one of the current folder, or install it"
+        raise OwnError(f"no module {error.name!r}; {remedy}") from None
+    except RelpropError:
+        raise
+    except FAILURES as error:
+        raise OwnError(f"importing {place} failed: {told(error)}") from error
+
+
+@contextmanager
+def current_folder_first() -> Iterator[None]:
+    """Search the current folder for modules before all others while the block runs, as ``python -m`` does."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if here in sys.path:  # the user's code may have taken it away
+            sys.path.remove(here)
+
+
+def told(error: BaseException) -> str:
+    """Return in one line what went wrong, and where: in their own code, else in what is installed."""
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    line = f"{kind}: {text}" if text else kind
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(("<frozen", _OURS))]
+    last = ([f for f in frames if not f.filename.startswith(_INSTALLED)] or frames)[-1:]
+    if isinstance(error, SyntaxError) or not last:  # the first tells its place itself
+        return line
+    return f"{line} ({Path(last[0].filename).name}, line {last[0].lineno})"
