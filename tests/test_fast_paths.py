@@ -382,3 +382,124 @@ def test_reduced_precision_is_near_float64_and_the_ledger_sums_in_float32(dtype,
 def test_a_precision_that_rules_cannot_work_in_is_refused(dtype):
     with pytest.raises(rp.InputError, match="bfloat16"):
         rp.attribute(network(inplace=True), pictures(), 1, "lrp-z", dtype=dtype)
+
+
+# -- below a ReLU, z+ needs no pass of its own -------------------------------------------------------
+
+SIGNED = {
+    "lrp-alpha2": "lrp-alpha2",
+    "alpha3": rp.Composite([(rp.on.weighted, rp.rules.AlphaBeta(3.0))]),
+    "gamma": rp.Composite([(rp.on.weighted, rp.rules.Gamma(0.3))]),
+}
+BELOW_A_RELU = {
+    "relu": (F.relu, lambda y: y.clamp(min=0)),
+    "in place": (torch.relu_, lambda y: y.clamp(min=0)),
+    "relu6": (F.relu6, lambda y: y.clamp(0, 6)),
+    "relu and max-pool": (lambda y: F.max_pool2d(F.relu(y), 2), lambda y: F.max_pool2d(y.clamp(min=0), 2)),
+}
+"""A call below which relevance is known to vanish where its input is not positive; one that does the same, unknown."""
+
+
+def layers_of_every_kind(act):
+    """Convolutions and linear layers with biases, a merged BatchNorm, and inputs of both signs."""
+    conv = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6))
+    parts = nn.ModuleList([conv, nn.Conv2d(6, 6, 3, groups=2), nn.Linear(6, 7), nn.Linear(7, 5)])
+
+    def forward(x):
+        y = act(parts[1](act(parts[0](x))))
+        return parts[3](torch.relu(parts[2](y.mean((2, 3)))))
+
+    return randomised(Around(parts, forward))
+
+
+class Around(nn.Module):
+    def __init__(self, parts, forward):
+        super().__init__()
+        self.parts = parts
+        self.way = forward
+
+    def forward(self, x):
+        return self.way(x)
+
+
+@pytest.mark.parametrize("kind", BELOW_A_RELU)
+def test_below_a_relu_the_positive_side_is_the_output_less_the_negative_one(kind, monkeypatch):
+    calls = []
+    forward = layer_file.LinearOp.forward
+    monkeypatch.setattr(layer_file.LinearOp, "forward", lambda *args: (calls.append(1), forward(*args))[1])
+    passes, found = [], []
+    for act in BELOW_A_RELU[kind]:
+        torch.manual_seed(5)
+        model = layers_of_every_kind(act)
+        torch.manual_seed(6)
+        x = pictures()
+        calls.clear()
+        found.append(rp.explain(model, x, [0, 3], ["lrp-alpha2"]))
+        passes.append(len(calls))
+        found.append(rp.explain(model, x, [0, 3], SIGNED))
+    fast, slow = passes
+    # z- of inputs of both signs takes two calls; the last layer but one ends in a ReLU in both, the last in none
+    assert (fast, slow) == (2 + 1 + 1 + 2, 4 + 2 + 1 + 2)
+    assert_same(found[0], found[2])
+    assert_same(found[1], found[3])
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        lambda y: F.relu(y) + y,  # a second way past the ReLU
+        lambda y: F.relu(-y),
+        lambda y: -F.relu(-y),
+        F.leaky_relu,
+        lambda y: F.relu(y) + 0.5,
+        lambda y: F.relu(y) * y.sigmoid(),
+        lambda y: F.interpolate(F.relu(y), scale_factor=2, mode="nearest"),
+    ],
+)
+def test_where_relevance_may_stand_at_negative_outputs_both_sides_are_computed(after):
+    model, x = randomised(Calls(after, 1024 if after(torch.ones(1, 1, 2, 2)).shape[2] > 2 else 256)), picture()
+    both = rp.explain(model, x, [1], {"a": "lrp-alpha2", "b": SIGNED["gamma"]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer_file.LinearOp, "fires", property(lambda _: False))
+        slow = rp.explain(model, x, [1], {"a": "lrp-alpha2", "b": SIGNED["gamma"]})
+    assert_same(both, slow)
+
+
+def test_relevance_that_stands_where_a_relu_gave_nothing_finds_its_denominators():
+    """Flat and w-square hand relevance to inputs of 0: the layer below them may not take z+ from its output."""
+    below = {
+        f"{rule} below {upper}": rp.Composite([(rp.on.path("4"), upper), (rp.on.weighted, rule)])
+        for upper in (rp.rules.Flat(), rp.rules.WSquare())
+        for rule in (rp.rules.AlphaBeta(2), rp.rules.Gamma(0.3))
+    }
+    for inplace in (False, True):
+        model, x = network(inplace), pictures()
+        fast = rp.explain(model, x, [1], below | {"lrp-alpha2": "lrp-alpha2"})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(layer_file.LinearOp, "fires", property(lambda _: False))
+            assert_same(fast, rp.explain(model, x, [1], below | {"lrp-alpha2": "lrp-alpha2"}))
+
+
+def test_the_positive_side_is_as_exact_in_float32_as_a_pass_of_its_own(monkeypatch):
+    """Where z_j > 0, z_j - z_j^- adds two positive numbers: nothing cancels, however small z_j^- is."""
+    torch.manual_seed(3)
+    model = layers_of_every_kind(F.relu).double()
+    x = torch.randn(8, 3, 12, 12, dtype=D)
+    exact = rp.attribute(model, x, 1, "lrp-alpha2")
+    model, x = model.float(), x.float()
+    fast = rp.attribute(model, x, 1, "lrp-alpha2")
+    monkeypatch.setattr(layer_file.LinearOp, "fires", property(lambda _: False))
+    slow = rp.attribute(model, x, 1, "lrp-alpha2")
+    assert not torch.equal(fast, slow)
+    error = [float((R.double() - exact).norm() / exact.norm()) for R in (fast, slow)]
+    assert error[0] < max(2 * error[1], 1e-6)
+
+
+def test_a_model_of_lower_precision_than_its_rules_gives_no_denominators():
+    """Its output is rounded; the rules compute both sides from what went in."""
+    torch.manual_seed(0)
+    model, x = randomised(layers_of_every_kind(F.relu)).to(torch.bfloat16), pictures().to(torch.bfloat16)
+    fast = rp.attribute(model, x, 1, "lrp-alpha2", dtype=torch.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer_file.LinearOp, "fires", property(lambda _: False))
+        assert torch.equal(fast, rp.attribute(model, x, 1, "lrp-alpha2", dtype=torch.float64))

@@ -41,6 +41,11 @@ class Layer(Protocol):
         """Output, bias included; where an in-place ReLU overwrote it, and R is 0 where that gave 0, what it left."""
         ...
 
+    @property
+    def fires(self) -> bool:
+        """Whether R is proved to be 0 wherever z is not positive, as it is below a ReLU."""
+        ...
+
     def forward(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         """sum_i x_i w_ij + b_j."""
         ...
@@ -64,7 +69,10 @@ class Layer(Protocol):
         ...
 
     def signed(self, signs: Sequence[int], bias: bool | str = False) -> list[Tensor]:
-        """sum_i z_ij^+ (sign +1) or sum_i z_ij^- (sign -1) for each sign, with the `signed_bias`."""
+        """sum_i z_ij^+ (sign +1) or sum_i z_ij^- (sign -1) for each sign, with the `signed_bias`.
+
+        Where `fires` holds, what is given for z_j that are not positive may be anything finite.
+        """
         ...
 
     def signed_bias(self, sign: int, bias: bool | str) -> Tensor | None:
@@ -113,7 +121,8 @@ class Share:
     lost: Tensor | float = 0.0
     """What went to constants, padding, or nowhere, (T, B)."""
     proportional: bool | None = False
-    """Whether each input's relevance is proved to be 0 where the input is 0; None: if the output's is."""
+    """Whether each input's relevance is proved to be 0 where the input is 0; None: if it is 0 where the input is not
+    positive provided that the output's is so."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,11 @@ class Rule:
     fits: ClassVar[frozenset[str]] = WEIGHTED
     can: ClassVar[frozenset[str]] = LINEAR
     everywhere: ClassVar[bool] = False
+
+    @property
+    def sides(self) -> int:
+        """How many denominators of terms of one sign the formula has."""
+        return 0
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """Hand R, (T, *z.shape), down through the layer."""
@@ -210,9 +224,17 @@ class AlphaBeta(Rule):
     def _says(self, name: str) -> bool:
         return name == "alpha" or (name != "beta" and super()._says(name))
 
+    @property
+    def sides(self) -> int:
+        """One if alpha or beta is 0, else two."""
+        return len(self._weights())
+
+    def _weights(self) -> dict[int, float]:
+        return {side: weight for side, weight in ((+1, self.alpha), (-1, self.beta or 0.0)) if weight}
+
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
-        sides = {side: weight for side, weight in ((+1, self.alpha), (-1, self.beta or 0.0)) if weight}
+        sides = self._weights()
         shares: list[Tensor] = []
         bias: Tensor | float = 0.0
         eps: Tensor | float = 0.0
@@ -260,11 +282,13 @@ class Gamma(Rule):
         """See the class."""
         z, b = layer.z, layer.b
         positive = z >= 0
-        z_plus, z_minus = layer.signed([+1, -1], True)
-        z_signed = torch.where(positive, z_plus, z_minus)
+        signs = [+1] if layer.fires else [+1, -1]  # below a ReLU, s is + wherever there is relevance
+        z_plus, *z_minus = layer.signed(signs, True)
+        z_signed = torch.where(positive, z_plus, z_minus[0] if z_minus else 0.0)
         s, eps = layer.quotient(R, z + self.gamma * z_signed, self.eps)
         below = layer.backward(s, layer.w).mul_(layer.x)
-        below += layer.signed_backward([s * positive, s * ~positive], [+1, -1]).mul_(self.gamma)
+        sides = [s * at for at in (positive, ~positive)[: len(signs)]]
+        below += layer.signed_backward(sides, signs).mul_(self.gamma)
         b = None if b is None else b + self.gamma * torch.where(positive, b.clamp(min=0), b.clamp(max=0))
         return Share((below,), layer.dot(s, b), eps, proportional=True)
 

@@ -27,7 +27,7 @@ class Held:
         R: (T, *value.shape).
         total: its sum per map and picture, (T, B).
         magnitude: the sum of its absolute values, (T, B); None until somebody asks.
-        vanishes: whether it is proved to be 0 wherever the value, as it is held, is 0.
+        vanishes: whether it is proved to be 0 wherever the value, as it is held, is not positive.
     """
 
     R: Tensor
@@ -115,6 +115,7 @@ class Walk:
                 after.append(part)
         self.groups = after
         stacks = [(rule, stack) for rule, groups in by_rule.items() for stack in self._stacks(node, groups)]
+        stacks.sort(key=lambda each: -each[0].sides)  # what makes both denominators leaves one to the others
         self.context.shared = len(stacks) > 1
         for rule, stack in stacks:
             self._propagate(node, rule, stack)
@@ -136,9 +137,8 @@ class Walk:
         self.context.spend, self.context.vanishes = self._nobody_else(upper), vanishes
         maps = len(came) // len(groups)
         share = handed_down(node, rule, [held.R for held in upper], self.context)
-        proportional = vanishes if share.proportional is None else share.proportional
         below = [
-            None if R is None else self._known(R, upper, proportional) or self._held(R, value, proportional)
+            None if R is None else self._summed(R, value, upper, vanishing(share, value, vanishes))
             for R, value in zip(share.relevance, node.inputs, strict=True)
         ]
         del upper
@@ -193,10 +193,10 @@ class Walk:
     def _held(self, R: Tensor, value: Value, vanishes: bool = False) -> Held:
         return Held(R, self.context.total(R, value), vanishes=vanishes)
 
-    def _known(self, R: Tensor, upper: list[Held], vanishes: bool) -> Held | None:
-        """What was summed already: many ops hand down what they got (who overwrites it gives another view of it)."""
+    def _summed(self, R: Tensor, value: Value, upper: list[Held], vanishes: bool) -> Held:
+        """Relevance with its sums; many ops hand down what they got (who overwrites it gives another view of it)."""
         same = next((held for held in upper if held.R is R), None)
-        return same and Held(R, same.total, same.magnitude, vanishes)
+        return self._held(R, value, vanishes) if same is None else Held(R, same.total, same.magnitude, vanishes)
 
     def _magnitude(self, held: Held, value: Value) -> Tensor:
         if held.magnitude is None:
@@ -215,6 +215,13 @@ class Walk:
             for held in group.relevance.values()
             for start, stop in (span(held.R),)
         )
+
+
+def vanishing(share: Share, value: Value, above: bool) -> bool:
+    """Whether what a value got is proved to be 0 wherever the value, as it is held, is not positive."""
+    if share.proportional is None:
+        return above
+    return share.proportional and (value.nonneg or value.rectified)
 
 
 def handed_down(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def activation(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
     """R_i = R_i of the output."""
     del rule, context
-    return Share((R[0], *[None] * (len(node.inputs) - 1)), proportional=None if node.op.name == "relu" else False)
+    return Share((R[0], *[None] * (len(node.inputs) - 1)), proportional=None if node.op.name in RECTIFIERS else False)
 
 
 def _bounded_by_zero(node: Node) -> bool:
@@ -26,6 +26,9 @@ def _bounded_by_zero(node: Node) -> bool:
     low = node.argument(name, 1, -1)
     return isinstance(low, (int, float)) and low >= 0
 
+
+RECTIFIERS = ("relu", "relu6")
+"""What gives a positive number for a positive number alone."""
 
 NEVER_NEGATIVE = ("relu", "relu6", "sigmoid", "hardsigmoid")
 OTHERS = (

@@ -39,6 +39,7 @@ class LinearOp:
         rows: into how many rows, one a picture, the output can be cut as it lies; 0 if it cannot.
         total: relevance (T, *z.shape) to its sum per map and picture, (T, B).
         rectified: whether an in-place ReLU overwrote the output.
+        rounded: whether the model computed the output in a lower precision than the rules work in.
         per_picture: whether the first axis of x and z is the batch, so that some pictures can go alone.
         kept: what is made once, however often rules ask for it.
         weights: likewise, of the weight alone.
@@ -54,6 +55,7 @@ class LinearOp:
     rows: int
     total: Callable[[Tensor], Tensor]
     rectified: bool = False
+    rounded: bool = False
     per_picture: bool = False
     kept: dict[Any, Tensor] = field(default_factory=dict)
     weights: dict[int, Tensor] = field(default_factory=dict)
@@ -65,6 +67,11 @@ class LinearOp:
         if self.rectified and not self.context.vanishes:
             return _once(self.kept, "z", lambda: self.forward(self.x, self.w, self.b))
         return self.held
+
+    @property
+    def fires(self) -> bool:
+        """Whether relevance from above is proved to be 0 wherever z is not positive."""
+        return self.context.vanishes
 
     def parts(self) -> list[tuple[slice, LinearOp]]:
         """The same op for some pictures each, and which; made once."""
@@ -104,8 +111,22 @@ class LinearOp:
         return quotient(R, z, eps, scale, rows=self.rows, total=self.total, room=room)
 
     def signed(self, signs: Sequence[int], bias: bool | str = False) -> list[Tensor]:
-        """sum_i z_ij^+ = sum_i x_i^+ w_ij^+ + x_i^- w_ij^-, or sum_i z_ij^-, with the `signed_bias`."""
-        return [self._shared((sign, bias), lambda: self._signed(sign, bias)) for sign in signs]  # noqa: B023 - called at once
+        """sum_i z_ij^+ = sum_i x_i^+ w_ij^+ + x_i^- w_ij^-, or sum_i z_ij^-, with the `signed_bias`.
+
+        Where z_j > 0, z_j^+ = z_j - z_j^- has no digit less than the sum (both terms are positive), and needs no pass.
+        The other way round, z_j^- = z_j - z_j^+ would cancel.
+        """
+        whole = self.b is None or bias is True  # z = z^+ + z^-
+        if {*signs} == {+1, -1} and whole and self.fires and not self.rounded and (+1, bias) not in self.kept:
+            minus = self._shared((-1, bias), lambda: self._signed(-1, bias))
+            plus = self._shared((+1, bias, "where z > 0"), lambda: self.z - minus)
+            return [plus if sign > 0 else minus for sign in signs]
+        return [self._one_sign(sign, bias) for sign in signs]
+
+    def _one_sign(self, sign: int, bias: bool | str) -> Tensor:
+        if self.fires and (sign, bias, "where z > 0") in self.kept:
+            return self.kept[sign, bias, "where z > 0"]
+        return self._shared((sign, bias), lambda: self._signed(sign, bias))
 
     def _signed(self, sign: int, bias: bool | str) -> Tensor:
         (x, w), *others = self._signed_pairs(sign)

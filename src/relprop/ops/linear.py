@@ -205,6 +205,7 @@ def _layer(node: Node, context: Context) -> LinearOp:
         rows=context.rows(out),
         total=lambda R: context.total(R.squeeze(1) if single else R, out),
         rectified=out.rectified,
+        rounded=torch.promote_types(out.data.dtype, context.dtype) != out.data.dtype,
         per_picture=not single and context.first_axis(value) and context.first_axis(out),
     )
     _merge(node, layer)
