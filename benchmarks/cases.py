@@ -67,9 +67,9 @@ def passes(case: Case) -> float:
     if case.method == ALL:
         return 2 + 15 + 30 + 65
     floor = {"lrp-epsilon": 2, "cmp-alpha1": 3, "cmp-alpha1-flat": 3}.get(case.method, 5)
-    known, captum = (4, 0) if floor == 5 else (0, 4)
+    four, captum = (4, 0) if floor == 5 else (0, 4)
     zennit = 2 + 2 * (floor - 1) * 1.2
-    return 1 + 2 + floor + known + 1.4 * floor + zennit + captum
+    return 1 + 2 + floor + four + 1.4 * floor + zennit + captum
 
 
 @dataclass(frozen=True)

@@ -68,13 +68,13 @@ def gradient(it: Stage, _: str) -> Iterator[Call]:
     yield call
 
 
-def _floor(known: bool) -> Contender:
+def _floor(four: bool) -> Contender:
     @contextmanager
     def ready(it: Stage, method: str) -> Iterator[Call]:
         rules = rules_of(it, method)
-        if known and floor.ALPHA2 not in rules.values():
-            raise UnavailableError("a known plan saves a pass with alpha 2 alone")
-        passes = floor.floor(layers(it), rules, known)
+        if four and floor.ALPHA2 not in rules.values():
+            raise UnavailableError("a ReLU above saves a pass with alpha 2 alone")
+        passes = floor.floor(layers(it), rules, four)
 
         def call() -> None:
             with torch.no_grad():
@@ -229,7 +229,7 @@ def _own(it: Stage) -> nn.Module:
 # -- all of them ------------------------------------------------------------------------------------
 
 BASES: dict[str, Contender] = {"forward": forward, "gradient": gradient}
-OURS: dict[str, Contender] = {"floor": _floor(known=False), "floor-known": _floor(known=True), "relprop": relprop}
+OURS: dict[str, Contender] = {"floor": _floor(four=False), "floor-four": _floor(four=True), "relprop": relprop}
 PEERS: dict[str, Contender] = {"zennit": zennit, "captum": captum}
 SHARING: dict[str, dict[str, Contender]] = {
     TEN: {"relprop": ten_at_once, "relprop-apart": ten_apart, "zennit": zennit_ten},

@@ -23,7 +23,7 @@ def bars(results: Mapping[str, Any]) -> Figure | None:
     """Draw a panel per network (columns) and number of pictures (rows); None where nothing was measured.
 
     Bars are medians, whiskers quartiles, the black line across the bars of a method its convolution floor (dotted:
-    with a known plan), the grey line the plain gradient.
+    with alpha 2 in four passes), the grey line the plain gradient.
     """
     cases = [case for case in results["cases"].values() if case["method"] in METHODS]
     methods = [method for method in METHODS if any(case["method"] == method for case in cases)]
@@ -69,7 +69,7 @@ def _panel(axis: Axes, cases: Mapping[str, Mapping[str, Any]], methods: Sequence
             low, height, high = (seconds[what] / unit for what in ("q1", "median", "q3"))
             axis.bar(at, height, _WIDTH * 0.92, color=colour, label=LABELS[name], zorder=2)
             axis.vlines(at, low, high, color=INK, linewidth=0.8, zorder=3)
-        for name, stroke, label in (("floor", "-", "floor"), ("floor-known", ":", "floor, plan known")):
+        for name, stroke, label in (("floor", "-", "floor"), ("floor-four", ":", "floor of four")):
             level = found.get(name, {}).get("seconds", {}).get("median")
             if level:
                 ends = (place - 1.5 * _WIDTH, place + 1.5 * _WIDTH)

@@ -7,7 +7,7 @@ Per layer, in passes over that layer (one forward pass of it is 1):
 | epsilon | forward, backward: 2 | the same |
 | alpha 1 | forward, z+, backward with w+: 3 | forward; z+ and its backward, of x+ w+ and x- w-: 5 |
 | alpha 2 | forward, z+, z-, backward with w+, backward with w-: 5 | forward and twice the four: 9 |
-| alpha 2, plan known | z+ and z- in one call (their sum is the forward), two backward: 4 | 8 |
+| alpha 2 below a ReLU | the same less z+, which is the output less z-: 4 | 7 |
 | flat | forward, and the backward pass of a filter of ones from one channel to one | the same |
 
 What is left out is what the calls are not: ReLUs, pools, additions and BatchNorms of the network, and the
@@ -71,18 +71,18 @@ def rule_of(text: str) -> str:
     raise ValueError(f"the floor of the rule {text} is not known: add it to benchmarks/floor.py")
 
 
-def floor(layers: Iterable[Layer], rules: Mapping[str, str], known: bool = False) -> list[Pass]:
+def floor(layers: Iterable[Layer], rules: Mapping[str, str], four: bool = False) -> list[Pass]:
     """Return every call that these rules need, layer by layer.
 
     Args:
         layers: with their inputs and gradients.
         rules: by module path.
-        known: whether the plan is known before the forward pass, so that alpha 2 saves one.
+        four: whether relevance is 0 where outputs are not positive, so that alpha 2 takes four passes.
     """
-    return [call for layer in layers for call in passes(layer, rules[layer.path], known)]
+    return [call for layer in layers for call in passes(layer, rules[layer.path], four)]
 
 
-def passes(layer: Layer, rule: str, known: bool = False) -> list[Pass]:
+def passes(layer: Layer, rule: str, four: bool = False) -> list[Pass]:
     """Return the calls of one layer by its rule."""
     op = _Conv(layer.module) if isinstance(layer.module, nn.Conv2d) else _Linear()
     w, b = layer.module.weight.detach(), layer.module.bias
@@ -108,13 +108,12 @@ def passes(layer: Layer, rule: str, known: bool = False) -> list[Pass]:
     if rule != ALPHA2:
         raise ValueError(f"the floor of {rule!r} is not known")
     backwards = [back("+", plus), back("-", minus)]
-    if known:
-        both = torch.cat([plus, minus])
-        return [Pass("z+ and z-", 2 * share, lambda: op.forward(x, both, None)), *backwards]
+    if four:
+        return [forward, z("-", minus), *backwards]
     return [forward, z("+", plus), z("-", minus), *backwards]
 
 
-def cost(layer: Layer, rule: str, known: bool = False) -> float:
+def cost(layer: Layer, rule: str, four: bool = False) -> float:
     """Return the passes of one layer by its rule: the sum over `passes`, without preparing them."""
     if rule == FLAT:
         return 1 + _box_share(layer)
@@ -122,7 +121,7 @@ def cost(layer: Layer, rule: str, known: bool = False) -> float:
         return 2
     if rule == ALPHA1:
         return 3 if layer.nonneg else 5
-    return (5 if layer.nonneg else 9) - known
+    return (4 if four else 5) if layer.nonneg else (7 if four else 9)
 
 
 def work(layers: Iterable[Layer], rules: Mapping[str, str], price: Callable[[Layer, str], float] = cost) -> float:
