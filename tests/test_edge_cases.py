@@ -2,6 +2,7 @@
 
 import gc
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -218,3 +219,147 @@ def test_a_tape_is_freed_when_it_is_done_with():
         assert values() <= before
     finally:
         gc.enable()
+
+
+# -- what the engine saves may cost nobody his map or his ledger ---------------------------------------
+
+
+class Model(nn.Module):
+    """Layers and a way through them."""
+
+    def __init__(self, way, **layers):
+        super().__init__()
+        self.layers, self.way = nn.ModuleDict(layers), way
+
+    def forward(self, x):
+        return self.way(self.layers, x)
+
+
+def small(way, **more):
+    layers = {"conv": nn.Conv2d(3, 4, 3), "norm": nn.BatchNorm2d(4), "fc": nn.Linear(64, 5)} | more
+    return randomised(Model(way, **layers))
+
+
+def test_patches_of_a_single_picture_are_no_pictures(monkeypatch):
+    def crops(layers, x):
+        y = x.unfold(2, 6, 6).unfold(3, 6, 6).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 6, 6)
+        return layers["fc"](torch.relu(layers["conv"](y)).flatten(1)).reshape(len(x), -1, 5).mean(1)
+
+    model, x = small(crops), torch.randn(2, 3, 12, 12, dtype=D)
+    both = rp.attribute(model, x, 0, "lrp-epsilon")
+    for at_once in (1, 500, 10**9):
+        monkeypatch.setattr("relprop.ops.layer.AT_ONCE", at_once)
+        e = rp.explain(model, x[:1], [0], ["lrp-epsilon", "lrp-alpha2"])
+        torch.testing.assert_close(e.relevance["lrp-epsilon"][0], both[:1])
+        assert max(ledger.error for ledger in e.ledger.values()) < 1e-12
+
+
+def test_one_number_a_picture_keeps_its_sum():
+    model = small(lambda layers, x: torch.relu(layers["conv"](x)).mean((1, 2, 3)).unsqueeze(1))
+    e = rp.explain(model, torch.randn(3, 3, 6, 6, dtype=D), [0], ["lrp-epsilon", "lrp-z"])
+    assert max(ledger.error for ledger in e.ledger.values()) < 1e-12
+
+
+def test_a_write_through_a_view_of_what_an_inplace_relu_made():
+    def way(layers, x, inplace):
+        v = F.relu(layers["conv"](x), inplace=inplace).flatten(1)
+        v = v.mul_(0.5) if inplace else v * 0.5
+        return layers["fc"](v)
+
+    inplace, plain = (small(lambda layers, x, i=i: way(layers, x, i)) for i in (True, False))
+    plain.load_state_dict(inplace.state_dict())
+    x = torch.randn(2, 3, 6, 6, dtype=D)
+    for method in ("lrp-epsilon", "lrp-alpha2"):
+        torch.testing.assert_close(rp.attribute(inplace, x, 0, method), rp.attribute(plain, x, 0, method))
+
+
+def past_the_record(y):
+    with torch._C.DisableTorchFunction():
+        return y * 1
+
+
+@pytest.mark.parametrize("bypass", [lambda y: nn.Parameter(y, requires_grad=False), past_the_record])
+def test_ways_past_the_record_are_found_where_a_value_is_held_no_longer(bypass):
+    def way(layers, x):
+        y = layers["conv"](x)
+        z = layers["norm"](y)
+        return layers["fc"]((z + bypass(y)).flatten(1))
+
+    with pytest.raises(rp.UnsupportedOp, match="record"):
+        rp.explain(small(way), torch.randn(2, 3, 6, 6, dtype=D), [0], ["lrp-z"])
+
+
+def test_a_rule_that_hands_nothing_down_gives_zeros(monkeypatch):
+    class Nothing(rp.rules.Rule):
+        def share(self, layer, R):
+            return rp.rules.Share((None,), lost=layer.total(R))
+
+    composite = rp.Composite([(rp.on.conv, Nothing()), (rp.on.weighted, rp.rules.Epsilon())])
+    model = small(lambda layers, x: layers["fc"](torch.relu(layers["conv"](x)).flatten(1)))
+    for at_once in (1, 30, 10**9):
+        monkeypatch.setattr("relprop.ops.layer.AT_ONCE", at_once)
+        e = rp.explain(model, torch.randn(2, 3, 6, 6, dtype=D), [0], {"it": composite})
+        assert not e.relevance["it"].any()
+        assert e.ledger["it"].error < 1e-12
+
+
+def test_a_map_is_the_callers_to_write_into():
+    model = small(lambda layers, x: layers["fc"](torch.relu(layers["conv"](x)).flatten(1)))
+    R = rp.attribute(model, torch.randn(1, 3, 6, 6, dtype=D), 0, "cmp-alpha2-flat")
+    others = R[0, 1:].clone()
+    R[0, 0] = 0
+    assert torch.equal(R[0, 1:], others)
+    R /= 2
+
+
+@pytest.mark.parametrize("number", [np.int64, torch.tensor])
+@pytest.mark.parametrize("method", ["lrp-z", "cmp-alpha1-flat:layers=stack"])
+def test_settings_of_pools_and_convolutions_as_numpys_numbers(number, method):
+    def way(layers, x, of):
+        y = F.conv2d(x, layers["conv"].weight, stride=of(1), padding=int(of(1)))
+        return layers["fc"](F.max_pool2d(F.relu(y), of(2), stride=of(2), padding=of(1)).flatten(1))
+
+    x = torch.randn(2, 3, 6, 6, dtype=D)
+    torchs = small(lambda layers, x: way(layers, x, number))
+    plain = small(lambda layers, x: way(layers, x, int))
+    plain.load_state_dict(torchs.state_dict())
+    assert torch.equal(rp.attribute(torchs, x, 0, method), rp.attribute(plain, x, 0, method))
+
+
+def test_learned_slopes_in_another_precision():
+    model = small(lambda layers, x: layers["fc"](layers["prelu"](layers["conv"](x)).flatten(1)), prelu=nn.PReLU())
+    x = torch.randn(1, 3, 6, 6)
+    exact = rp.attribute(model, x.double(), 0, "guided-backprop")
+    raised = rp.attribute(model.float(), x, 0, "guided-backprop", dtype=D)
+    torch.testing.assert_close(raised, exact, rtol=1e-4, atol=1e-6)
+
+
+def test_a_bias_for_each_picture(monkeypatch):
+    bias, w = torch.randn(2, 5, dtype=D), torch.randn(64, 5, dtype=D)
+    model = small(lambda layers, x: torch.addmm(bias, torch.relu(layers["conv"](x)).flatten(1), w))
+    x = torch.randn(2, 3, 6, 6, dtype=D)
+    whole = rp.explain(model, x, [0], ["lrp-z", "lrp-alpha2"])
+    monkeypatch.setattr("relprop.ops.layer.AT_ONCE", 1)
+    parts = rp.explain(model, x, [0], ["lrp-z", "lrp-alpha2"])
+    for name, R in whole.relevance.items():
+        torch.testing.assert_close(parts.relevance[name], R)
+        assert parts.ledger[name].error < 1e-12
+
+
+@pytest.mark.parametrize(
+    "negative",
+    [
+        lambda y: y.clamp(0, -1),
+        lambda y: y.clamp(min=0, max=-1),
+        lambda y: F.avg_pool2d(F.relu(y), 2, divisor_override=-1),
+    ],
+)
+def test_what_may_be_negative_is_not_taken_for_non_negative(negative):
+    def way(layers, x):
+        y = negative(layers["conv"](x))
+        return layers["fc"](torch.cat([y, y, y, y], 1).flatten(1)[:, :64])
+
+    nodes = recorded(small(way), torch.randn(1, 3, 6, 6, dtype=D))[1]
+    (value,) = next(node for node in nodes if node.op.name in ("clamp", "avg_pool2d", "avg_pool")).outputs
+    assert value.data.min() < 0
+    assert not value.nonneg

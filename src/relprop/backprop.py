@@ -74,4 +74,4 @@ def derived(node: Node, rule: Backprop, R: list[Tensor], context: Context) -> Sh
 def derivative(node: Node, R: list[Tensor], context: Context) -> tuple[Tensor, ...]:
     """The vector-Jacobian product of a node."""
     inputs = [context.data(value) for value in node.inputs]
-    return vjp(lambda *leaves: float_tensors(node.call(leaves)), inputs, R)
+    return vjp(lambda *leaves: float_tensors(node.call(leaves, context.dtype)), inputs, R)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
@@ -87,6 +88,7 @@ class Recorder(TorchFunctionMode):
         self._sharing: dict[int, list[Value]] = defaultdict(list)
         self._stale: set[Value] = set()
         self._dropped: dict[Value, int] = {}
+        self._let_go: dict[int, StorageWeakRef] = {}  # memory of dropped values, which the model may still hold
         self._uses: Counter[Value] = Counter()
         self.input = self._remember(x, samples.batch_first(self.batch, x.ndim))
 
@@ -228,16 +230,21 @@ class Recorder(TorchFunctionMode):
     def _drop(self, value: Value) -> None:
         """Hold a value's numbers no longer: the rules will see the BatchNorm that read it as part of its layer."""
         self._sharing[storage(value.data)].remove(value)
+        self._let_go[storage(value.data)] = StorageWeakRef(value.data.untyped_storage())
         self._dropped[value], value.version = value.version, 0
         value.data = value.data.new_empty(0)
 
     def _take_back(self, value: Value, t: Tensor) -> None:
         """Somebody else reads it after all, and so its tensor is still there."""
-        value.data, value.version = t.detach(), self._dropped.pop(value)
+        with self.inside():
+            value.data, value.version = t.detach(), self._dropped.pop(value)
         self._sharing[storage(t)].append(value)
 
     def _recorded(self, t: Tensor) -> bool:
-        return t.numel() > 0 and bool(self._sharing.get(storage(t)))
+        if t.numel() == 0:
+            return False
+        gone = self._let_go.get(storage(t))
+        return bool(self._sharing.get(storage(t))) or (gone is not None and not gone.expired())
 
     def _blank(self, t: Tensor) -> Tensor:
         return samples.nobody(t.ndim)
@@ -291,7 +298,8 @@ class Recorder(TorchFunctionMode):
             if value is not current and torch.equal(copy, value.data):
                 value.version = version(value.data)
                 continue
-            if value is not current and value not in chain and target._base is not None:  # noqa: SLF001
+            excused = value is current or value in chain or value.rectified  # what a ReLU made of it is checked itself
+            if not excused and target._base is not None:  # noqa: SLF001
                 self._escape(node.op, node.func, [copy], WRITE_THROUGH_VIEW)
             value.data, value.version = copy, version(copy)
             self._stale.add(value)

@@ -62,7 +62,7 @@ def total(R: Tensor, samples: Tensor, batch: int) -> Tensor:
     if batch == 1:
         return R.reshape(len(R), -1).sum(1, keepdim=True, dtype=dtype)
     if is_batch_first(samples, batch):
-        return R.flatten(2).sum(2, dtype=dtype) if R.ndim > 2 else R.to(dtype)
+        return R.flatten(2).sum(2, dtype=dtype) if R.ndim > 2 else R.to(dtype, copy=True)  # R may be overwritten
     idle = [axis + 1 for axis, size in enumerate(samples.shape) if size == 1]
     R = R.sum(idle, keepdim=True, dtype=dtype) if idle else R.to(dtype)
     owners = samples.to(R.device).flatten()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -187,6 +188,15 @@ class Tape:
                 gets = node.op.receivers(node) if node.op.receivers else [True] * len(node.inputs)
                 wanted.update(v for v, receives in zip(node.inputs, gets, strict=True) if receives)
         return found
+
+
+def per_axis(value: Any, axes: int) -> list[int]:
+    """A setting that torch takes as one number or one per axis; NumPy's numbers and tensors of one are numbers too."""
+    try:
+        return [operator.index(value)] * axes
+    except TypeError:
+        values = [*map(operator.index, value)]
+    return values * axes if len(values) == 1 else values
 
 
 @lru_cache(maxsize=512)

@@ -83,7 +83,9 @@ class Walk:
         for group in self.groups:
             held = group.relevance.get(self.tape.input) or self._nothing(self.tape.input, len(came[group.methods[0]]))
             for name in group.methods:
-                relevance[name] = held.R.clone() if len(group.methods) > 1 else held.R
+                relevance[name] = (
+                    held.R.clone() if len(group.methods) > 1 else held.R.contiguous()
+                )  # flat repeats a channel
                 ledger[name] = Ledger(came[name], held.total, self.rows[name])
         return relevance, {name: ledger[name] for name in self.plans if name not in self.derived}
 

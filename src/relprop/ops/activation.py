@@ -22,9 +22,11 @@ def activation(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Sha
 
 
 def _bounded_by_zero(node: Node) -> bool:
-    name = {"hardtanh": "min_val"}.get(node.op.name, "min")
-    low = node.argument(name, 1, -1)
-    return isinstance(low, (int, float)) and low >= 0
+    least, most = {"hardtanh": ("min_val", "max_val")}.get(node.op.name, ("min", "max"))
+    low, high = node.argument(least, 1, -1), node.argument(most, 2)
+    if not isinstance(low, (int, float)) or not isinstance(high, (int, float, type(None))):
+        return False
+    return low >= 0 and (high is None or high >= 0)  # where high is below low, torch gives high
 
 
 RECTIFIERS = ("relu", "relu6")

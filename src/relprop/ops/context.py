@@ -67,5 +67,5 @@ class Context:
         return self.batch if self.batch == 1 or self.first_axis(value) else 0
 
     def first_axis(self, value: Value) -> bool:
-        """Whether the first axis of a value is the batch."""
-        return is_batch_first(value.samples, self.batch)
+        """Whether the first axis of a value is the batch, and nothing else."""
+        return bool(value.shape) and value.shape[0] == self.batch and is_batch_first(value.samples, self.batch)

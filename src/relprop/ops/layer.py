@@ -238,8 +238,7 @@ def in_parts(layer: LinearOp, rule: Rule, R: Tensor) -> Share:
             part.context.spend = mine or upper.data_ptr() != R[at].data_ptr()
             share = rule.share(part, upper)
             (lower,) = share.relevance
-            if lower is not None:
-                below[at] = lower
+            below[at] = 0.0 if lower is None else lower
             for column, total in sums.items():
                 total[at] = getattr(share, column)
         if not context.shared:

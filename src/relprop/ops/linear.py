@@ -18,7 +18,7 @@ from relprop.ops.layer import LinearOp, in_parts
 from relprop.ops.table import Op, register, spellings
 from relprop.rules import Pass, Rule, Share
 from relprop.stabilize import divide
-from relprop.tape import Slot
+from relprop.tape import Slot, per_axis
 
 if TYPE_CHECKING:
     from relprop.ops.context import Context
@@ -194,6 +194,7 @@ def _layer(node: Node, context: Context) -> LinearOp:
     out = node.outputs[0] if node.merged is None else node.merged[2]
     kind, w, b = layer_of(node)
     x, held = context.data(value), context.data(out)
+    whole_rows = context.first_axis(value) and context.first_axis(out)
     layer = LinearOp(
         x=x.unsqueeze(0) if single else x,
         held=held.unsqueeze(0) if single else held,
@@ -206,7 +207,7 @@ def _layer(node: Node, context: Context) -> LinearOp:
         total=lambda R: context.total(R.squeeze(1) if single else R, out),
         rectified=out.rectified,
         rounded=torch.promote_types(out.data.dtype, context.dtype) != out.data.dtype,
-        per_picture=not single and context.first_axis(value) and context.first_axis(out),
+        per_picture=not single and whole_rows and (b is None or b.ndim < 2),  # addmm may add to each picture its own
     )
     _merge(node, layer)
     return layer
@@ -254,23 +255,21 @@ def _conv(node: Node) -> Conv:
     weight: Tensor = node.argument("weight", 1)
     axes = weight.ndim - 2
 
-    def per_axis(value: Any) -> list[int]:
-        values = [value] if isinstance(value, int) else list(value)
-        return values * axes if len(values) == 1 else values
-
-    stride = per_axis(node.argument("stride", 3, 1))
+    stride = per_axis(node.argument("stride", 3, 1), axes)
     if "transpose" in node.op.name:
-        padding, output_padding = (per_axis(node.argument(n, p, 0)) for n, p in (("padding", 4), ("output_padding", 5)))
-        groups, dilation = node.argument("groups", 6, 1), per_axis(node.argument("dilation", 7, 1))
+        padding, output_padding = (
+            per_axis(node.argument(n, p, 0), axes) for n, p in (("padding", 4), ("output_padding", 5))
+        )
+        groups, dilation = node.argument("groups", 6, 1), per_axis(node.argument("dilation", 7, 1), axes)
         return Conv(stride, padding, dilation, True, output_padding, groups)
-    padding, dilation = node.argument("padding", 4, 0), per_axis(node.argument("dilation", 5, 1))
+    padding, dilation = node.argument("padding", 4, 0), per_axis(node.argument("dilation", 5, 1), axes)
     groups, extra = node.argument("groups", 6, 1), tuple[int, ...]()
     if isinstance(padding, str):
         total = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, weight.shape[2:], strict=True)]
         padding = [t // 2 for t in total]
         if any(t % 2 for t in total):
             extra = tuple(n for t in reversed(total) for n in (0, t % 2))
-    return Conv(stride, per_axis(padding), dilation, False, [0] * axes, groups, extra)
+    return Conv(stride, per_axis(padding, axes), dilation, False, [0] * axes, groups, extra)
 
 
 def covers_its_input(node: Node) -> bool:

@@ -17,6 +17,7 @@ from relprop.ops.table import Op, having, kept, register, spellings
 from relprop.ops.vjp import vjp
 from relprop.rules import Epsilon, Flat, Own, Pass, Rule, Share
 from relprop.stabilize import divide
+from relprop.tape import per_axis
 
 if TYPE_CHECKING:
     from relprop.ops.context import Context
@@ -108,9 +109,9 @@ def pooled_with_winners(node: Node, args: Any, kwargs: Any) -> Any:
     wants_indices = len(args) > 6 or kwargs.get("return_indices") or "indices" in named
     if wants_indices or kernel is None or input.is_quantized or input.ndim < 3:
         return node.func(*args, **kwargs)
-    settings = (kernel, stride or kernel, padding, dilation, ceil)
-    pooled, indices = torch.ops.aten.max_pool2d_with_indices(input, *map(_per_axis, settings[:4]), ceil)
-    node.noted = Winners((*map(_per_axis, settings[:4]), ceil), indices)
+    settings = (*(per_axis(each, 2) for each in (kernel, stride or kernel, padding, dilation)), ceil)
+    pooled, indices = torch.ops.aten.max_pool2d_with_indices(input, *settings)
+    node.noted = Winners(settings, indices)
     return pooled
 
 
@@ -119,10 +120,6 @@ SETTINGS = {"input": None, "kernel_size": None, "stride": None, "padding": 0, "d
 
 def _given(name: str, position: int, args: Any, kwargs: Any, default: Any) -> Any:
     return kwargs.get(name, args[position] if position < len(args) else default)
-
-
-def _per_axis(value: Any) -> Any:
-    return [value] * 2 if isinstance(value, int) else value if isinstance(value, bool) else list(value)
 
 
 def _to_winners(node: Node, R: Tensor) -> Tensor:
@@ -175,14 +172,14 @@ def _windows(node: Node, x: Tensor, out: Tensor) -> tuple[list[int], list[Any]]:
     """The padding of x (as F.pad takes it), and for each place in the kernel the inputs that stand there."""
     d = int(node.op.name[-2])
 
-    def per_axis(name: str, position: int, default: Any) -> list[int]:
+    def setting(name: str, position: int, default: Any) -> list[int]:
         value = node.argument(name, position, default)
-        value = default if value is None or value == [] else value
-        return [value] * d if isinstance(value, int) else list(value) * (d if len(value) == 1 else 1)
+        none = value is None or (isinstance(value, (list, tuple)) and not value)
+        return per_axis(default if none else value, d)
 
-    kernel = per_axis("kernel_size", 1, None)
-    stride, padding = per_axis("stride", 2, kernel), per_axis("padding", 3, 0)
-    dilation = per_axis("dilation", 4, 1)
+    kernel = setting("kernel_size", 1, None)
+    stride, padding = setting("stride", 2, kernel), setting("padding", 3, 0)
+    dilation = setting("dilation", 4, 1)
     last = [(o - 1) * s for o, s in zip(out.shape[-d:], stride, strict=True)]  # where the last window begins
     axes: list[int] = []
     for n, p, k, dil, at in reversed(list(zip(x.shape[-d:], padding, kernel, dilation, last, strict=True))):
@@ -212,9 +209,14 @@ def _needs_an_axis(node: Node) -> str | None:
     return "a maximum over everything, or of two values; use torch.max(x, dim) or a max-pool"
 
 
+def _averages_kept(node: Node) -> bool:
+    divisor = node.kwargs.get("divisor_override", node.args[6] if len(node.args) > 6 else None)
+    return kept(node) and (divisor is None or divisor > 0)
+
+
 _dims = ("1d", "2d", "3d")
 register(
-    Op("avg_pool", "avg_pool", average, Epsilon(), samples="image", positive=kept),
+    Op("avg_pool", "avg_pool", average, Epsilon(), samples="image", positive=_averages_kept),
     *spellings(*(f"avg_pool{d}" for d in _dims), *(f"adaptive_avg_pool{d}" for d in _dims)),
 )
 for _name in ("mean", "sum"):
