@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import relprop as rp
 from relprop.cli import METHOD
 from relprop.data.clutter import sample_picture
 from relprop.models import download, embedded
+from relprop.suggest import nearest
 
 SMALL = "digits-shallow"
 
@@ -322,3 +324,135 @@ def test_models_tell_what_they_need(call, monkeypatch, tmp_path):
     assert rows["digits-deep"]["needs"].startswith("nothing")
     assert "528 MB" in rows["vgg16"]["needs"]
     assert re.search(r"^resnet50 +torchvision +a download of", call("models").stdout, re.MULTILINE)
+
+
+# What would be lost, and what is not as it should be
+
+
+def test_what_is_read_is_not_written_over(fails, tmp_path):
+    Image.fromarray(sample_picture().image).save("cat.png")
+    before = Path("cat.png").read_bytes()
+    assert "that is the source" in fails("explain", "cat.png", "--out", "cat.png", "--model", SMALL)
+    Path("link.png").symlink_to("cat.png")
+    assert "that is the source" in fails("explain", "cat.png", "--out", "link.png", "--model", SMALL)
+    assert Path("cat.png").read_bytes() == before
+    save_file(rp.models.load(SMALL).state_dict(), "w.png")
+    assert "that is the source" in fails("explain", "--out", "w.png", "--model", SMALL, "--weights", "w.png")
+    fitting = ("patterns", "--model", SMALL, "--limit", "2")
+    assert "that is the source" in fails(*fitting, "--weights", "w.png", "--out", "w.png")
+    save_file({"a": torch.ones(1)}, "others.safetensors")
+    before = Path("others.safetensors").read_bytes()
+    assert "holds no patterns" in fails(*fitting, "--out", "others.safetensors")
+    assert Path("others.safetensors").read_bytes() == before
+    Path("folder").mkdir()
+    assert "a folder; name a file" in fails(*fitting, "--out", "folder")
+
+
+def test_patterns_are_written_over_patterns(call):
+    for _ in range(2):
+        call("patterns", "--model", SMALL, "--limit", "2", "--out", "p.safetensors")
+
+
+def test_how_the_picture_was_prepared_is_told(call):
+    assert "\nprepared: shorter side to 64 (" in call("explain", "--model", SMALL).stdout
+    assert json.loads(call("explain", "--model", SMALL, "--json").stdout)["prepared"].startswith("shorter side to 64")
+
+
+OWN = """
+import torch
+from relprop.models import Preprocess
+
+class Net(torch.nn.Sequential):
+    def forward(self, x):
+        if self.fault:
+            raise ValueError("no such thing")
+        return super().forward(x)
+
+def build(classes=2, channels=3, fault=False):
+    net = Net(torch.nn.Conv2d(channels, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(2))
+    net.fault = False
+    net(torch.zeros(1, channels, 8, 8))
+    net.fault = fault
+    net.preprocess, net.classes = Preprocess(8, 8, (0.5,) * 3, (0.5,) * 3), tuple("abc"[:classes])
+    return net
+
+def few(): return build(1)
+def many(): return build(3)
+def grey(): return build(channels=1)
+def broken(): return build(fault=True)
+def nothing(model, x, target): return x * float("nan")
+"""
+
+
+@pytest.fixture
+def _own(monkeypatch):
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    Path("nets_of_this_test.py").write_text(OWN)
+    yield
+    sys.modules.pop("nets_of_this_test", None)
+
+
+@pytest.mark.usefixtures("_own")
+def test_a_network_that_does_not_answer_as_it_says(fails, call):
+    call("explain", "--model", "nets_of_this_test:build")
+    for command in ("explain", "plan", "patterns"):
+        told = fails(command, "--model", "nets_of_this_test:broken")
+        assert "its forward pass failed on a picture (1, 3, 8, 8): ValueError: no such thing (nets_of_this_test" in told
+        assert "expected input" in fails(command, "--model", "nets_of_this_test:grey")
+    for factory, names in {"few": 1, "many": 3}.items():
+        told = fails("explain", "--model", f"nets_of_this_test:{factory}")
+        assert f"it has names for {names} classes, and gives 2 logits" in told
+    Path("map.json").write_text('{"zero": [0]}')
+    words = ("study", "--model", "nets_of_this_test:many", "--class-map", "map.json", "--limit", "2")
+    assert "names for 3 classes" in fails(*words)
+
+
+@pytest.mark.usefixtures("_own")
+def test_a_map_that_is_not_finite_names_its_method(fails):
+    told = fails("explain", "--model", SMALL, "--method", "lrp-z", "--method", "nets_of_this_test:nothing")
+    assert "nets_of_this_test:nothing: its map of digits-shallow is not finite" in told
+    with pytest.raises(rp.RelpropError, match=r"the method: its map is not finite; .* dtype=torch.float64"):
+        rp.attribute(rp.models.load(SMALL), torch.rand(1, 3, 64, 64), 0, lambda model, x, target: x / 0)
+
+
+@pytest.mark.usefixtures("_own")
+def test_functions_of_ones_own_take_no_options(fails):
+    assert "take no options" in fails("explain", "--model", SMALL, "--method", "nets_of_this_test:nothing:k=3")
+
+
+@pytest.mark.parametrize("command", ["study", "patterns"])
+def test_a_folder_without_its_kind_is_not_passed_over(command, fails, tmp_path):
+    assert "what kind of data is in" in fails(command, "--root", tmp_path, "--limit", "2")
+
+
+def test_a_wrong_method_leaves_no_study_behind(call):
+    assert "did you mean lrp-z" in call("study", "--model", SMALL, "--methods", "lrpz", "--limit", "2", code=1).stderr
+    assert not any(Path().iterdir())
+    call("study", "--model", SMALL, "--methods", "lrp-z", "--limit", "2", "--no-occlusion")
+
+
+def test_next_commands_survive_a_shell(call):
+    Path("my files").mkdir()
+    told = call("patterns", "--model", SMALL, "--limit", "2", "--out", "my files/p.safetensors").stdout
+    words = shlex.split(told.split("next: relprop ")[1])
+    call(*words)
+
+
+def test_a_class_is_found_by_one_of_its_words():
+    names = ["Egyptian cat", "castle", "crate", "tiger shark, Galeocerdo", "hare", "Labrador retriever", "library"]
+    assert nearest("cat", names, 1) == ["Egyptian cat"]
+    assert nearest("shark", names, 1) == ["tiger shark, Galeocerdo"]
+    assert nearest("labrador", names, 1) == ["Labrador retriever"]
+    assert nearest("Egyptain cat", names, 1) == ["Egyptian cat"]
+    assert nearest("retriev", names, 1) == ["Labrador retriever"]
+
+
+def test_a_folder_is_probably_one_of_hugging_faces(fails):
+    Path("downloaded").mkdir()
+    assert "did you mean hf:downloaded?" in fails("explain", "--model", "downloaded")
+
+
+def test_what_a_name_of_a_form_needs_is_told(call):
+    assert "a function of yours" in call("models", "mine:build").stdout
+    assert "LayerNorm" in next(line for line in call("models", "convnext").stdout.splitlines())
+    assert "LayerNorm" not in call("models", "vgg16").stdout

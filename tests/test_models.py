@@ -217,7 +217,7 @@ def test_damaged_weight_file(tmp_path, state):
 
 def test_a_web_page_is_no_weight_file(tmp_path):
     (tmp_path / "a.pth").write_text("<!DOCTYPE html><title>404</title>")
-    assert "neither a safetensors nor a torch file" in failure("squeezenet1_1", tmp_path / "a.pth")
+    assert "no weight file of a known format" in failure("squeezenet1_1", tmp_path / "a.pth")
 
 
 class Bomb:

@@ -930,7 +930,10 @@ def test_weights_for_a_network_of_ones_own(own, tmp_path):
         ("{own}:other", "it returned str, not a torch.nn.Module"),
         ("{own}:broken", r"calling it without arguments failed: ValueError: no such thing \(nets.py, line 27\)"),
         ("{own}:picky", "calling it without arguments failed: TypeError: picky"),
-        ("own_package_of_the_test.net:make", "no module 'own_package_of_the_test.net'"),
+        (
+            "own_package_of_the_test.net:make",
+            "no module 'own_package_of_the_test.net'; did you mean own_package_of_the_test.nets",
+        ),
         ("own_helper_of_the_tset:make", "no module 'own_helper_of_the_tset'; did you mean own_helper_of_the_test"),
         (
             "wrong_of_the_test:make",

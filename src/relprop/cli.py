@@ -382,7 +382,7 @@ def _names(given: list[str]) -> tuple[str, ...]:
     short_help="A grid of maps: classes by methods.",
     epilog=_examples(
         "relprop compare",
-        "relprop compare cat.jpg --model vgg16 --target tabby --target Labrador",
+        "relprop compare cat.jpg --model vgg16 --target tabby --target 'Labrador retriever'",
         "relprop compare cat.jpg --method lrp-z --method cmp-alpha2-flat",
     ),
 )

@@ -41,6 +41,17 @@ def write_whole(path: Path, data: bytes) -> None:
         raise WriteError(f"{reason}; make room there or choose another place") from None
 
 
+def demand_other(path: Path, sources: Iterable[Path]) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        WriteError: `path` is one of the sources.
+    """
+    for source in sources:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise WriteError(f"{path}: that is the source, which is not overwritten; name another file with --out")
+
+
 def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -57,6 +57,8 @@ def _named(name: str, model: Model, profile: Profile) -> Composite | Function:
         return composite_named(name, profile.eps, bounds, model)
     if own.is_name(name):
         return _imported(name)
+    if own.is_name(name.rpartition(":")[0]):
+        raise InputError(f"no method is named {name!r}: functions of your own take no options after a colon")
     raise InputError(f"no method is named {name!r}{did_you_mean(base, [*PRESETS, *BASELINES])}")
 
 

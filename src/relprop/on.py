@@ -16,6 +16,9 @@ from relprop.suggest import did_you_mean
 if TYPE_CHECKING:
     from relprop.tape import Node
 
+PATHS = "; relprop.plan and `relprop plan` show every path"
+"""Where to look for one."""
+
 Select = Callable[[Sequence["Node"]], "set[Node]"]
 
 
@@ -96,7 +99,7 @@ def path(glob: str) -> Selector:
         found = {n for n in nodes if fnmatchcase(n.path, glob)}
         if not found:
             paths = list(dict.fromkeys(n.path for n in nodes if n.path))
-            raise RuleError(f"on.path({glob!r}) matches no op of this model{did_you_mean(glob, paths)}")
+            raise RuleError(f"on.path({glob!r}) matches no op of this model{did_you_mean(glob, paths) or PATHS}")
         return found
 
     return Selector(f"on.path({glob!r})", select)

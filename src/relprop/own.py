@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
 import sys
 import sysconfig
@@ -67,13 +68,19 @@ def module(place: str, others: Iterable[str] = ()) -> ModuleType:
         if error.name is None or not f"{place}.".startswith(f"{error.name}."):
             raise OwnError(f"importing {place} failed: {told(error)}") from error
         beside = [path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or path.is_dir()]
-        near = nearest(place, [*others, *filter(str.isidentifier, beside)], most=1)
+        near = nearest(place, [*others, *filter(str.isidentifier, beside), *_within(error.name.rpartition(".")[0])], 1)
         remedy = f"did you mean {near[0]}?" if near else "name one of the current folder, or install it"
         raise OwnError(f"no module {error.name!r}; {remedy}") from None
     except RelpropError:
         raise
     except FAILURES as error:
         raise OwnError(f"importing {place} failed: {told(error)}") from error
+
+
+def _within(package: str) -> list[str]:
+    """The modules of a package that was imported."""
+    places = getattr(sys.modules.get(package), "__path__", [])
+    return [f"{package}.{module.name}" for module in pkgutil.iter_modules(places)]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from relprop.composites import Composite, assign
-from relprop.errors import InputError
+from relprop.errors import InputError, RelpropError
 from relprop.ledger import Ledger
 from relprop.naming import BEST, Function, Method, resolve
 from relprop.ops.context import Context
@@ -21,6 +21,10 @@ from relprop.walk import Walk
 
 Target = int | Tensor | None
 Targets = Sequence[Target] | Target | Callable[[Tensor], Sequence[Target] | Tensor]
+
+
+GROWN = "the method's numbers outgrew their precision, or it divides by zero; in Python, dtype=torch.float64 may help"
+"""What is to be done about a map that is not finite."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,16 @@ def attribute(
         UnsupportedOp: if relevance cannot pass some op of the model; all of them are named.
         RuleError: if a rule does not fit an op.
         InputError: if model, x, target or method are not what they must be.
+        RelpropError: if the map is not finite. `explain` gives such maps as they are.
 
     Reference: Kohlbrenner et al. (2020), section II.
     """
     explanation = explain(model, x, [target], {"it": method}, profile=profile, start=start, dtype=dtype)
-    return explanation.relevance["it"][0]
+    R = explanation.relevance["it"][0]
+    if not torch.isfinite(R).all():
+        name = method if isinstance(method, str) else "the method"
+        raise RelpropError(f"{name}: its map is not finite; {GROWN}")
+    return R
 
 
 def explain(

@@ -29,10 +29,11 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
 
 
 def nearest(word: str, names: Iterable[str], most: int) -> list[str]:
-    """Return the `names` spelt most like `word`, best first; failing that, those that contain it."""
+    """Return the `names` most like `word`, best first: that have it as a word, are spelt alike, or else contain it."""
     spelling = {name.casefold(): name for name in names}
     typed = word.casefold()
-    near = get_close_matches(typed, spelling, n=most, cutoff=0.6)
+    near = [folded for folded in spelling if typed in folded.replace(",", " ").split()] if len(typed) > 2 else []
+    near += get_close_matches(typed, spelling, n=most, cutoff=0.6)
     if not near and len(typed) > 2:
-        near = [folded for folded in spelling if typed in folded][:most]
-    return [spelling[folded] for folded in near]
+        near = [folded for folded in spelling if typed in folded]
+    return [spelling[folded] for folded in dict.fromkeys(near)][:most]

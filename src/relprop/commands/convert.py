@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from relprop.commands.console import waiting
@@ -47,13 +48,13 @@ def _as_text(converted: Converted) -> str:
         f"SHA-256     {card.source.sha256}",
         f"model       {card.model}",
         f"classes     {_classes(card.classes)}",
-        f"pictures    {_pictures(card.preprocess)}",
+        f"pictures    {in_words(card.preprocess)}",
         f"self-check  {card.check.sha256}",
         f"            highest logits: {top}",
     ]
     if converted.confirmed is not None:
         lines.append(f"            {'as' if converted.confirmed else 'NOT as'} the card of {card.source.file} says")
-    next_ = f"relprop explain PICTURE --model {card.model} --weights {converted.path}"
+    next_ = f"relprop explain PICTURE --model {card.model} --weights {quote(str(converted.path))}"
     return "\n".join([*lines, "", f"next: {next_}"])
 
 
@@ -63,8 +64,8 @@ def _classes(names: tuple[str, ...]) -> str:
     return f"{len(names)}: {shown}{unnamed}"
 
 
-def _pictures(preprocess: Preprocess) -> str:
-    """The preprocessing in words."""
+def in_words(preprocess: Preprocess) -> str:
+    """Say how pictures are prepared."""
     size = preprocess.resize
     rescaled = f"shorter side to {size}" if isinstance(size, int) else f"to {size[0]}x{size[1]}"
     image = preprocess.mean_image

@@ -14,13 +14,16 @@ import torch
 from PIL import Image
 
 import relprop as rp
+from relprop.commands.answer import demand_answer
 from relprop.commands.console import waiting
+from relprop.commands.convert import in_words
 from relprop.data.pictures import open_picture
 from relprop.errors import RelpropError
-from relprop.files import WriteError, write_whole
+from relprop.files import WriteError, demand_other, write_whole
 from relprop.models.classes import class_index
 from relprop.models.registry import load
 from relprop.plots.heatmaps import FORMATS, heatmaps, render
+from relprop.propagate import GROWN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +72,7 @@ class Found:
 
     Attributes:
         seen: (H, W, 3) uint8, the picture as the network saw it.
+        prepared: how it was made so, in words.
         classes: a name per logit.
         logits: of the picture.
         targets: T indices of the classes explained.
@@ -77,6 +81,7 @@ class Found:
     """
 
     seen: NDArray[np.uint8]
+    prepared: str
     classes: tuple[str, ...]
     logits: list[float]
     targets: list[int]
@@ -95,6 +100,7 @@ def run(request: Request, *, as_json: bool) -> None:
         RelpropError: with one line that says what to mend.
     """
     figure_path = _figure_path(request)
+    demand_other(figure_path, [Path(source) for source in (request.picture, request.weights) if source])
     found = _find(request)
     with waiting("drawing"):
         files = _files(request, found, figure_path)
@@ -116,6 +122,7 @@ def _find(request: Request) -> Found:
     preprocess = cast("Preprocess", model.preprocess)
     classes = cast("tuple[str, ...]", model.classes)
     x = preprocess(image)[None].to(request.device)
+    demand_answer(model, request.model, x, classes)
     named = list(dict.fromkeys(class_index(word, classes) for word in request.targets))
     methods = list(dict.fromkeys(request.methods))
 
@@ -126,14 +133,16 @@ def _find(request: Request) -> Found:
         told = rp.explain(model, x, targets=named or highest, methods=methods, profile=request.profile)
     found = Found(
         seen=np.asarray(preprocess.picture(image)),
+        prepared=in_words(preprocess),
         classes=classes,
         logits=told.outputs[0].tolist(),
         targets=told.targets[:, 0].tolist(),
         maps={method: told.relevance[method][:, 0].float().cpu().numpy() for method in methods},
         ledgers=told.ledger,
     )
-    if not np.isfinite(found.logits).all() or not all(np.isfinite(R).all() for R in found.maps.values()):
-        raise RelpropError(f"{request.model}: logits or relevance are not finite; check the weights")
+    for method, maps in found.maps.items():
+        if not np.isfinite(maps).all():
+            raise RelpropError(f"{method}: its map of {request.model} is not finite; {GROWN}")
     return found
 
 
@@ -203,6 +212,7 @@ def _report(request: Request, found: Found) -> dict[str, Any]:
         "picture": str(request.picture) if request.picture else "embedded sample",
         "model": request.model,
         "profile": request.profile,
+        "prepared": found.prepared,
         "top": [found.named(index) for index in highest],
         "explanations": explanations,
         "files": [],
@@ -218,17 +228,22 @@ def _accounts(ledger: Ledger | None, row: int) -> dict[str, float | None]:
 
 
 def _as_text(report: dict[str, Any]) -> str:
-    lines = [f"{report['picture']}, {report['model']}"]
+    lines = [f"{report['picture']}, {report['model']}", f"prepared: {report['prepared']}"]
     lines += ["", "     logit  class"]
     lines += [f"{top['logit']:10.4f}  {top['class']} ({top['index']})" for top in report["top"]]
     lines += ["", " relevance   to biases  conservation error"]
     for told in report["explanations"]:
-        numbers = f"{told['relevance_sum']:10.4f}  {_or_dash(told['bias'], '10.4f')}"
+        numbers = f"{_short(told['relevance_sum'])}  {_or_dash(told['bias'], '10.4f')}"
         numbers += f"  {_or_dash(told['conservation_error'], '18.1e')}"
         lines.append(f"{numbers}  {told['class']} ({told['index']}), {told['method']}")
     if report["files"]:
         lines += ["", *(f"wrote {path}" for path in report["files"])]
     return "\n".join(lines)
+
+
+def _short(number: float) -> str:
+    """A number of any size in ten places."""
+    return f"{number:10.4f}" if number == 0 or 1e-2 <= abs(number) < 1e5 else f"{number:10.3g}"
 
 
 def _or_dash(number: float | None, form: str) -> str:

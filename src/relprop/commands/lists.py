@@ -21,7 +21,11 @@ def models(prefix: str = "", *, as_json: bool) -> None:
     Raises:
         ModelError: no name begins so.
     """
-    rows = [{"name": name, "source": source.title, "needs": source.needs(name)} for name, source in listing(prefix)]
+    found = list(listing(prefix))
+    owner = next((source for source in SOURCES if source.owns(prefix)), None)
+    if not found and owner is not None and set(owner.names()) <= {owner.form}:  # a family that cannot be listed
+        found = [(prefix, owner)]
+    rows = [{"name": name, "source": source.title, "needs": source.needs(name)} for name, source in found]
     if not rows:
         names = [name for source in SOURCES for name in source.names()]
         raise ModelError(f"no model's name begins with {prefix!r}{did_you_mean(prefix, names)}")

@@ -8,20 +8,23 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import cast
 
 import torch
 from PIL import Image
 
+from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
 from relprop.data import embedded, voc
 from relprop.data.entries import DataError, demand_folder
 from relprop.data.pictures import PictureError, list_pictures, open_picture
 from relprop.data.preprocess import Preprocess
 from relprop.errors import InputError
+from relprop.files import WriteError, demand_other
 from relprop.models.registry import load
 from relprop.pattern_fit import Fitter
-from relprop.patterns import ESTIMATORS, WITH_BIAS
+from relprop.patterns import ESTIMATORS, WITH_BIAS, PatternError, Patterns
 from relprop.suggest import did_you_mean
 
 DATA = ("embedded", "folder", "imagenet", "voc")
@@ -74,23 +77,26 @@ def run(request: Request, *, as_json: bool) -> None:
     Raises:
         RelpropError: with one line that says what to mend.
     """
+    name = re.sub(r"[^\w.-]", "_", request.model)  # a model's name can be a path, or have a colon in it
+    out = request.out or Path(f"{name}.patterns.safetensors")
+    demand_free(out, request)
     if request.threads:
         torch.set_num_threads(request.threads)
     with waiting("loading"):
         openers = spread(pictures(request), request.limit)
         model = load(request.model, request.weights)
+        preprocess = cast("Preprocess", model.preprocess)
+        demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop))
         fitter = Fitter(model.to(request.device), request.estimator)
     skipped: list[str] = []
     with progress_bar() as bar:
         task = bar.add_task(f"fitting {request.model}", total=len(openers))
-        for x in batches(openers, cast("Preprocess", model.preprocess), request.batch, skipped):
+        for x in batches(openers, preprocess, request.batch, skipped):
             fitter.add(x.to(request.device))
             bar.update(task, completed=fitter.samples + len(skipped))
     if not fitter.samples:
         raise PictureError(f"none of {len(openers)} pictures can be read; the first: {skipped[0]}")
     patterns = fitter.patterns()
-    name = re.sub(r"[^\w.-]", "_", request.model)  # a model's name can be a path, or have a colon in it
-    out = request.out or Path(f"{name}.patterns.safetensors")
     patterns.save(out)
     for line in warnings(skipped, fitter):
         print(line, file=sys.stderr)  # noqa: T201 - for people
@@ -106,9 +112,28 @@ def run(request: Request, *, as_json: bool) -> None:
         }
         print(json.dumps(told, indent=2))  # noqa: T201 - the result
         return
-    weights = f" --weights {request.weights}" if request.weights else ""
-    again = f"relprop explain --model {request.model}{weights} --method pattern-attribution:patterns={out}"
+    picture = "" if request.data == "embedded" else " PICTURE"
+    weights = f" --weights {quote(request.weights)}" if request.weights else ""
+    method = quote(f"pattern-attribution:patterns={out}")
+    again = f"relprop explain{picture} --model {quote(request.model)}{weights} --method {method}"
     print(f"wrote {out}: patterns of {len(kinds)} layers from {patterns.samples} pictures; next: {again}")  # noqa: T201
+
+
+def demand_free(out: Path, request: Request) -> None:
+    """Refuse a place that patterns cannot be written to, before they are fitted, which may take long.
+
+    Raises:
+        WriteError: a folder, the network's weights, or a file of another kind.
+    """
+    if out.is_dir():
+        raise WriteError(f"{out}: a folder; name a file with --out")
+    demand_other(out, [Path(request.weights)] if request.weights else [])
+    if out.is_file():
+        try:
+            Patterns.load(out)
+        except PatternError:
+            told = "is there, and holds no patterns; name another file with --out, or remove it"
+            raise WriteError(f"{out}: {told}") from None
 
 
 def warnings(skipped: list[str], fitter: Fitter) -> Iterator[str]:
@@ -126,6 +151,8 @@ def pictures(request: Request) -> Openers:
     """What opens each picture of the data that was named."""
     if request.data not in DATA:
         raise InputError(f"no data {request.data!r}{did_you_mean(request.data, DATA)}")
+    if request.data == "embedded" and request.root is not None:
+        raise DataError(f"what kind of data is in {request.root}? Add --data folder, imagenet or voc")
     if request.data == "embedded":
         number = request.limit or NUMBER
         listing = embedded.embedded(request.variant, request.split or "train", number, request.seed)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 import relprop as rp
+from relprop.commands.answer import demand_answer
 from relprop.commands.console import waiting
 from relprop.models.registry import structure
 from relprop.models.unknown import Unknown
@@ -26,6 +27,7 @@ def run(model: str, method: str, profile: str, *, as_json: bool) -> None:
         network = structure(model)
         side = _side(cast("Preprocess | Unknown", network.preprocess))
         x = torch.zeros(1, 3, side, side)
+        demand_answer(network, model, x)
         steps = rp.plan(network, x, method, profile=profile)
     print(json.dumps(steps.as_dicts(), indent=2) if as_json else steps)  # noqa: T201 - the result
 

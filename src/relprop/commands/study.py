@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 
+from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
 from relprop.data import embedded, folder, imagenet, voc
 from relprop.data.entries import DataError, Dataset
@@ -109,6 +110,7 @@ def task_of(request: Request) -> Task:
     model = load(request.model, request.weights)
     preprocess = cast("Preprocess", model.preprocess)
     outputs = cast("tuple[str, ...]", model.classes)
+    demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop), outputs)
     return Task(
         name=f"{request.model} on {data.name}",
         data=data,
@@ -127,6 +129,8 @@ def dataset(request: Request) -> Dataset:
     """Open the data that was named."""
     if request.data not in DATA:
         raise InputError(f"no data {request.data!r}{did_you_mean(request.data, DATA) or ': ' + ', '.join(DATA)}")
+    if request.data == "embedded" and request.root is not None:
+        raise DataError(f"what kind of data is in {request.root}? Add --data voc, imagenet or folder")
     if request.data == "embedded":
         return embedded.embedded(request.variant, request.split or "test", request.limit or EMBEDDED, request.seed)
     if request.root is None:

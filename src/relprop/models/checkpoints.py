@@ -66,8 +66,8 @@ def format_of(path: Path) -> str:
         return SAFETENSORS
     if head.startswith((b"PK", b"\x80")):
         return TORCH
-    kind = "an empty file" if not head else "neither a safetensors nor a torch file"
-    raise ModelError(f"{path}: {kind}; pass a state dict saved as one of the two")
+    kind = "an empty file" if not head else "no weight file of a known format"
+    raise ModelError(f"{path}: {kind}; pass a state dict as safetensors or torch file, a Keras .h5 or a .caffemodel")
 
 
 def read(path: str | Path) -> State:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from relprop.files import WriteError
+from relprop.files import WriteError, demand_other
 from relprop.models import cards, checkpoints, registry, weight_files
 from relprop.models.cards import Card, Origin
 from relprop.models.checkpoints import HDF5, ModelError
@@ -116,8 +116,7 @@ def _demand_free(wanted: Wanted) -> None:
         return
     if not out.is_file():
         raise WriteError(f"{out}: a folder or a device; name a file with --out")
-    if out.samefile(wanted.source):
-        raise WriteError(f"{out}: that is the source, which is not overwritten; name another file with --out")
+    demand_other(out, [wanted.source])
     if not wanted.force and not _carded(out):
         raise WriteError(f"{out}: is there, and relprop has not written it; name another with --out, or add --force")
 

@@ -153,7 +153,7 @@ def _suggestion(name: str) -> str:
         return f"; did you mean {timm_zoo.PREFIX}{name}?"
     if Path(name).is_file():
         return ", but a file: pass it with --weights, and its network with --model"
-    if "/" in name:
+    if "/" in name or Path(name).is_dir():
         return f"; did you mean {hugging_face.PREFIX}{name}?"
     ours = names()
     near = nearest(name, [*ours, *(other for other in timms if other not in ours)], most=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from relprop.models import cards, checkpoints
@@ -72,7 +73,7 @@ def to_load(weights: str | Path | Weights, name: str, words: Iterable[str] = ())
     path = Path(weights)
     checkpoints.demand(path, words)
     if checkpoints.format_of(path) == CAFFE:
-        way = f"relprop convert {path} --model {name} --mean MEAN"
+        way = f"relprop convert {quote(str(path))} --model {name} --mean MEAN"
         raise ModelError(f"{path}: a .caffemodel does not say which mean its pictures lack; convert it once: {way}")
     return open_weights(path, name)
 

@@ -17,6 +17,8 @@ from relprop import metrics
 from relprop.data.geometry import normalise
 from relprop.data.mean_image import mean_image
 from relprop.data.pictures import PictureError
+from relprop.naming import resolve
+from relprop.profiles import profile_named
 from relprop.propagate import explain
 from relprop.study.records import Picture, Record, area, measured, prediction, undefined
 from relprop.study.store import Store
@@ -72,8 +74,10 @@ def run(
 
     Raises:
         StudyError: the folder holds another study, or cannot be written to.
-        RelpropError: the model cannot be explained.
+        RelpropError: the model cannot be explained, or there is no such method; nothing is written then.
     """
+    for method in task.methods:
+        resolve(method, task.model, profile_named(task.profile))
     store = Store(folder)
     store.begin(task.config())
     clock = Clock()
