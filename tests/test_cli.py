@@ -20,7 +20,7 @@ import relprop as rp
 from relprop.cli import METHOD
 from relprop.data.clutter import sample_picture
 from relprop.models import download, embedded
-from relprop.suggest import nearest
+from relprop.support.suggest import nearest
 
 SMALL = "digits-shallow"
 

@@ -7,7 +7,7 @@ import pytest
 
 from relprop.data import clutter
 from relprop.data.clutter import Clutter
-from relprop.errors import RelpropError
+from relprop.support.errors import RelpropError
 
 SEQUENCES = [Clutter(split, variant) for split in ("train", "test") for variant in ("single", "multi")]
 PICTURES = 150

@@ -13,8 +13,8 @@ from sklearn.metrics import average_precision_score
 from torch import nn
 
 from relprop.data.clutter import Clutter, sample_picture
-from relprop.errors import RelpropError
 from relprop.models import embedded
+from relprop.support.errors import RelpropError
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / "src/relprop/models/weights"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relprop import metrics
-from relprop.errors import InputError
+from relprop.support.errors import InputError
 
 BATCHES = (1, 2, 7, 32)
 SHARES = (

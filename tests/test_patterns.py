@@ -22,12 +22,12 @@ from relprop.cli import app
 from relprop.commands import patterns as command
 from relprop.commands.patterns import spread
 from relprop.data.pictures import PictureError
-from relprop.fingerprint import weights_hash
 from relprop.models import embedded
 from relprop.pattern_fit import Fitter, fit_patterns
 from relprop.pattern_rules import pattern_attribution, pattern_net
 from relprop.patterns import ESTIMATORS, Pattern, PatternError, Patterns, parse
 from relprop.study.task import METHODS, Task
+from relprop.support.fingerprint import weights_hash
 
 TWO, WITH_BIAS, LINEAR = ESTIMATORS
 

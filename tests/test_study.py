@@ -24,10 +24,10 @@ from relprop.data.embedded import embedded
 from relprop.data.folder import folder
 from relprop.data.geometry import like
 from relprop.data.voc import voc
-from relprop.errors import InputError
 from relprop.study.runner import run
 from relprop.study.store import Store, StudyError
 from relprop.study.task import Task, class_targets
+from relprop.support.errors import InputError
 
 METHODS = ("cmp-alpha2-flat", "lrp-alpha1", "guided-backprop", "uniform")
 REAL = Path(__file__).parents[2] / "shared" / "real"

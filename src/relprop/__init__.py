@@ -23,21 +23,21 @@ _HOMES = {
     "fit_patterns": "relprop.pattern_fit",
     "Patterns": "relprop.patterns",
     "Composite": "relprop.composites",
-    "RelpropError": "relprop.errors",
-    "InputError": "relprop.errors",
-    "RuleError": "relprop.errors",
-    "UnsupportedOp": "relprop.errors",
+    "RelpropError": "relprop.support.errors",
+    "InputError": "relprop.support.errors",
+    "RuleError": "relprop.support.errors",
+    "UnsupportedOp": "relprop.support.errors",
 }
 _MODULES = ("metrics", "models", "on", "rules")
 
 if TYPE_CHECKING:
     from relprop import metrics, models, on, rules
     from relprop.composites import Composite
-    from relprop.errors import InputError, RelpropError, RuleError, UnsupportedOp
     from relprop.pattern_fit import fit_patterns
     from relprop.patterns import Patterns
     from relprop.planning import plan
     from relprop.propagate import Explanation, attribute, explain
+    from relprop.support.errors import InputError, RelpropError, RuleError, UnsupportedOp
 
 __all__ = [
     "Composite",

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relprop.errors import InputError
 from relprop.gradients import captum, differentiable
 from relprop.prepare import Model, recorded
-from relprop.suggest import did_you_mean
+from relprop.support.errors import InputError
+from relprop.support.suggest import did_you_mean
 from relprop.tape import Node, Tape, Value
 from relprop.trees import float_tensors
 

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from relprop.commands.console import waiting
-from relprop.errors import RelpropError
+from relprop.support.errors import RelpropError
 
 
 class OneLine(TyperGroup):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relprop.errors import InputError, RuleError
 from relprop.on import Selector
 from relprop.rules import WEIGHTED, Flat, Own, Rule
+from relprop.support.errors import InputError, RuleError
 
 if TYPE_CHECKING:
     from relprop.profiles import Profile

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relprop.errors import InputError
 from relprop.prepare import Model
 from relprop.record import logits_of, undisturbed
+from relprop.support.errors import InputError
 
 AT_ONCE = 16
 """Pictures in one pass, where a method makes many of one; more only if the batch itself is larger."""

@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import Tensor
 
-from relprop import own
 from relprop.baselines import BASELINES, Function
 from relprop.composites import Composite
-from relprop.errors import InputError, RelpropError
 from relprop.prepare import Model
 from relprop.presets import PRESETS, composite_named, parse_options
 from relprop.profiles import Profile
-from relprop.suggest import did_you_mean
+from relprop.support import own
+from relprop.support.errors import InputError, RelpropError
+from relprop.support.suggest import did_you_mean
 
 BEST = "cmp-alpha2-flat"
 Method = str | Composite

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from relprop.errors import RuleError
-from relprop.suggest import did_you_mean
+from relprop.support.errors import RuleError
+from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from relprop.tape import Node

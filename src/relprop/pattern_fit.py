@@ -27,14 +27,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relprop.errors import InputError
-from relprop.fingerprint import weights_hash
 from relprop.ops.activation import BOUNDED
 from relprop.ops.linear import Conv, Linear, layer_of, unbatched
 from relprop.pattern_rules import keyed
 from relprop.patterns import ESTIMATORS, LINEAR, WITH_BIAS, Pattern, PatternError, Patterns
 from relprop.prepare import Model, recorded
-from relprop.suggest import did_you_mean
+from relprop.support.errors import InputError
+from relprop.support.fingerprint import weights_hash
+from relprop.support.suggest import did_you_mean
 from relprop.tape import Node, Tape, Value
 
 ROUNDING = 16

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relprop.errors import InputError
-from relprop.files import near, write_whole
-from relprop.fingerprint import weights_hash
+from relprop.support.errors import InputError
+from relprop.support.files import near, write_whole
+from relprop.support.fingerprint import weights_hash
 
 TWO, WITH_BIAS, LINEAR = ESTIMATORS = ("two-component", "two-component-bias", "linear")
 """How a pattern can have been estimated: over where the neuron fires (eq. 8 of the paper), without or with its bias
@@ -56,7 +56,7 @@ class Patterns:
     Attributes:
         layers: by call of a weighted op: the module's path, "#", and which of its calls, counted from 1
             ("features.0#1"). A BatchNorm that alone reads the output belongs to the layer.
-        model_sha256: of the network that they were fitted to (`relprop.fingerprint`); "" for a plain function.
+        model_sha256: of the network that they were fitted to (`relprop.support.fingerprint`); "" for a plain function.
         samples: how many inputs they were fitted on.
         source: where they are from, for messages.
     """

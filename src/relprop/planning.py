@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from relprop.composites import Composite, assign
-from relprop.errors import InputError
 from relprop.naming import BEST, Method, resolve
 from relprop.prepare import Model, recorded
 from relprop.profiles import profile_named
+from relprop.support.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor

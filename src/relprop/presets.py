@@ -10,12 +10,12 @@ from typing import Any
 from relprop import on
 from relprop.backprop import Deconvnet, GuidedBackprop
 from relprop.composites import Composite
-from relprop.errors import InputError
 from relprop.on import Selector
 from relprop.pattern_rules import pattern_attribution, pattern_net
 from relprop.patterns import Patterns, patterns_for
 from relprop.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, Z, ZBox, ZPlus
-from relprop.suggest import did_you_mean
+from relprop.support.errors import InputError
+from relprop.support.suggest import did_you_mean
 
 Bound = float | tuple[float, ...] | None
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from relprop import rules
-from relprop.errors import InputError
-from relprop.suggest import did_you_mean
+from relprop.support.errors import InputError
+from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from relprop.rules import Rule

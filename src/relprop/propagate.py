@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from relprop.composites import Composite, assign
-from relprop.errors import InputError, RelpropError
 from relprop.ledger import Ledger
 from relprop.naming import BEST, Function, Method, resolve
 from relprop.ops.context import Context
 from relprop.prepare import Model, outputs_of, recorded
 from relprop.profiles import profile_named
+from relprop.support.errors import InputError, RelpropError
 from relprop.walk import Walk
 
 Target = int | Tensor | None

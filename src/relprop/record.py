@@ -22,11 +22,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
 
 from relprop import samples
-from relprop.errors import InputError, UnsupportedOp
 from relprop.ops import TABLE
 from relprop.ops.normalization import merges
 from relprop.ops.remedies import remedy
 from relprop.ops.table import UNIT, Op
+from relprop.support.errors import InputError, UnsupportedOp
 from relprop.tape import Node, Slot, Tape, Value, parameter_position
 from relprop.trees import float_tensors, mapped, tensors_of
 

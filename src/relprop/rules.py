@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 
-from relprop.errors import RuleError
 from relprop.stabilize import divide, empty, stabilize
+from relprop.support.errors import RuleError
 
 if TYPE_CHECKING:
     from torch import Tensor

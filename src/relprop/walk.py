@@ -10,12 +10,12 @@ from torch import Tensor
 
 from relprop.backprop import DERIVED, Backprop, derived
 from relprop.composites import Assigned
-from relprop.errors import RelpropError
 from relprop.ledger import Ledger, Row
 from relprop.ops.context import Context
 from relprop.ops.layer import AT_ONCE
 from relprop.rules import Rule, Share
 from relprop.stabilize import sums_in
+from relprop.support.errors import RelpropError
 from relprop.tape import Node, Tape, Value
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from relprop import own
-from relprop.errors import RelpropError
 from relprop.models.checkpoints import ModelError
 from relprop.record import logits_of
+from relprop.support import own
+from relprop.support.errors import RelpropError
 
 
 def demand_answer(model: nn.Module, name: str, x: Tensor, classes: Sequence[str] | None = None) -> None:

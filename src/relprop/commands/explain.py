@@ -18,12 +18,12 @@ from relprop.commands.answer import demand_answer
 from relprop.commands.console import waiting
 from relprop.commands.convert import in_words
 from relprop.data.pictures import open_picture
-from relprop.errors import RelpropError
-from relprop.files import WriteError, demand_other, write_whole
 from relprop.models.classes import class_index
 from relprop.models.registry import load
 from relprop.plots.heatmaps import FORMATS, heatmaps, render
 from relprop.propagate import GROWN
+from relprop.support.errors import RelpropError
+from relprop.support.files import WriteError, demand_other, write_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

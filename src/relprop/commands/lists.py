@@ -8,7 +8,7 @@ from relprop.baselines import BASELINES
 from relprop.models.checkpoints import ModelError
 from relprop.models.registry import SOURCES, listing
 from relprop.presets import PRESETS
-from relprop.suggest import did_you_mean
+from relprop.support.suggest import did_you_mean
 
 
 def models(prefix: str = "", *, as_json: bool) -> None:

@@ -20,12 +20,12 @@ from relprop.data import embedded, voc
 from relprop.data.entries import DataError, demand_folder
 from relprop.data.pictures import PictureError, list_pictures, open_picture
 from relprop.data.preprocess import Preprocess
-from relprop.errors import InputError
-from relprop.files import WriteError, demand_other
 from relprop.models.registry import load
 from relprop.pattern_fit import Fitter
 from relprop.patterns import ESTIMATORS, WITH_BIAS, PatternError, Patterns
-from relprop.suggest import did_you_mean
+from relprop.support.errors import InputError
+from relprop.support.files import WriteError, demand_other
+from relprop.support.suggest import did_you_mean
 
 DATA = ("embedded", "folder", "imagenet", "voc")
 NUMBER = 10_000

@@ -9,12 +9,12 @@ from pathlib import Path
 from relprop.commands.compare import grid, telling
 from relprop.commands.console import waiting
 from relprop.commands.study import Request, measure
-from relprop.files import write_whole
 from relprop.plots.heatmaps import render
 from relprop.study import report as reports
 from relprop.study import tables
 from relprop.study.claims import Claim
 from relprop.study.measured import load
+from relprop.support.files import write_whole
 
 
 @dataclass(frozen=True)

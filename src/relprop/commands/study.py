@@ -15,12 +15,12 @@ from relprop.data import embedded, folder, imagenet, voc
 from relprop.data.entries import DataError, Dataset
 from relprop.data.geometry import Geometry, like, shortest_side, warp
 from relprop.data.preprocess import Preprocess
-from relprop.errors import InputError
 from relprop.models.registry import load
 from relprop.study import report as reports
 from relprop.study.runner import Clock, run
 from relprop.study.task import Task, class_targets
-from relprop.suggest import did_you_mean
+from relprop.support.errors import InputError
+from relprop.support.suggest import did_you_mean
 
 DATA = ("embedded", "voc", "imagenet", "folder")
 GEOMETRIES = ("paper", "model")

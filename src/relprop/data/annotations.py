@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from relprop.data.entries import Thing
-from relprop.suggest import did_you_mean
+from relprop.support.suggest import did_you_mean
 
 _MOST = 2**20  # bytes in a file; a picture's annotation has a few thousand
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from relprop.errors import InputError
+from relprop.support.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -10,7 +10,7 @@ from PIL import Image
 from relprop.data.clutter import Clutter, Split, Variant
 from relprop.data.entries import DataError, Entry, Listing, Thing
 from relprop.models.embedded import CLASSES
-from relprop.suggest import did_you_mean
+from relprop.support.suggest import did_you_mean
 
 VARIANTS = ("multi", "single")
 SPLITS = ("train", "test")

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from relprop.errors import RelpropError
-from relprop.files import near
+from relprop.support.errors import RelpropError
+from relprop.support.files import near
 
 
 class DataError(RelpropError):

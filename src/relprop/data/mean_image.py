@@ -15,7 +15,7 @@ from torch import Tensor
 from relprop.data.entries import DataError, Dataset
 from relprop.data.geometry import Geometry, to_pixels
 from relprop.data.pictures import PictureError
-from relprop.files import write_whole
+from relprop.support.files import write_whole
 
 _VERSION = 1  # to be raised when what is computed changes
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from relprop.errors import RelpropError
-from relprop.files import near
+from relprop.support.errors import RelpropError
+from relprop.support.files import near
 
 
 class PictureError(RelpropError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from relprop.data.annotations import read_annotation
 from relprop.data.entries import DataError, Entry, Listing, demand_folder, read_text
 from relprop.data.pictures import open_annotated
-from relprop.suggest import did_you_mean
+from relprop.support.suggest import did_you_mean
 
 CLASSES = tuple(
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant"

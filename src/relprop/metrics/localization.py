@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from relprop.errors import InputError
+from relprop.support.errors import InputError
 
 
 def inside_total_ratio(R: Tensor, mask: Tensor) -> Tensor:

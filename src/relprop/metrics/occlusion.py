@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from relprop.errors import InputError
-from relprop.suggest import did_you_mean
+from relprop.support.errors import InputError
+from relprop.support.suggest import did_you_mean
 
 PARTS = ("object", "context")
 

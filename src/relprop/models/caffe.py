@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relprop.files import near
 from relprop.models.caffe_schema import ENUMS, message
 from relprop.models.checkpoints import ModelError
+from relprop.support.files import near
 
 LARGEST = (1 << 31) - 1
 """Bytes of a file: protobuf's own limit."""

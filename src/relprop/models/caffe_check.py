@@ -16,7 +16,7 @@ from relprop.models import caffe
 from relprop.models.caffe import Layer, Net
 from relprop.models.caffenet import SIDE, CaffeNet
 from relprop.models.checkpoints import ModelError
-from relprop.suggest import did_you_mean
+from relprop.support.suggest import did_you_mean
 
 WEIGHTED = {
     "caffenet": tuple("conv1 conv2 conv3 conv4 conv5 fc6 fc7 fc8".split()),

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from relprop.errors import RelpropError
-from relprop.files import near
+from relprop.support.errors import RelpropError
+from relprop.support.files import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,9 +6,9 @@ import json
 import stat
 from pathlib import Path
 
-from relprop.files import near
 from relprop.models.cards import LONGEST_NAME
 from relprop.models.settle import ConvertError
+from relprop.support.files import near
 
 NAMED = ("imagenet", "voc")
 LARGEST = 16 << 20

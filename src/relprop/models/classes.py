@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relprop.errors import RelpropError
-from relprop.suggest import did_you_mean
+from relprop.support.errors import RelpropError
+from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from relprop.files import WriteError, demand_other
 from relprop.models import cards, checkpoints, registry, weight_files
 from relprop.models.cards import Card, Origin
 from relprop.models.checkpoints import HDF5, ModelError
@@ -24,6 +23,7 @@ from relprop.models.class_names import imagenet, read_classes
 from relprop.models.self_check import self_check
 from relprop.models.settle import ConvertError, Wanted, settle
 from relprop.models.weight_files import Weights
+from relprop.support.files import WriteError, demand_other
 
 if TYPE_CHECKING:
     from collections.abc import Callable

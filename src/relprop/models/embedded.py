@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load as read_safetensors
 from torch import nn
 
-from relprop.errors import InputError
 from relprop.patterns import parse
+from relprop.support.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from relprop import own
 from relprop.data.preprocess import Preprocess
 from relprop.models import checkpoints, weight_files
 from relprop.models.checkpoints import ModelError
+from relprop.support import own
 
 FORM = "package.module:factory"
 EXAMPLE = """\

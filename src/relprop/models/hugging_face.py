@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from relprop.data.preprocess import Preprocess
-from relprop.files import near
 from relprop.models import checkpoints, extras, hub, weight_files
 from relprop.models.agreement import differ
 from relprop.models.checkpoints import ModelError
 from relprop.models.extras import first_line
 from relprop.models.unknown import Unknown
+from relprop.support.files import near
 
 PREFIX = "hf:"
 FORM = "hf:FOLDER, hf:OWNER/NAME"

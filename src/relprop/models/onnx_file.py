@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from relprop.data.preprocess import Preprocess
-from relprop.errors import InputError, RelpropError
-from relprop.files import near
 from relprop.models import extras
 from relprop.models.checkpoints import ModelError, shown
 from relprop.models.extras import first_line
 from relprop.models.unknown import Unknown
 from relprop.models.weight_files import numbered
+from relprop.support.errors import InputError, RelpropError
+from relprop.support.files import near
 
 SUFFIX = ".onnx"
 FORM = "FILE.onnx"

@@ -15,7 +15,7 @@ from relprop.models import checkpoints, embedded, factory, hugging_face, onnx_fi
 from relprop.models.checkpoints import ModelError
 from relprop.models.unknown import Unknown
 from relprop.models.weight_files import Weights
-from relprop.suggest import nearest
+from relprop.support.suggest import nearest
 
 Loaded = tuple[torch.nn.Module, Preprocess | Unknown, tuple[str, ...] | Unknown]
 

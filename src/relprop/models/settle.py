@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relprop.data.preprocess import Preprocess
-from relprop.errors import RelpropError
 from relprop.models import registry
 from relprop.models.checkpoints import CAFFE
-from relprop.suggest import did_you_mean
+from relprop.support.errors import RelpropError
+from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

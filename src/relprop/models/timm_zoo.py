@@ -21,7 +21,7 @@ from relprop.models.agreement import differ
 from relprop.models.checkpoints import ModelError
 from relprop.models.unknown import Unknown
 from relprop.models.weight_files import numbered
-from relprop.suggest import did_you_mean
+from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from relprop.models.checkpoints import State

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from relprop.errors import RuleError
 from relprop.rules import Rule, Share
 from relprop.stabilize import quotient, sums_in
+from relprop.support.errors import RuleError
 
 if TYPE_CHECKING:
     from relprop.ops.context import Context

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relprop.errors import RuleError
 from relprop.ops.layer import LinearOp, in_parts
 from relprop.ops.table import Op, register, spellings
 from relprop.rules import Pass, Rule, Share
 from relprop.stabilize import divide
+from relprop.support.errors import RuleError
 from relprop.tape import Slot, per_axis
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relprop.errors import RuleError
 from relprop.ops.layer import LinearOp
 from relprop.ops.linear import passed
 from relprop.ops.table import Op, having, kept, register, spellings
 from relprop.ops.vjp import vjp
 from relprop.rules import Epsilon, Flat, Own, Pass, Rule, Share
 from relprop.stabilize import divide
+from relprop.support.errors import RuleError
 from relprop.tape import per_axis
 
 if TYPE_CHECKING:

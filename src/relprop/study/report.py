@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from relprop.files import write_whole
 from relprop.plots import curves, dots, page
 from relprop.plots.heatmaps import render
 from relprop.study import tables
@@ -21,6 +20,7 @@ from relprop.study.claims import Claim, claims
 from relprop.study.measured import BASELINE, Study, load
 from relprop.study.statistics import BINS, Means, binned, deviations
 from relprop.study.store import StudyError
+from relprop.support.files import write_whole
 
 PAGE = "report.html"
 LONGEST = 50

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import parquet
 
-from relprop.errors import RelpropError
-from relprop.files import WriteError, near, write_whole
 from relprop.study.schema import TABLES, arrow
+from relprop.support.errors import RelpropError
+from relprop.support.files import WriteError, near, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

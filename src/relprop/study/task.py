@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from relprop.data.entries import Dataset
 from relprop.data.geometry import Geometry
 from relprop.data.preprocess import Preprocess
-from relprop.errors import InputError
-from relprop.fingerprint import weights_hash
 from relprop.naming import own_source
 from relprop.presets import patterns_named
-from relprop.suggest import did_you_mean
+from relprop.support.errors import InputError
+from relprop.support.fingerprint import weights_hash
+from relprop.support.suggest import did_you_mean
 
 VERSION = 1
 """To be raised when what a row says changes."""

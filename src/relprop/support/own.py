@@ -14,14 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from relprop.errors import RelpropError
-from relprop.suggest import did_you_mean, nearest
+from relprop.support.errors import RelpropError
+from relprop.support.suggest import did_you_mean, nearest
 
 FAILURES = (Exception, SystemExit)
 """What the user's code may raise that is told as its failure; Ctrl-C stays Ctrl-C."""
 
 _NAME = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parent.parent)
 _INSTALLED = tuple(sysconfig.get_paths()[where] for where in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 

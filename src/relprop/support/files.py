@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from relprop.errors import RelpropError
-from relprop.suggest import nearest
+from relprop.support.errors import RelpropError
+from relprop.support.suggest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
