@@ -12,9 +12,10 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 import relprop as rp
 from conftest import Calls, randomised
-from relprop import stabilize, walk
+from relprop import walk
 from relprop.ops import layer as layer_file
 from relprop.prepare import recorded
+from relprop.rules.lrp import division as stabilize
 from relprop.trees import mapped, tensors_of
 
 D = torch.float64

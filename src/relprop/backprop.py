@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from relprop.ops.vjp import vjp
-from relprop.rules import LINEAR, Layer, Rule, Share
+from relprop.rules.layer import LINEAR, Layer, Rule, Share
 from relprop.trees import float_tensors
 
 if TYPE_CHECKING:

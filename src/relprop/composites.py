@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relprop.on import Selector
-from relprop.rules import WEIGHTED, Flat, Own, Rule
+from relprop.rules.layer import WEIGHTED, Own, Rule
+from relprop.rules.lrp import Flat
 from relprop.support.errors import InputError, RuleError
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from relprop.composites import Composite
 from relprop.on import Selector
 from relprop.ops.linear import weight_of
 from relprop.patterns import HOW, PatternError, Patterns
-from relprop.rules import WEIGHTED, Layer, Pass, Rule, Share
-from relprop.stabilize import divide
+from relprop.rules.division import divide
+from relprop.rules.layer import WEIGHTED, Layer, Rule, Share
+from relprop.rules.lrp import Pass
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from relprop.ops.linear import covers_its_input, pointwise
 from relprop.ops.normalization import merges, scale_and_shift
 from relprop.record import WRITE_THROUGH_VIEW, check_logits, logits_of, record, undisturbed, unsupported, version
-from relprop.rules import WEIGHTED
+from relprop.rules.layer import WEIGHTED
 from relprop.samples import is_batch_first
 from relprop.support.errors import InputError
 from relprop.tape import Node, Tape

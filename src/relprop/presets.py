@@ -13,7 +13,8 @@ from relprop.composites import Composite
 from relprop.on import Selector
 from relprop.pattern_rules import pattern_attribution, pattern_net
 from relprop.patterns import Patterns, patterns_for
-from relprop.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, Z, ZBox, ZPlus
+from relprop.rules.layer import Rule
+from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Z, ZBox, ZPlus
 from relprop.support.errors import InputError
 from relprop.support.suggest import did_you_mean
 

@@ -14,7 +14,7 @@ from relprop.support.errors import InputError
 from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from relprop.rules import Rule
+    from relprop.rules.layer import Rule
 
 
 @dataclass(frozen=True)

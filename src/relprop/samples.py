@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from relprop.stabilize import sums_in
+from relprop.rules.division import sums_in
 from relprop.tape import Slot
 from relprop.trees import float_tensors
 

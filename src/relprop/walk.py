@@ -13,8 +13,8 @@ from relprop.composites import Assigned
 from relprop.ledger import Ledger, Row
 from relprop.ops.context import Context
 from relprop.ops.layer import AT_ONCE
-from relprop.rules import Rule, Share
-from relprop.stabilize import sums_in
+from relprop.rules.division import sums_in
+from relprop.rules.layer import Rule, Share
 from relprop.support.errors import RelpropError
 from relprop.tape import Node, Tape, Value
 

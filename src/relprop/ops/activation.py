@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relprop.ops.table import Op, always, having, never, register, spellings
-from relprop.rules import Pass, Rule, Share
+from relprop.rules.layer import Rule, Share
+from relprop.rules.lrp import Pass
 from relprop.tape import Slot
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from relprop.ops.table import Op, kept, never, register, spellings
-from relprop.rules import Epsilon, Flat, Rule, Share
-from relprop.stabilize import quotient
+from relprop.rules.division import quotient
+from relprop.rules.layer import Rule, Share
+from relprop.rules.lrp import Epsilon, Flat
 from relprop.tape import Slot
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from relprop.rules.division import BLOCK, sums_in
 from relprop.samples import is_batch_first, total
-from relprop.stabilize import BLOCK, sums_in
 
 if TYPE_CHECKING:
     from torch import Tensor

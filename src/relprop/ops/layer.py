@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from relprop.rules import Rule, Share
-from relprop.stabilize import quotient, sums_in
+from relprop.rules.division import quotient, sums_in
+from relprop.rules.layer import Rule, Share
 from relprop.support.errors import RuleError
 
 if TYPE_CHECKING:

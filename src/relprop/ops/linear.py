@@ -15,8 +15,9 @@ from torch import Tensor
 
 from relprop.ops.layer import LinearOp, in_parts
 from relprop.ops.table import Op, register, spellings
-from relprop.rules import Pass, Rule, Share
-from relprop.stabilize import divide
+from relprop.rules.division import divide
+from relprop.rules.layer import Rule, Share
+from relprop.rules.lrp import Pass
 from relprop.support.errors import RuleError
 from relprop.tape import Slot, per_axis
 

@@ -11,8 +11,9 @@ from relprop.ops.activation import activation
 from relprop.ops.layer import LinearOp
 from relprop.ops.linear import Linear, layer_of, unbatched
 from relprop.ops.table import Op, kept, register, spellings
-from relprop.rules import WEIGHTED, Epsilon, Pass, Rule, Share
-from relprop.stabilize import divide
+from relprop.rules.division import divide
+from relprop.rules.layer import WEIGHTED, Rule, Share
+from relprop.rules.lrp import Epsilon, Pass
 from relprop.tape import Slot
 
 if TYPE_CHECKING:

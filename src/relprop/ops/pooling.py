@@ -14,8 +14,9 @@ from relprop.ops.layer import LinearOp
 from relprop.ops.linear import passed
 from relprop.ops.table import Op, having, kept, register, spellings
 from relprop.ops.vjp import vjp
-from relprop.rules import Epsilon, Flat, Own, Pass, Rule, Share
-from relprop.stabilize import divide
+from relprop.rules.division import divide
+from relprop.rules.layer import Own, Rule, Share
+from relprop.rules.lrp import Epsilon, Flat, Pass
 from relprop.support.errors import RuleError
 from relprop.tape import per_axis
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from relprop.ops.addition import fold
 from relprop.ops.table import Op, kept, register, spellings
-from relprop.rules import Own, Rule, Share
+from relprop.rules.layer import Own, Rule, Share
 from relprop.tape import Slot
 
 if TYPE_CHECKING:

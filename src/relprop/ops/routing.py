@@ -8,7 +8,7 @@ import torch
 
 from relprop.ops.table import MOVE, STOP, Op, having, kept, properties, register, spellings
 from relprop.ops.vjp import vjp
-from relprop.rules import Rule, Share
+from relprop.rules.layer import Rule, Share
 from relprop.tape import Slot
 from relprop.trees import float_tensors
 

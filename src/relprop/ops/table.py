@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
-from relprop.rules import Own, Rule, Share
+from relprop.rules.layer import Own, Rule, Share
 
 if TYPE_CHECKING:
     from torch import Tensor
