@@ -12,7 +12,7 @@ import relprop as rp
 from conftest import randomised
 from relprop.ops.normalization import scale_and_shift
 from relprop.prepare import recorded
-from relprop.tape import Value
+from relprop.tape.tape import Value
 
 D = torch.float64
 W = torch.linspace(-1, 1, 256 * 5, dtype=D).view(256, 5)

@@ -16,7 +16,7 @@ from relprop import walk
 from relprop.ops import layer as layer_file
 from relprop.prepare import recorded
 from relprop.rules.lrp import division as stabilize
-from relprop.trees import mapped, tensors_of
+from relprop.tape.trees import mapped, tensors_of
 
 D = torch.float64
 EVERY = ["lrp-z", "lrp-epsilon", "lrp-alpha1", "lrp-alpha2", "cmp-alpha1-flat", "cmp-alpha2-flat:layers=stack"]

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from relprop.ops.vjp import vjp
 from relprop.rules.layer import LINEAR, Layer, Rule, Share
-from relprop.trees import float_tensors
+from relprop.tape.trees import float_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from relprop.ops.context import Context
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 DERIVED = frozenset({"activation", "add", "product"})
 """Kinds of op that hand relevance down otherwise than a gradient."""

@@ -17,8 +17,8 @@ from relprop.gradients import captum, differentiable
 from relprop.prepare import Model, recorded
 from relprop.support.errors import InputError
 from relprop.support.suggest import did_you_mean
-from relprop.tape import Node, Tape, Value
-from relprop.trees import float_tensors
+from relprop.tape.tape import Node, Tape, Value
+from relprop.tape.trees import float_tensors
 
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 """How a coarse map is enlarged, by its number of axes."""

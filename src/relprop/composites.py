@@ -13,7 +13,7 @@ from relprop.support.errors import InputError, RuleError
 
 if TYPE_CHECKING:
     from relprop.profiles import Profile
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 
 class Composite:

@@ -14,7 +14,7 @@ from relprop.support.errors import RuleError
 from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 PATHS = "; relprop.plan and `relprop plan` show every path"
 """Where to look for one."""

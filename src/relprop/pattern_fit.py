@@ -35,7 +35,7 @@ from relprop.prepare import Model, recorded
 from relprop.support.errors import InputError
 from relprop.support.fingerprint import weights_hash
 from relprop.support.suggest import did_you_mean
-from relprop.tape import Node, Tape, Value
+from relprop.tape.tape import Node, Tape, Value
 
 ROUNDING = 16
 """A denominator below so many units in the last place of its terms is rounding, and counts as zero."""

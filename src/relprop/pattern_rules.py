@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from relprop.ops.context import Context
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 
 @dataclass(frozen=True)

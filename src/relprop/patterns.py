@@ -2,7 +2,7 @@
 
 A filter w says how a neuron gets its output y = w^T x out of the data; it is mostly made to cancel what distracts.
 The pattern a says what in the data changes with y. Kindermans et al., "Learning how to explain neural networks:
-PatternNet and PatternAttribution" (2018). `relprop.pattern_fit` learns patterns, `relprop.pattern_rules` explains
+PatternNet and PatternAttribution" (2018). `pattern_fit` learns patterns, `pattern_rules` explains
 with them; here is what they are, and the file that holds them.
 """
 

@@ -15,7 +15,7 @@ from relprop.support.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 
 @dataclass(frozen=True)

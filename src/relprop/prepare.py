@@ -13,9 +13,9 @@ from relprop.ops.linear import covers_its_input, pointwise
 from relprop.ops.normalization import merges, scale_and_shift
 from relprop.record import WRITE_THROUGH_VIEW, check_logits, logits_of, record, undisturbed, unsupported, version
 from relprop.rules.layer import WEIGHTED
-from relprop.samples import is_batch_first
 from relprop.support.errors import InputError
-from relprop.tape import Node, Tape
+from relprop.tape.owners import is_batch_first
+from relprop.tape.tape import Node, Tape
 
 Model = Callable[[Tensor], Any]
 RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)  # noqa: SLF001

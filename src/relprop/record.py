@@ -21,14 +21,14 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
 
-from relprop import samples
 from relprop.ops import TABLE
 from relprop.ops.normalization import merges
 from relprop.ops.remedies import remedy
 from relprop.ops.table import UNIT, Op
 from relprop.support.errors import InputError, UnsupportedOp
-from relprop.tape import Node, Slot, Tape, Value, parameter_position
-from relprop.trees import float_tensors, mapped, tensors_of
+from relprop.tape import owners as samples
+from relprop.tape.tape import Node, Slot, Tape, Value, parameter_position
+from relprop.tape.trees import float_tensors, mapped, tensors_of
 
 WRITE_THROUGH_VIEW = (
     "a value that the record holds was overwritten through a view, or by something outside of the record; "

@@ -16,7 +16,7 @@ from relprop.ops.layer import AT_ONCE
 from relprop.rules.division import sums_in
 from relprop.rules.layer import Rule, Share
 from relprop.support.errors import RelpropError
-from relprop.tape import Node, Tape, Value
+from relprop.tape.tape import Node, Tape, Value
 
 
 @dataclass(eq=False)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from relprop.ops.table import Op, always, having, never, register, spellings
 from relprop.rules.layer import Rule, Share
 from relprop.rules.lrp import Pass
-from relprop.tape import Slot
+from relprop.tape.tape import Slot
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from relprop.ops.context import Context
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 
 def activation(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:

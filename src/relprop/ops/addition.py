@@ -11,11 +11,11 @@ from relprop.ops.table import Op, kept, never, register, spellings
 from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share
 from relprop.rules.lrp import Epsilon, Flat
-from relprop.tape import Slot
+from relprop.tape.tape import Slot
 
 if TYPE_CHECKING:
     from relprop.ops.context import Context
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 
 def addition(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from relprop.rules.division import BLOCK, sums_in
-from relprop.samples import is_batch_first, total
+from relprop.tape.owners import is_batch_first, total
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relprop.tape import Value
+    from relprop.tape.tape import Value
 
 
 @dataclass

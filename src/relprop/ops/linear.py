@@ -19,11 +19,11 @@ from relprop.rules.division import divide
 from relprop.rules.layer import Rule, Share
 from relprop.rules.lrp import Pass
 from relprop.support.errors import RuleError
-from relprop.tape import Slot, per_axis
+from relprop.tape.tape import Slot, per_axis
 
 if TYPE_CHECKING:
     from relprop.ops.context import Context
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 
 class Linear:

@@ -14,11 +14,11 @@ from relprop.ops.table import Op, kept, register, spellings
 from relprop.rules.division import divide
 from relprop.rules.layer import WEIGHTED, Rule, Share
 from relprop.rules.lrp import Epsilon, Pass
-from relprop.tape import Slot
+from relprop.tape.tape import Slot
 
 if TYPE_CHECKING:
     from relprop.ops.context import Context
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 
 class Elementwise:

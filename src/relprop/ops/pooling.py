@@ -18,11 +18,11 @@ from relprop.rules.division import divide
 from relprop.rules.layer import Own, Rule, Share
 from relprop.rules.lrp import Epsilon, Flat, Pass
 from relprop.support.errors import RuleError
-from relprop.tape import per_axis
+from relprop.tape.tape import per_axis
 
 if TYPE_CHECKING:
     from relprop.ops.context import Context
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 WINNER = Own("winner takes all")
 

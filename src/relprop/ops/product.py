@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from relprop.ops.addition import fold
 from relprop.ops.table import Op, kept, register, spellings
 from relprop.rules.layer import Own, Rule, Share
-from relprop.tape import Slot
+from relprop.tape.tape import Slot
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from relprop.ops.context import Context
-    from relprop.tape import Node, Value
+    from relprop.tape.tape import Node, Value
 
 SIGNAL = Own("signal takes all")
 GATES = frozenset({"sigmoid", "hardsigmoid"})

@@ -9,14 +9,14 @@ import torch
 from relprop.ops.table import MOVE, STOP, Op, having, kept, properties, register, spellings
 from relprop.ops.vjp import vjp
 from relprop.rules.layer import Rule, Share
-from relprop.tape import Slot
-from relprop.trees import float_tensors
+from relprop.tape.tape import Slot
+from relprop.tape.trees import float_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from relprop.ops.context import Context
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 
 def move(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from relprop.ops.context import Context
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 Propagate = Callable[["Node", Rule, "list[Tensor]", "Context"], Share]
 """Relevance of each output, (T, *shape), to the relevance of each input and where the rest went."""

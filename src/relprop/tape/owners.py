@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from relprop.rules.division import sums_in
-from relprop.tape import Slot
-from relprop.trees import float_tensors
+from relprop.tape.tape import Slot
+from relprop.tape.trees import float_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relprop.tape import Node
+    from relprop.tape.tape import Node
 
 KEEPS_AXIS_0 = frozenset(
     "flatten view reshape unflatten contiguous clone pad pixel_shuffle pixel_unshuffle channel_shuffle "

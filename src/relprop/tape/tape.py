@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from relprop.trees import mapped
+from relprop.tape.trees import mapped
 
 if TYPE_CHECKING:
     from torch import Tensor
