@@ -11,7 +11,7 @@ from torch import nn
 import relprop as rp
 from conftest import randomised
 from relprop.ops.normalization import scale_and_shift
-from relprop.prepare import recorded
+from relprop.record.prepare import recorded
 from relprop.tape.tape import Value
 
 D = torch.float64

@@ -14,7 +14,7 @@ import relprop as rp
 from conftest import Calls, randomised
 from relprop import walk
 from relprop.ops import layer as layer_file
-from relprop.prepare import recorded
+from relprop.record.prepare import recorded
 from relprop.rules.lrp import division as stabilize
 from relprop.tape.trees import mapped, tensors_of
 

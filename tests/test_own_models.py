@@ -26,7 +26,7 @@ from relprop.data.preprocess import Preprocess
 from relprop.models import ModelError, load, names, registry, timm_zoo
 from relprop.models.agreement import differ
 from relprop.models.unknown import Unknown
-from relprop.record import logits_of
+from relprop.record.recorder import logits_of
 
 
 def failure(name, weights=None):

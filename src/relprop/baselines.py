@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from relprop import cam, gradients
-from relprop.prepare import Model
+from relprop.record.prepare import Model
 
 Function = Callable[[Model, Tensor, Tensor], Tensor]
 """(model, x, target (B,)) to relevance of x's shape."""

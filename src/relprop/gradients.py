@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relprop.prepare import Model
-from relprop.record import logits_of, undisturbed
+from relprop.record.prepare import Model
+from relprop.record.recorder import logits_of, undisturbed
 from relprop.support.errors import InputError
 
 AT_ONCE = 16

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from relprop.baselines import BASELINES, Function
 from relprop.composites import Composite
-from relprop.prepare import Model
 from relprop.presets import PRESETS, composite_named, parse_options
 from relprop.profiles import Profile
+from relprop.record.prepare import Model
 from relprop.support import own
 from relprop.support.errors import InputError, RelpropError
 from relprop.support.suggest import did_you_mean

@@ -31,7 +31,7 @@ from relprop.ops.activation import BOUNDED
 from relprop.ops.linear import Conv, Linear, layer_of, unbatched
 from relprop.pattern_rules import keyed
 from relprop.patterns import ESTIMATORS, LINEAR, WITH_BIAS, Pattern, PatternError, Patterns
-from relprop.prepare import Model, recorded
+from relprop.record.prepare import Model, recorded
 from relprop.support.errors import InputError
 from relprop.support.fingerprint import weights_hash
 from relprop.support.suggest import did_you_mean

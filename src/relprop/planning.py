@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from relprop.composites import Composite, assign
 from relprop.naming import BEST, Method, resolve
-from relprop.prepare import Model, recorded
 from relprop.profiles import profile_named
+from relprop.record.prepare import Model, recorded
 from relprop.support.errors import InputError
 
 if TYPE_CHECKING:

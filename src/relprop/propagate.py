@@ -14,8 +14,8 @@ from relprop.composites import Composite, assign
 from relprop.ledger import Ledger
 from relprop.naming import BEST, Function, Method, resolve
 from relprop.ops.context import Context
-from relprop.prepare import Model, outputs_of, recorded
 from relprop.profiles import profile_named
+from relprop.record.prepare import Model, outputs_of, recorded
 from relprop.support.errors import InputError, RelpropError
 from relprop.walk import Walk
 

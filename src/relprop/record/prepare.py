@@ -11,7 +11,15 @@ from torch.nn.parameter import is_lazy
 
 from relprop.ops.linear import covers_its_input, pointwise
 from relprop.ops.normalization import merges, scale_and_shift
-from relprop.record import WRITE_THROUGH_VIEW, check_logits, logits_of, record, undisturbed, unsupported, version
+from relprop.record.recorder import (
+    WRITE_THROUGH_VIEW,
+    check_logits,
+    logits_of,
+    record,
+    undisturbed,
+    unsupported,
+    version,
+)
 from relprop.rules.layer import WEIGHTED
 from relprop.support.errors import InputError
 from relprop.tape.owners import is_batch_first

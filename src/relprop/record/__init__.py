@@ -1,0 +1,1 @@
+"""An unmodified model runs once and is written down."""
