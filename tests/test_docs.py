@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relprop import composites
 from relprop.cli import app
+from relprop.composites import composite as composites
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

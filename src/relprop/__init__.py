@@ -22,7 +22,7 @@ _HOMES = {
     "plan": "relprop.planning",
     "fit_patterns": "relprop.pattern_fit",
     "Patterns": "relprop.patterns",
-    "Composite": "relprop.composites",
+    "Composite": "relprop.composites.composite",
     "RelpropError": "relprop.support.errors",
     "InputError": "relprop.support.errors",
     "RuleError": "relprop.support.errors",
@@ -31,8 +31,9 @@ _HOMES = {
 _MODULES = ("metrics", "models", "on", "rules")
 
 if TYPE_CHECKING:
-    from relprop import metrics, models, on, rules
-    from relprop.composites import Composite
+    from relprop import metrics, models, rules
+    from relprop.composites import on
+    from relprop.composites.composite import Composite
     from relprop.pattern_fit import fit_patterns
     from relprop.patterns import Patterns
     from relprop.planning import plan

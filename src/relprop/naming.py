@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from relprop.baselines import BASELINES, Function
-from relprop.composites import Composite
+from relprop.composites.composite import Composite
+from relprop.composites.profiles import Profile
 from relprop.presets import PRESETS, composite_named, parse_options
-from relprop.profiles import Profile
 from relprop.record.prepare import Model
 from relprop.support import own
 from relprop.support.errors import InputError, RelpropError

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from relprop import on
 from relprop.backprop import Backprop
-from relprop.composites import Composite
-from relprop.on import Selector
+from relprop.composites import on
+from relprop.composites.composite import Composite
+from relprop.composites.on import Selector
 from relprop.ops.linear import weight_of
 from relprop.patterns import HOW, PatternError, Patterns
 from relprop.rules.division import divide

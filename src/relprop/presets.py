@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from relprop import on
 from relprop.backprop import Deconvnet, GuidedBackprop
-from relprop.composites import Composite
-from relprop.on import Selector
+from relprop.composites import on
+from relprop.composites.composite import Composite
+from relprop.composites.on import Selector
 from relprop.pattern_rules import pattern_attribution, pattern_net
 from relprop.patterns import Patterns, patterns_for
 from relprop.rules.layer import Rule

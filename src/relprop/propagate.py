@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relprop.composites import Composite, assign
+from relprop.composites.composite import Composite, assign
+from relprop.composites.profiles import profile_named
 from relprop.ledger import Ledger
 from relprop.naming import BEST, Function, Method, resolve
 from relprop.ops.context import Context
-from relprop.profiles import profile_named
 from relprop.record.prepare import Model, outputs_of, recorded
 from relprop.support.errors import InputError, RelpropError
 from relprop.walk import Walk

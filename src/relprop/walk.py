@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from relprop.backprop import DERIVED, Backprop, derived
-from relprop.composites import Assigned
+from relprop.composites.composite import Assigned
 from relprop.ledger import Ledger, Row
 from relprop.ops.context import Context
 from relprop.ops.layer import AT_ONCE

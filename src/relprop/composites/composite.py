@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relprop.on import Selector
+from relprop.composites.on import Selector
 from relprop.rules.layer import WEIGHTED, Own, Rule
 from relprop.rules.lrp import Flat
 from relprop.support.errors import InputError, RuleError
 
 if TYPE_CHECKING:
-    from relprop.profiles import Profile
+    from relprop.composites.profiles import Profile
     from relprop.tape.tape import Node
 
 
