@@ -12,11 +12,11 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 import relprop as rp
 from conftest import Calls, randomised
-from relprop import walk
 from relprop.ops import layer as layer_file
 from relprop.record.prepare import recorded
 from relprop.rules.lrp import division as stabilize
 from relprop.tape.trees import mapped, tensors_of
+from relprop.walk import walk
 
 D = torch.float64
 EVERY = ["lrp-z", "lrp-epsilon", "lrp-alpha1", "lrp-alpha2", "cmp-alpha1-flat", "cmp-alpha2-flat:layers=stack"]

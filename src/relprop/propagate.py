@@ -12,12 +12,12 @@ from torch import Tensor
 
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
-from relprop.ledger import Ledger
 from relprop.naming import BEST, Function, Method, resolve
 from relprop.ops.context import Context
 from relprop.record.prepare import Model, outputs_of, recorded
 from relprop.support.errors import InputError, RelpropError
-from relprop.walk import Walk
+from relprop.walk.ledger import Ledger
+from relprop.walk.walk import Walk
 
 Target = int | Tensor | None
 Targets = Sequence[Target] | Target | Callable[[Tensor], Sequence[Target] | Tensor]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relprop.data.preprocess import Preprocess
-    from relprop.ledger import Ledger
+    from relprop.walk.ledger import Ledger
 
 TOP = 5
 """How many of the highest logits are reported."""

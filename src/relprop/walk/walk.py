@@ -10,13 +10,13 @@ from torch import Tensor
 
 from relprop.backprop import DERIVED, Backprop, derived
 from relprop.composites.composite import Assigned
-from relprop.ledger import Ledger, Row
 from relprop.ops.context import Context
 from relprop.ops.layer import AT_ONCE
 from relprop.rules.division import sums_in
 from relprop.rules.layer import Rule, Share
 from relprop.support.errors import RelpropError
 from relprop.tape.tape import Node, Tape, Value
+from relprop.walk.ledger import Ledger, Row
 
 
 @dataclass(eq=False)

@@ -1,0 +1,1 @@
+"""Relevance goes from the output to the input, op by op."""
