@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from relprop.catalogue.pattern_fit import Fitter
+from relprop.catalogue.patterns import ESTIMATORS, WITH_BIAS
 from relprop.data.clutter import Clutter
 from relprop.models.embedded import MEAN, NAMES, STD, load
-from relprop.pattern_fit import Fitter
-from relprop.patterns import ESTIMATORS, WITH_BIAS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def options() -> argparse.Namespace:
     add("--pictures", type=int, default=10_000, help="training pictures (%(default)s)")
     add("--batch", type=int, default=40, help="pictures at once (%(default)s)")
     add("--seed", type=int, default=0, help="of the pictures (%(default)s)")
-    add("--estimator", choices=ESTIMATORS, default=WITH_BIAS, help="see relprop.pattern_fit (%(default)s)")
+    add("--estimator", choices=ESTIMATORS, default=WITH_BIAS, help="see relprop.catalogue.pattern_fit (%(default)s)")
     add("--threads", type=int, default=1, help="(%(default)s)")
     add("--out", type=Path, default=WEIGHTS, help="folder to write to (the package's)")
     return parser.parse_args()

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import relprop as rp
 from conftest import randomised
-from relprop.cam import coarse_cam
+from relprop.catalogue.cam import coarse_cam
 from relprop.cli import app
 from relprop.commands.explain import _raw_path
 from relprop.models import embedded

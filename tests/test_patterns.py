@@ -18,14 +18,14 @@ from typer.testing import CliRunner
 
 import relprop as rp
 from conftest import randomised
+from relprop.catalogue.pattern_fit import Fitter, fit_patterns
+from relprop.catalogue.pattern_rules import pattern_attribution, pattern_net
+from relprop.catalogue.patterns import ESTIMATORS, Pattern, PatternError, Patterns, parse
 from relprop.cli import app
 from relprop.commands import patterns as command
 from relprop.commands.patterns import spread
 from relprop.data.pictures import PictureError
 from relprop.models import embedded
-from relprop.pattern_fit import Fitter, fit_patterns
-from relprop.pattern_rules import pattern_attribution, pattern_net
-from relprop.patterns import ESTIMATORS, Pattern, PatternError, Patterns, parse
 from relprop.study.task import METHODS, Task
 from relprop.support.fingerprint import weights_hash
 
@@ -614,7 +614,7 @@ HOSTILE = """
 import random, resource, sys
 from pathlib import Path
 import torch
-from relprop.patterns import Patterns, PatternError
+from relprop.catalogue.patterns import Patterns, PatternError
 from safetensors.torch import load, save
 
 torch.set_num_threads(1)

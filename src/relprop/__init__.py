@@ -20,8 +20,8 @@ _HOMES = {
     "explain": "relprop.propagate",
     "Explanation": "relprop.propagate",
     "plan": "relprop.planning",
-    "fit_patterns": "relprop.pattern_fit",
-    "Patterns": "relprop.patterns",
+    "fit_patterns": "relprop.catalogue.pattern_fit",
+    "Patterns": "relprop.catalogue.patterns",
     "Composite": "relprop.composites.composite",
     "RelpropError": "relprop.support.errors",
     "InputError": "relprop.support.errors",
@@ -32,10 +32,10 @@ _MODULES = ("metrics", "models", "on", "rules")
 
 if TYPE_CHECKING:
     from relprop import metrics, models, rules
+    from relprop.catalogue.pattern_fit import fit_patterns
+    from relprop.catalogue.patterns import Patterns
     from relprop.composites import on
     from relprop.composites.composite import Composite
-    from relprop.pattern_fit import fit_patterns
-    from relprop.patterns import Patterns
     from relprop.planning import plan
     from relprop.propagate import Explanation, attribute, explain
     from relprop.support.errors import InputError, RelpropError, RuleError, UnsupportedOp
@@ -62,8 +62,8 @@ __all__ = [
 
 def methods() -> list[str]:
     """The name of every method."""
-    from relprop.baselines import BASELINES  # noqa: PLC0415  (imports torch)
-    from relprop.presets import PRESETS  # noqa: PLC0415
+    from relprop.catalogue.baselines import BASELINES  # noqa: PLC0415  (imports torch)
+    from relprop.catalogue.presets import PRESETS  # noqa: PLC0415
 
     return [*PRESETS, *BASELINES]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from relprop.catalogue.names import BEST, Method, resolve
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
-from relprop.naming import BEST, Method, resolve
 from relprop.record.prepare import Model, recorded
 from relprop.support.errors import InputError
 

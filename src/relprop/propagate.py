@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relprop.catalogue.names import BEST, Function, Method, resolve
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
-from relprop.naming import BEST, Function, Method, resolve
 from relprop.ops.context import Context
 from relprop.record.prepare import Model, outputs_of, recorded
 from relprop.support.errors import InputError, RelpropError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from relprop.baselines import BASELINES
+from relprop.catalogue.baselines import BASELINES
+from relprop.catalogue.presets import PRESETS
 from relprop.models.checkpoints import ModelError
 from relprop.models.registry import SOURCES, listing
-from relprop.presets import PRESETS
 from relprop.support.suggest import did_you_mean
 
 

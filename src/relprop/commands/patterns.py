@@ -14,6 +14,8 @@ from typing import cast
 import torch
 from PIL import Image
 
+from relprop.catalogue.pattern_fit import Fitter
+from relprop.catalogue.patterns import ESTIMATORS, WITH_BIAS, PatternError, Patterns
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
 from relprop.data import embedded, voc
@@ -21,8 +23,6 @@ from relprop.data.entries import DataError, demand_folder
 from relprop.data.pictures import PictureError, list_pictures, open_picture
 from relprop.data.preprocess import Preprocess
 from relprop.models.registry import load
-from relprop.pattern_fit import Fitter
-from relprop.patterns import ESTIMATORS, WITH_BIAS, PatternError, Patterns
 from relprop.support.errors import InputError
 from relprop.support.files import WriteError, demand_other
 from relprop.support.suggest import did_you_mean

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load as read_safetensors
 from torch import nn
 
-from relprop.patterns import parse
+from relprop.catalogue.patterns import parse
 from relprop.support.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def architecture(name: str) -> Network:
 def load(name: str) -> Network:
     """Load a network of `NAMES` with the weights it comes with, in eval mode, on the CPU, in float32.
 
-    Its attribute ``patterns`` holds what Pattern Attribution needs (`relprop.patterns`).
+    Its attribute ``patterns`` holds what Pattern Attribution needs (`relprop.catalogue.patterns`).
     """
     with torch.device("meta"):  # no random weights for nothing, and none of the caller's random numbers
         network = architecture(name)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from relprop import metrics
+from relprop.catalogue.names import resolve
 from relprop.composites.profiles import profile_named
 from relprop.data.geometry import normalise
 from relprop.data.mean_image import mean_image
 from relprop.data.pictures import PictureError
-from relprop.naming import resolve
 from relprop.propagate import explain
 from relprop.study.records import Picture, Record, area, measured, prediction, undefined
 from relprop.study.store import Store

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from relprop.catalogue.names import own_source
+from relprop.catalogue.presets import patterns_named
 from relprop.data.entries import Dataset
 from relprop.data.geometry import Geometry
 from relprop.data.preprocess import Preprocess
-from relprop.naming import own_source
-from relprop.presets import patterns_named
 from relprop.support.errors import InputError
 from relprop.support.fingerprint import weights_hash
 from relprop.support.suggest import did_you_mean

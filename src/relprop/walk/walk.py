@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from relprop.backprop import DERIVED, Backprop, derived
+from relprop.catalogue.backprop import DERIVED, Backprop, derived
 from relprop.composites.composite import Assigned
 from relprop.ops.context import Context
 from relprop.ops.layer import AT_ONCE

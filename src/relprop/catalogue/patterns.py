@@ -25,7 +25,7 @@ from relprop.support.fingerprint import weights_hash
 
 TWO, WITH_BIAS, LINEAR = ESTIMATORS = ("two-component", "two-component-bias", "linear")
 """How a pattern can have been estimated: over where the neuron fires (eq. 8 of the paper), without or with its bias
-as an input, or over all (eq. 4). See `relprop.pattern_fit`."""
+as an input, or over all (eq. 4). See `relprop.catalogue.pattern_fit`."""
 FORMAT = "relprop-patterns 1"
 HOW = "fit them with `relprop patterns`, or rp.fit_patterns(model, batches)"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

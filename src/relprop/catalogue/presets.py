@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from relprop.backprop import Deconvnet, GuidedBackprop
+from relprop.catalogue.backprop import Deconvnet, GuidedBackprop
+from relprop.catalogue.pattern_rules import pattern_attribution, pattern_net
+from relprop.catalogue.patterns import Patterns, patterns_for
 from relprop.composites import on
 from relprop.composites.composite import Composite
 from relprop.composites.on import Selector
-from relprop.pattern_rules import pattern_attribution, pattern_net
-from relprop.patterns import Patterns, patterns_for
 from relprop.rules.layer import Rule
 from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Z, ZBox, ZPlus
 from relprop.support.errors import InputError

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relprop.gradients import captum, differentiable
+from relprop.catalogue.gradients import captum, differentiable
 from relprop.record.prepare import Model, recorded
 from relprop.support.errors import InputError
 from relprop.support.suggest import did_you_mean

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from relprop.baselines import BASELINES, Function
+from relprop.catalogue.baselines import BASELINES, Function
+from relprop.catalogue.presets import PRESETS, composite_named, parse_options
 from relprop.composites.composite import Composite
 from relprop.composites.profiles import Profile
-from relprop.presets import PRESETS, composite_named, parse_options
 from relprop.record.prepare import Model
 from relprop.support import own
 from relprop.support.errors import InputError, RelpropError

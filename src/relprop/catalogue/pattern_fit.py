@@ -27,10 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from relprop.catalogue.pattern_rules import keyed
+from relprop.catalogue.patterns import ESTIMATORS, LINEAR, WITH_BIAS, Pattern, PatternError, Patterns
 from relprop.ops.activation import BOUNDED
 from relprop.ops.linear import Conv, Linear, layer_of, unbatched
-from relprop.pattern_rules import keyed
-from relprop.patterns import ESTIMATORS, LINEAR, WITH_BIAS, Pattern, PatternError, Patterns
 from relprop.record.prepare import Model, recorded
 from relprop.support.errors import InputError
 from relprop.support.fingerprint import weights_hash

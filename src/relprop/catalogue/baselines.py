@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relprop import cam, gradients
+from relprop.catalogue import cam, gradients
 from relprop.record.prepare import Model
 
 Function = Callable[[Model, Tensor, Tensor], Tensor]

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from relprop.backprop import Backprop
+from relprop.catalogue.backprop import Backprop
+from relprop.catalogue.patterns import HOW, PatternError, Patterns
 from relprop.composites import on
 from relprop.composites.composite import Composite
 from relprop.composites.on import Selector
 from relprop.ops.linear import weight_of
-from relprop.patterns import HOW, PatternError, Patterns
 from relprop.rules.division import divide
 from relprop.rules.layer import WEIGHTED, Layer, Rule, Share
 from relprop.rules.lrp import Pass
