@@ -28,7 +28,12 @@ _HOMES = {
     "RuleError": "relprop.support.errors",
     "UnsupportedOp": "relprop.support.errors",
 }
-_MODULES = ("metrics", "models", "on", "rules")
+_MODULES = {
+    "metrics": "relprop.metrics",
+    "models": "relprop.models",
+    "on": "relprop.composites.on",
+    "rules": "relprop.rules",
+}
 
 if TYPE_CHECKING:
     from relprop import metrics, models, rules
@@ -70,7 +75,7 @@ def methods() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return import_module(f"relprop.{name}")
+        return import_module(_MODULES[name])
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'relprop' has no attribute {name!r}")
