@@ -21,7 +21,7 @@ import torch
 from relprop.catalogue.pattern_fit import Fitter
 from relprop.catalogue.patterns import ESTIMATORS, WITH_BIAS
 from relprop.data.clutter import Clutter
-from relprop.models.embedded import MEAN, NAMES, STD, load
+from relprop.models.families.embedded import MEAN, NAMES, STD, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.data import DataLoader, Dataset
 
 from relprop.data.clutter import SIDE, Clutter, Sample
-from relprop.models.embedded import CLASSES, MEAN, NAMES, STD, Network, architecture, load
+from relprop.models.families.embedded import CLASSES, MEAN, NAMES, STD, Network, architecture, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from relprop.models import ModelError, caffe, caffe_check, caffe_import
+from relprop.models import ModelError
+from relprop.models.files import caffe, caffe_check, caffe_import
 
 CONV, POOL, NORM, FULL = "Convolution", "Pooling", "LRN", "InnerProduct"
 LOCAL = {"local_size": 5, "alpha": 1e-4, "beta": 0.75}

@@ -26,8 +26,9 @@ from torch import nn
 
 import keras_files
 from relprop.data.preprocess import Preprocess
-from relprop.models import ModelError, cards, checkpoints, hdf5_child, keras_weights, weight_files
-from relprop.models.cards import Card, Check, Origin
+from relprop.models import ModelError
+from relprop.models.files import cards, checkpoints, hdf5_child, keras_weights, weight_files
+from relprop.models.files.cards import Card, Check, Origin
 
 KINDS = ("h5", "weights.h5", "safetensors", "torch", "legacy")
 EXTRA = 2 << 30

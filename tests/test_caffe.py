@@ -18,7 +18,9 @@ from torch import nn
 import caffe_files as files
 import relprop as rp
 from caffe_files import CONV, FULL
-from relprop.models import ModelError, caffe, caffe_check, caffe_import, caffenet, checkpoints
+from relprop.models import ModelError
+from relprop.models.files import caffe, caffe_check, caffe_import, checkpoints
+from relprop.models.networks import caffenet
 
 log = logging.getLogger(__name__)  # figures: pytest --log-cli-level=info
 

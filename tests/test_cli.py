@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 import relprop as rp
 from relprop.cli import METHOD
 from relprop.data.clutter import sample_picture
-from relprop.models import download, embedded
+from relprop.models.families import download, embedded
 from relprop.support.suggest import nearest
 
 SMALL = "digits-shallow"

@@ -22,7 +22,10 @@ import fuzz_weights as fuzz
 import keras_files
 import relprop as rp
 from relprop.data.preprocess import Preprocess
-from relprop.models import ModelError, cards, embedded, keras_weights, self_check, weight_files, zoo
+from relprop.models import ModelError
+from relprop.models.convert import self_check
+from relprop.models.families import embedded, zoo
+from relprop.models.files import cards, keras_weights, weight_files
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "squeezenet1_0_imagenet.safetensors"
 SMALL = "digits-shallow"

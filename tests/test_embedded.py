@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 from torch import nn
 
 from relprop.data.clutter import Clutter, sample_picture
-from relprop.models import embedded
+from relprop.models.families import embedded
 from relprop.support.errors import RelpropError
 
 ROOT = Path(__file__).parent.parent

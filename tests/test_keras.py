@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 import keras_files as files
-from relprop.models import ModelError, checkpoints, hdf5_child, keras_weights, load, weight_files
+from relprop.models import ModelError, load
+from relprop.models.files import checkpoints, hdf5_child, keras_weights, weight_files
 
 LAYOUTS = [*files.NAMES, "whole", ".weights.h5"]
 

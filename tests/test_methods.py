@@ -20,7 +20,7 @@ from conftest import randomised
 from relprop.catalogue.cam import coarse_cam
 from relprop.cli import app
 from relprop.commands.explain import _raw_path
-from relprop.models import embedded
+from relprop.models.families import embedded
 from test_untouched import assert_same, model_with, state_of
 
 D = torch.float64

@@ -13,8 +13,10 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from relprop.models import ModelError, checkpoints, download, embedded, load, names, needs, zoo
+from relprop.models import ModelError, load, names, needs
 from relprop.models.classes import ClassError, class_index
+from relprop.models.families import download, embedded, zoo
+from relprop.models.files import checkpoints
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "squeezenet1_0_imagenet.safetensors"
 

@@ -23,9 +23,10 @@ import relprop as rp
 from conftest import randomised
 from relprop.commands.study import Request, task_of
 from relprop.data.preprocess import Preprocess
-from relprop.models import ModelError, load, names, registry, timm_zoo
-from relprop.models.agreement import differ
-from relprop.models.unknown import Unknown
+from relprop.models import ModelError, load, names, registry
+from relprop.models.families import timm_zoo
+from relprop.models.families.agreement import differ
+from relprop.models.families.unknown import Unknown
 from relprop.record.recorder import logits_of
 
 
@@ -174,7 +175,7 @@ def test_names_that_begin_so(call):
 def test_a_library_that_is_not_installed_is_one_line(monkeypatch, tmp_path):
     absent = {"timm", "transformers", "onnx2torch"}
     find = importlib.util.find_spec
-    monkeypatch.setattr("relprop.models.extras.find_spec", lambda name: None if name in absent else find(name))
+    monkeypatch.setattr("relprop.models.families.extras.find_spec", lambda name: None if name in absent else find(name))
     monkeypatch.setattr(timm_zoo, "find_spec", lambda name: None)
     timm_zoo.names.cache_clear()
     (tmp_path / "net.onnx").write_bytes(b"")
@@ -618,7 +619,7 @@ def test_an_onnx_copy_of_what_moves_numbers_and_returns_several(tmp_path):
 
 
 def test_a_slice_takes_what_onnx_says():
-    from relprop.models.onnx_file import Slice  # noqa: PLC0415 - beside its test
+    from relprop.models.families.onnx_file import Slice  # noqa: PLC0415 - beside its test
 
     x, t = torch.arange(24.0).reshape(2, 3, 4), torch.tensor
     assert torch.equal(Slice()(x, t([1]), t([2])), x[1:2])

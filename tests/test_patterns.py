@@ -25,7 +25,7 @@ from relprop.cli import app
 from relprop.commands import patterns as command
 from relprop.commands.patterns import spread
 from relprop.data.pictures import PictureError
-from relprop.models import embedded
+from relprop.models.families import embedded
 from relprop.study.task import METHODS, Task
 from relprop.support.fingerprint import weights_hash
 

@@ -330,7 +330,7 @@ def convert(
         raise typer.BadParameter(f"{channels!r}: RGB or BGR", param_hint="--channels")
     with waiting("starting"):
         from relprop.commands.convert import run
-        from relprop.models.settle import Wanted
+        from relprop.models.convert.settle import Wanted
 
     wanted = Wanted(
         source=source,

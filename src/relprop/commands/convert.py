@@ -7,11 +7,11 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from relprop.commands.console import waiting
-from relprop.models.convert import Converted, convert
+from relprop.models.convert.convert import Converted, convert
 
 if TYPE_CHECKING:
     from relprop.data.preprocess import Preprocess
-    from relprop.models.settle import Wanted
+    from relprop.models.convert.settle import Wanted
 
 FEW = 5
 """Classes that are named."""

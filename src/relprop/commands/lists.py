@@ -6,7 +6,7 @@ import json
 
 from relprop.catalogue.baselines import BASELINES
 from relprop.catalogue.presets import PRESETS
-from relprop.models.checkpoints import ModelError
+from relprop.models.files.checkpoints import ModelError
 from relprop.models.registry import SOURCES, listing
 from relprop.support.suggest import did_you_mean
 

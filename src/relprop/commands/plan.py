@@ -10,8 +10,8 @@ import torch
 import relprop as rp
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import waiting
+from relprop.models.families.unknown import Unknown
 from relprop.models.registry import structure
-from relprop.models.unknown import Unknown
 
 if TYPE_CHECKING:
     from relprop.data.preprocess import Preprocess

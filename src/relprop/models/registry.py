@@ -11,10 +11,11 @@ from types import ModuleType
 import torch
 
 from relprop.data.preprocess import Preprocess
-from relprop.models import checkpoints, embedded, factory, hugging_face, onnx_file, timm_zoo, weight_files
-from relprop.models.checkpoints import ModelError
-from relprop.models.unknown import Unknown
-from relprop.models.weight_files import Weights
+from relprop.models.families import embedded, factory, hugging_face, onnx_file, timm_zoo
+from relprop.models.families.unknown import Unknown
+from relprop.models.files import checkpoints, weight_files
+from relprop.models.files.checkpoints import ModelError
+from relprop.models.files.weight_files import Weights
 from relprop.support.suggest import nearest
 
 Loaded = tuple[torch.nn.Module, Preprocess | Unknown, tuple[str, ...] | Unknown]
@@ -77,8 +78,8 @@ SOURCES = (
         "Caffe",
         lambda name: name == "caffenet",
         lambda: ("caffenet",),
-        lambda name: _later("caffenet").needs(name),
-        lambda name, weights: _later("caffenet").load(name, weights),
+        lambda name: _later("networks.caffenet").needs(name),
+        lambda name, weights: _later("networks.caffenet").load(name, weights),
     ),
     Source(
         "timm",
@@ -107,10 +108,10 @@ SOURCES = (
     Source("your own", factory.owns, lambda: (factory.FORM,), factory.needs, factory.load, form=factory.FORM),
     Source(
         "torchvision",
-        lambda name: name in _later("zoo").names(),
-        lambda: _later("zoo").names(),
-        lambda name: _later("zoo").needs(name),
-        lambda name, weights: _later("zoo").load(name, weights),
+        lambda name: name in _later("families.zoo").names(),
+        lambda: _later("families.zoo").names(),
+        lambda name: _later("families.zoo").needs(name),
+        lambda name, weights: _later("families.zoo").load(name, weights),
     ),
 )
 """In this order a name's family is sought: torchvision, which takes long to import, is asked last."""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from relprop.data.preprocess import Preprocess
 from relprop.models import registry
-from relprop.models.checkpoints import CAFFE
+from relprop.models.files.checkpoints import CAFFE
 from relprop.support.errors import RelpropError
 from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relprop.models.weight_files import Weights
+    from relprop.models.files.weight_files import Weights
 
 FLAGS = ("crop", "resize", "mean", "std", "channels", "scale")
 """What must be known of the preprocessing; each is a flag of the command line as well."""
@@ -94,13 +94,13 @@ def _base(wanted: Wanted, found: Weights) -> dict[str, Any]:
     if preset not in PRESETS:
         raise ConvertError(f"no preprocessing {preset!r}{did_you_mean(preset, PRESETS)}")
     if preset == "caffe":
-        from relprop.models import caffenet  # noqa: PLC0415 - for Caffe alone
+        from relprop.models.networks import caffenet  # noqa: PLC0415 - for Caffe alone
 
         sizes = {"vgg16": (224, 224), "caffenet": (caffenet.SIDE, (caffenet.SIDE, caffenet.SIDE))}
         size = dict(zip(("crop", "resize"), sizes.get(wanted.model, ()), strict=False))
         return {"channels": "BGR", "scale": 255.0, "std": (1.0, 1.0, 1.0)} | size
     if preset == "keras":
-        from relprop.models import keras_weights  # noqa: PLC0415 - for Keras alone
+        from relprop.models.files import keras_weights  # noqa: PLC0415 - for Keras alone
 
         if wanted.model in keras_weights.BLOCKS:
             return _fields(keras_weights.PREPROCESS)
@@ -113,7 +113,7 @@ def _own(model: str) -> Preprocess:
     """What the network's own published weights expect."""
     if registry.source_of(model).title == "embedded":
         return registry.EMBEDDED_PREPROCESS
-    from relprop.models import zoo  # noqa: PLC0415 - torchvision takes long to import
+    from relprop.models.families import zoo  # noqa: PLC0415 - torchvision takes long to import
 
     return zoo.preprocessing(model)
 
@@ -142,7 +142,7 @@ def _mean(text: str, known: dict[str, Any]) -> dict[str, Any]:
         return {"mean": numbers, "mean_image": None}
     if Path(text).suffix != ".binaryproto":
         raise ConvertError(f"--mean {text}: give a .binaryproto file, or three numbers such as 104,117,123")
-    from relprop.models import caffe  # noqa: PLC0415 - for Caffe alone
+    from relprop.models.files import caffe  # noqa: PLC0415 - for Caffe alone
 
     image = caffe.read_mean(text)
     if (known["channels"], known["scale"]) != ("BGR", 255):

@@ -6,8 +6,8 @@ import json
 import stat
 from pathlib import Path
 
-from relprop.models.cards import LONGEST_NAME
-from relprop.models.settle import ConvertError
+from relprop.models.convert.settle import ConvertError
+from relprop.models.files.cards import LONGEST_NAME
 from relprop.support.files import near
 
 NAMED = ("imagenet", "voc")
@@ -43,7 +43,7 @@ def read_classes(text: str | None) -> tuple[str, ...] | None:
 
 def imagenet() -> tuple[str, ...]:
     """Return torchvision's names of ImageNet's thousand classes, in the order of their WordNet ids."""
-    from relprop.models import zoo  # noqa: PLC0415 - torchvision takes long to import
+    from relprop.models.families import zoo  # noqa: PLC0415 - torchvision takes long to import
 
     return zoo.categories()
 

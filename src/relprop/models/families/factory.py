@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from relprop.data.preprocess import Preprocess
-from relprop.models import checkpoints, weight_files
-from relprop.models.checkpoints import ModelError
+from relprop.models.files import checkpoints, weight_files
+from relprop.models.files.checkpoints import ModelError
 from relprop.support import own
 
 FORM = "package.module:factory"

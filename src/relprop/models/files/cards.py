@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from relprop.data.preprocess import Preprocess
-from relprop.models.checkpoints import RESERVED, ModelError, shown
+from relprop.models.files.checkpoints import RESERVED, ModelError, shown
 
 KEY = "relprop"
 """Of the card among a safetensors file's texts."""
@@ -50,7 +50,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Check:
-    """What the network answers to a fixed picture, as `relprop.models.self_check` has it.
+    """What the network answers to a fixed picture, as `relprop.models.convert.self_check` has it.
 
     Attributes:
         input: the picture, in words.

@@ -10,11 +10,12 @@ import torch
 from torchvision import models  # type: ignore[import-untyped]
 
 from relprop.data.preprocess import Preprocess
-from relprop.models import checkpoints, download, weight_files
-from relprop.models.weight_files import Weights
+from relprop.models.families import download
+from relprop.models.files import checkpoints, weight_files
+from relprop.models.files.weight_files import Weights
 
 if TYPE_CHECKING:
-    from relprop.models.checkpoints import State
+    from relprop.models.files.checkpoints import State
 
 _GOOGLE: dict[str, Any] = {"transform_input": True, "aux_logits": False, "init_weights": False}
 ARGUMENTS: dict[str, dict[str, Any]] = {"googlenet": _GOOGLE, "inception_v3": _GOOGLE}

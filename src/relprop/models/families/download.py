@@ -14,7 +14,7 @@ from urllib.error import URLError
 
 import torch
 
-from relprop.models.checkpoints import ModelError
+from relprop.models.files.checkpoints import ModelError
 
 if TYPE_CHECKING:
     from typing import BinaryIO

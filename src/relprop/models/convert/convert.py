@@ -1,6 +1,6 @@
 """Any weight file to safetensors with a card: what `relprop convert` does.
 
-`relprop.models.settle` says how pictures are prepared, which is never guessed; `relprop.models.self_check` what the
+`settle` says how pictures are prepared, which is never guessed; `self_check` what the
 network answers to a fixed one.
 """
 
@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from relprop.models import cards, checkpoints, registry, weight_files
-from relprop.models.cards import Card, Origin
-from relprop.models.checkpoints import HDF5, ModelError
-from relprop.models.class_names import imagenet, read_classes
-from relprop.models.self_check import self_check
-from relprop.models.settle import ConvertError, Wanted, settle
-from relprop.models.weight_files import Weights
+from relprop.models import registry
+from relprop.models.convert.class_names import imagenet, read_classes
+from relprop.models.convert.self_check import self_check
+from relprop.models.convert.settle import ConvertError, Wanted, settle
+from relprop.models.files import cards, checkpoints, weight_files
+from relprop.models.files.cards import Card, Origin
+from relprop.models.files.checkpoints import HDF5, ModelError
+from relprop.models.files.weight_files import Weights
 from relprop.support.files import WriteError, demand_other
 
 if TYPE_CHECKING:
@@ -89,11 +90,11 @@ def _loader(model: str) -> Callable[[str, Weights], Loaded]:
     if title == "embedded":
         return registry.load_embedded
     if title == "torchvision":
-        from relprop.models import zoo  # noqa: PLC0415 - torchvision takes long to import
+        from relprop.models.families import zoo  # noqa: PLC0415 - torchvision takes long to import
 
         return zoo.load
     if model == "caffenet":
-        from relprop.models import caffenet  # noqa: PLC0415 - for Caffe alone
+        from relprop.models.networks import caffenet  # noqa: PLC0415 - for Caffe alone
 
         return caffenet.load
     told = f"{model}: networks of {title} bring weights and preprocessing along"

@@ -10,9 +10,9 @@ import urllib.request
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
-from relprop.models.checkpoints import ModelError
-from relprop.models.download import PATIENCE
-from relprop.models.extras import first_line, library
+from relprop.models.families.download import PATIENCE
+from relprop.models.families.extras import first_line, library
+from relprop.models.files.checkpoints import ModelError
 
 
 def file(repository: str, filename: str, name: str) -> Path:

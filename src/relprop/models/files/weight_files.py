@@ -7,15 +7,15 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from relprop.models import cards, checkpoints
-from relprop.models.checkpoints import CAFFE, HDF5, ModelError
+from relprop.models.files import cards, checkpoints
+from relprop.models.files.checkpoints import CAFFE, HDF5, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relprop.data.preprocess import Preprocess
-    from relprop.models.cards import Card
-    from relprop.models.checkpoints import State
+    from relprop.models.files.cards import Card
+    from relprop.models.files.checkpoints import State
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def open_weights(path: Path, name: str, prototxt: Path | None = None) -> Weights
     if prototxt is not None and kind != CAFFE:
         raise ModelError(f"{prototxt}: a .prototxt describes a .caffemodel, and {path} is none; leave --prototxt out")
     if kind == HDF5:
-        from relprop.models import keras_weights  # noqa: PLC0415 - for such files alone
+        from relprop.models.files import keras_weights  # noqa: PLC0415 - for such files alone
 
         return Weights(str(path), kind, keras_weights.state(path, name), keras_weights.PREPROCESS)
     if kind == CAFFE:
@@ -109,7 +109,7 @@ def open_weights(path: Path, name: str, prototxt: Path | None = None) -> Weights
 
 
 def _from_caffe(path: Path, name: str, prototxt: Path | None) -> State:
-    from relprop.models import caffe, caffe_check, caffe_import  # noqa: PLC0415 - for such files alone
+    from relprop.models.files import caffe, caffe_check, caffe_import  # noqa: PLC0415 - for such files alone
 
     states = {"caffenet": caffe_import.caffenet_state, "vgg16": caffe_import.vgg16_state}
     if name not in states:

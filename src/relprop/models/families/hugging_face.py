@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from relprop.data.preprocess import Preprocess
-from relprop.models import checkpoints, extras, hub, weight_files
-from relprop.models.agreement import differ
-from relprop.models.checkpoints import ModelError
-from relprop.models.extras import first_line
-from relprop.models.unknown import Unknown
+from relprop.models.families import extras, hub
+from relprop.models.families.agreement import differ
+from relprop.models.families.extras import first_line
+from relprop.models.families.unknown import Unknown
+from relprop.models.files import checkpoints, weight_files
+from relprop.models.files.checkpoints import ModelError
 from relprop.support.files import near
 
 PREFIX = "hf:"

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from relprop.models.caffe import Layer
-from relprop.models.caffe_check import WEIGHTED, structure
-from relprop.models.checkpoints import ModelError, State
+from relprop.models.files.caffe import Layer
+from relprop.models.files.caffe_check import WEIGHTED, structure
+from relprop.models.files.checkpoints import ModelError, State
 
 
 def caffenet_state(blobs: Mapping[str, Layer], source: str) -> State:

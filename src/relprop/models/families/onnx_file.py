@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from relprop.data.preprocess import Preprocess
-from relprop.models import extras
-from relprop.models.checkpoints import ModelError, shown
-from relprop.models.extras import first_line
-from relprop.models.unknown import Unknown
-from relprop.models.weight_files import numbered
+from relprop.models.families import extras
+from relprop.models.families.extras import first_line
+from relprop.models.families.unknown import Unknown
+from relprop.models.files.checkpoints import ModelError, shown
+from relprop.models.files.weight_files import numbered
 from relprop.support.errors import InputError, RelpropError
 from relprop.support.files import near
 

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from relprop.data.preprocess import Preprocess
-from relprop.models import checkpoints, download, extras, hub, weight_files
-from relprop.models.agreement import differ
-from relprop.models.checkpoints import ModelError
-from relprop.models.unknown import Unknown
-from relprop.models.weight_files import numbered
+from relprop.models.families import download, extras, hub
+from relprop.models.families.agreement import differ
+from relprop.models.families.unknown import Unknown
+from relprop.models.files import checkpoints, weight_files
+from relprop.models.files.checkpoints import ModelError
+from relprop.models.files.weight_files import numbered
 from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from relprop.models.checkpoints import State
+    from relprop.models.files.checkpoints import State
 
 PREFIX = "timm:"
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
@@ -149,7 +150,7 @@ def _classes(count: int) -> tuple[str, ...]:
     """The names of so many classes: ImageNet's, where it is the number of one of its subsets."""
     data = extras.library("timm.data")
     if count == IMAGENET:
-        from relprop.models import zoo  # noqa: PLC0415 - torchvision takes its time, as timm does
+        from relprop.models.families import zoo  # noqa: PLC0415 - torchvision takes its time, as timm does
 
         return zoo.categories()
     subset = data.infer_imagenet_subset({"num_classes": count})

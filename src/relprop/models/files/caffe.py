@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relprop.models.caffe_schema import ENUMS, message
-from relprop.models.checkpoints import ModelError
+from relprop.models.files.caffe_schema import ENUMS, message
+from relprop.models.files.checkpoints import ModelError
 from relprop.support.files import near
 
 LARGEST = (1 << 31) - 1

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from relprop.models.checkpoints import ModelError, shown
+from relprop.models.files.checkpoints import ModelError, shown
 
 EXTRAS = {"timm": "timm", "transformers": "huggingface", "onnx2torch": "onnx"}
 """What each of them is called in ``pip install "relprop[...]"``."""

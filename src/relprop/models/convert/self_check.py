@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from relprop.data.preprocess import Preprocess
-from relprop.models.cards import Check
-from relprop.models.checkpoints import ModelError
+from relprop.models.files.cards import Check
+from relprop.models.files.checkpoints import ModelError
 
 INPUT = "ramps from 0 to 255: red along x, green along y, blue against both; as large as pictures are rescaled to"
 """The picture, in words; so large, it is not interpolated."""

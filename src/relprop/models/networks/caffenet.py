@@ -1,7 +1,7 @@
 """CaffeNet, the network of the paper's PASCAL VOC study.
 
 It is the reference network of Jia et al., "Caffe: Convolutional Architecture for Fast Feature Embedding" (2014):
-AlexNet (Krizhevsky et al. 2012) with pooling before normalisation. `relprop.models.caffe_import` gives it weights.
+AlexNet (Krizhevsky et al. 2012) with pooling before normalisation. `files.caffe_import` gives it weights.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from relprop.data.preprocess import Preprocess
-from relprop.models import checkpoints, weight_files
-from relprop.models.checkpoints import ModelError
-from relprop.models.weight_files import Weights
+from relprop.models.files import checkpoints, weight_files
+from relprop.models.files.checkpoints import ModelError
+from relprop.models.files.weight_files import Weights
 
 NAMES = ("caffenet",)
 SIDE = 227

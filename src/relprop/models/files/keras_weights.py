@@ -5,7 +5,7 @@ named), whole models saved as ``.h5`` (the same under ``model_weights``), and th
 layers carry their names. Layers are recognised by these names alone: ``block1_conv1`` to ``block5_conv3``, ``fc1``,
 ``fc2``, ``predictions``.
 
-The file is opened by another process, `relprop.models.hdf5_child`, which may crash without harm.
+The file is opened by another process, `relprop.models.files.hdf5_child`, which may crash without harm.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import torch
 
 from relprop.data.preprocess import Preprocess
-from relprop.models import hdf5_child
-from relprop.models.checkpoints import ModelError
+from relprop.models.files import hdf5_child
+from relprop.models.files.checkpoints import ModelError
 
 if TYPE_CHECKING:
-    from relprop.models.checkpoints import State
+    from relprop.models.files.checkpoints import State
 
 Layers = dict[str, dict[str, torch.Tensor]]
 

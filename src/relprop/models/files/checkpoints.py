@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 State = dict[str, torch.Tensor]
 
 RESERVED = "relprop:"
-"""Keys that begin so are no weights, but what `relprop.models.cards` put beside them."""
+"""Keys that begin so are no weights, but what `relprop.models.files.cards` put beside them."""
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 """Keys under which training scripts put the state dict beside their own notes."""
 PREFIXES = ("module.", "_orig_mod.", "model.")

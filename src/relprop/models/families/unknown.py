@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relprop.models.checkpoints import ModelError
+from relprop.models.files.checkpoints import ModelError
 
 
 class NotToldError(ModelError, AttributeError):

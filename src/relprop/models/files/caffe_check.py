@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from relprop.models import caffe
-from relprop.models.caffe import Layer, Net
-from relprop.models.caffenet import SIDE, CaffeNet
-from relprop.models.checkpoints import ModelError
+from relprop.models.files import caffe
+from relprop.models.files.caffe import Layer, Net
+from relprop.models.files.checkpoints import ModelError
+from relprop.models.networks.caffenet import SIDE, CaffeNet
 from relprop.support.suggest import did_you_mean
 
 WEIGHTED = {

@@ -1,0 +1,1 @@
+"""Weights of any format into one file that says how to use them."""
