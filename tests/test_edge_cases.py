@@ -182,7 +182,7 @@ def test_moves_in_a_half_precision_model_do_not_round_relevance():
 
 def test_batchnorm_is_merged_in_full_precision():
     model = randomised(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()), torch.bfloat16)
-    _, nodes = recorded(model, torch.randn(1, 3, 4, 4, dtype=torch.bfloat16))
+    nodes = recorded(model, torch.randn(1, 3, 4, 4, dtype=torch.bfloat16)).nodes
     scale, shift = scale_and_shift(next(node for node in nodes if node.op.name == "batch_norm"))
     assert scale.dtype == shift.dtype == torch.float32
 
@@ -248,7 +248,7 @@ def test_patches_of_a_single_picture_are_no_pictures(monkeypatch):
     model, x = small(crops), torch.randn(2, 3, 12, 12, dtype=D)
     both = rp.attribute(model, x, 0, "lrp-epsilon")
     for at_once in (1, 500, 10**9):
-        monkeypatch.setattr("relprop.ops.layer.AT_ONCE", at_once)
+        monkeypatch.setattr("relprop.ops.parts.AT_ONCE", at_once)
         e = rp.explain(model, x[:1], [0], ["lrp-epsilon", "lrp-alpha2"])
         torch.testing.assert_close(e.relevance["lrp-epsilon"][0], both[:1])
         assert max(ledger.error for ledger in e.ledger.values()) < 1e-12
@@ -297,7 +297,7 @@ def test_a_rule_that_hands_nothing_down_gives_zeros(monkeypatch):
     composite = rp.Composite([(rp.on.conv, Nothing()), (rp.on.weighted, rp.rules.Epsilon())])
     model = small(lambda layers, x: layers["fc"](torch.relu(layers["conv"](x)).flatten(1)))
     for at_once in (1, 30, 10**9):
-        monkeypatch.setattr("relprop.ops.layer.AT_ONCE", at_once)
+        monkeypatch.setattr("relprop.ops.parts.AT_ONCE", at_once)
         e = rp.explain(model, torch.randn(2, 3, 6, 6, dtype=D), [0], {"it": composite})
         assert not e.relevance["it"].any()
         assert e.ledger["it"].error < 1e-12
@@ -339,7 +339,7 @@ def test_a_bias_for_each_picture(monkeypatch):
     model = small(lambda layers, x: torch.addmm(bias, torch.relu(layers["conv"](x)).flatten(1), w))
     x = torch.randn(2, 3, 6, 6, dtype=D)
     whole = rp.explain(model, x, [0], ["lrp-z", "lrp-alpha2"])
-    monkeypatch.setattr("relprop.ops.layer.AT_ONCE", 1)
+    monkeypatch.setattr("relprop.ops.parts.AT_ONCE", 1)
     parts = rp.explain(model, x, [0], ["lrp-z", "lrp-alpha2"])
     for name, R in whole.relevance.items():
         torch.testing.assert_close(parts.relevance[name], R)
@@ -359,7 +359,7 @@ def test_what_may_be_negative_is_not_taken_for_non_negative(negative):
         y = negative(layers["conv"](x))
         return layers["fc"](torch.cat([y, y, y, y], 1).flatten(1)[:, :64])
 
-    nodes = recorded(small(way), torch.randn(1, 3, 6, 6, dtype=D))[1]
+    nodes = recorded(small(way), torch.randn(1, 3, 6, 6, dtype=D)).nodes
     (value,) = next(node for node in nodes if node.op.name in ("clamp", "avg_pool2d", "avg_pool")).outputs
     assert value.data.min() < 0
     assert not value.nonneg

@@ -13,8 +13,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 import relprop as rp
 from conftest import Calls, randomised
 from relprop.ops import layer as layer_file
+from relprop.ops import parts
 from relprop.record.prepare import recorded
-from relprop.rules.lrp import division as stabilize
+from relprop.rules import division as stabilize
 from relprop.tape.trees import mapped, tensors_of
 from relprop.walk import walk
 
@@ -76,13 +77,13 @@ def assert_same(a, b):
 @pytest.mark.parametrize("norm", [False, True])
 def test_no_copy_is_kept_of_what_an_inplace_relu_alone_reads(norm):
     model, x = network(inplace=True, norm=norm), pictures()
-    _, nodes = recorded(model, x, lean=True)
+    nodes = recorded(model, x, lean=True).nodes
     before = [node.inputs[0] for node in nodes if node.op.name == "relu"]
     after = [node.outputs[0] for node in nodes if node.op.name == "relu"]
     assert len(before) == 3
     assert all(v.rectified for v in before)
     assert [v.data.data_ptr() for v in before] == [v.data.data_ptr() for v in after]
-    _, nodes = recorded(model, x)
+    nodes = recorded(model, x).nodes
     assert not any(v.rectified for node in nodes for v in node.inputs)
 
 
@@ -107,7 +108,7 @@ def test_a_sum_that_an_inplace_relu_overwrote_is_made_again_where_it_is_needed(m
         method = rp.Composite([(rp.on.pool, rp.rules.Flat()), (rp.on.weighted, rp.rules.Epsilon())])
     slow, fast = twin(*((lambda y, f=f: F.avg_pool2d(f(y + y.flip(2)), 1)) for f in (F.relu, torch.relu_)))
     x = picture()
-    assert [v.rectified for node in recorded(fast, x, lean=True)[1] for v in node.outputs if node.kind == "add"] == [
+    assert [v.rectified for node in recorded(fast, x, lean=True).nodes for v in node.outputs if node.kind == "add"] == [
         True
     ]
     assert_same(rp.explain(slow, x, [1], {"it": method}), rp.explain(fast, x, [1], {"it": method}))
@@ -122,7 +123,7 @@ def test_a_sum_that_an_inplace_relu_overwrote_is_made_again_where_it_is_needed(m
     ],
 )
 def test_other_inplace_calls_keep_their_copies(act):
-    _, nodes = recorded(randomised(Calls(act)), picture(), lean=True)
+    nodes = recorded(randomised(Calls(act)), picture(), lean=True).nodes
     assert not any(v.rectified for node in nodes for v in (*node.inputs, *node.outputs))
 
 
@@ -150,8 +151,8 @@ class Normed(nn.Module):
 )
 def test_what_a_batchnorm_alone_reads_is_held_no_longer(after, kept):
     model, x = randomised(Normed(after)), picture()
-    (lean,) = (node for node in recorded(model, x, lean=True)[1] if node.kind == "conv")
-    (whole,) = (node for node in recorded(model, x)[1] if node.kind == "conv")
+    (lean,) = (node for node in recorded(model, x, lean=True).nodes if node.kind == "conv")
+    (whole,) = (node for node in recorded(model, x).nodes if node.kind == "conv")
     assert (lean.outputs[0].data.numel() > 0) == kept
     assert (lean.merged is None) == (whole.merged is None) == kept
     if kept:
@@ -180,14 +181,14 @@ def test_winners_of_a_max_pool_are_noted_and_get_all(settings, features, batch):
     )
     x = picture(batch)
     for model, wanted in ((slow, False), (fast, True)):
-        _, nodes = recorded(model, x)
+        nodes = recorded(model, x).nodes
         assert [node.noted is not None for node in nodes if node.op.name == "max_pool2d"] == [wanted]
     assert_same(rp.explain(slow, x, [1, 2], EVERY), rp.explain(fast, x, [1, 2], EVERY))
 
 
 def test_ties_of_a_max_pool_go_to_the_first_either_way():
     model = randomised(Calls(lambda y: F.max_pool2d(0 * y, 2), 64))
-    pooled = recorded(model, picture())[1]
+    pooled = recorded(model, picture()).nodes
     (winners,) = [node.noted.indices for node in pooled if node.noted is not None]
     assert winners[0, 0, 0].tolist() == [0, 2, 4, 6]
 
@@ -220,7 +221,7 @@ def test_division_in_blocks_is_division(maps, rows, numbers, eps, scale, block, 
     given_R, given_z = R.clone(), z.clone()
     old, stabilize.BLOCK = stabilize.BLOCK, block
     try:
-        s, sums = stabilize.quotient(R, z, eps, scale, rows=rows, total=lambda t: t.flatten(2).sum(2), room=place)
+        s, sums = stabilize.quotient(R, z, eps, scale, rows=rows, total=lambda t: t.flatten(2).sum(2), into=place)
     finally:
         stabilize.BLOCK = old
     torch.testing.assert_close(s, scale * wanted, rtol=1e-14, atol=0)
@@ -249,13 +250,12 @@ def test_a_layer_in_parts_is_the_layer(monkeypatch, at_once):
     monkeypatch.setattr(rp.rules.Epsilon, "share", lambda *args: (shares.append(1), share(*args))[1])
     rp.explain(model, x, [0, 1, 2], ["lrp-epsilon"])
     once = len(shares)
-    monkeypatch.setattr(layer_file, "AT_ONCE", at_once)
-    monkeypatch.setattr(walk, "AT_ONCE", at_once)
+    monkeypatch.setattr(parts, "AT_ONCE", at_once)
     shares.clear()
     rp.explain(model, x, [0, 1, 2], ["lrp-epsilon"])
     assert len(shares) > once
-    parts = rp.explain(model, x, [0, 1, 2], MIXED)
-    assert_same(whole, parts)
+    in_parts = rp.explain(model, x, [0, 1, 2], MIXED)
+    assert_same(whole, in_parts)
 
 
 @pytest.mark.parametrize("targets", [[1], [0, 1, 2]])
@@ -263,14 +263,13 @@ def test_a_layer_in_parts_that_writes_over_what_it_read_keeps_a_true_ledger(monk
     same = [layer for _ in range(3) for layer in (nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(inplace=True))]
     model, x = randomised(nn.Sequential(*same, nn.Flatten(), nn.Linear(432, 5))), pictures(4)
     whole = rp.explain(model, x, targets, EVERY)
-    monkeypatch.setattr(layer_file, "AT_ONCE", 500)
-    monkeypatch.setattr(walk, "AT_ONCE", 500)
+    monkeypatch.setattr(parts, "AT_ONCE", 500)
     for names in (EVERY, ["lrp-epsilon"]):
-        parts = rp.explain(model, x, targets, names)
+        in_parts = rp.explain(model, x, targets, names)
         for name in names:
-            assert parts.ledger[name].error < 1e-12
-            torch.testing.assert_close(parts.relevance[name], whole.relevance[name], rtol=1e-11, atol=1e-13)
-            for mine, theirs in zip(parts.ledger[name], whole.ledger[name], strict=True):
+            assert in_parts.ledger[name].error < 1e-12
+            torch.testing.assert_close(in_parts.relevance[name], whole.relevance[name], rtol=1e-11, atol=1e-13)
+            for mine, theirs in zip(in_parts.ledger[name], whole.ledger[name], strict=True):
                 torch.testing.assert_close(mine.relevance_out, theirs.relevance_out, rtol=1e-9, atol=1e-12)
                 torch.testing.assert_close(mine.magnitude, theirs.magnitude, rtol=1e-9, atol=1e-12)
 
@@ -279,9 +278,9 @@ def test_relevance_from_above_is_overwritten_only_where_nobody_else_needs_it(mon
     spent = []
     down = walk.handed_down
 
-    def noticed(node, rule, R, context):
-        spent.append((node.path, context.spend))
-        return down(node, rule, R, context)
+    def noticed(node, rule, R, visit):
+        spent.append((node.path, visit.may_overwrite))
+        return down(node, rule, R, visit)
 
     monkeypatch.setattr(walk, "handed_down", noticed)
     model, x = network(inplace=True), pictures()

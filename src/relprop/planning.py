@@ -94,7 +94,7 @@ def plan(model: Model, x: Tensor, method: Method = BEST, *, profile: str = "pape
     composite = resolve(method, model, conventions)
     if not isinstance(composite, Composite):
         raise InputError(f"{method!r} has no rules to plan; name an LRP method or a Composite")
-    _, nodes = recorded(model, x)
+    nodes = recorded(model, x).nodes
     assigned = assign(composite, nodes, conventions)
     title = method if isinstance(method, str) else repr(method)
     return Plan(

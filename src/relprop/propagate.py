@@ -13,9 +13,9 @@ from torch import Tensor
 from relprop.catalogue.names import BEST, Function, Method, resolve
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
-from relprop.ops.context import Context
 from relprop.record.prepare import Model, outputs_of, recorded
 from relprop.support.errors import InputError, RelpropError
+from relprop.tape.visit import Conventions
 from relprop.walk.ledger import Ledger
 from relprop.walk.walk import Walk
 
@@ -116,24 +116,24 @@ def explain(
     """
     if start not in ("logit", "one"):
         raise InputError(f"start is {start!r}, and must be 'logit' or 'one'")
-    conventions = profile_named(profile)
-    resolved = {name: resolve(method, model, conventions) for name, method in _named(methods).items()}
+    named = profile_named(profile)
+    resolved = {name: resolve(method, model, named) for name, method in _named(methods).items()}
     composites = {name: method for name, method in resolved.items() if isinstance(method, Composite)}
     if not composites:  # no rule has to follow what the model does
         outputs = outputs_of(model, x)
         wanted = targets_of(targets, outputs)
         return Explanation(outputs, wanted, by_functions(resolved, model, x, wanted), {})
-    tape, nodes = recorded(model, x, lean=True)
+    tape = recorded(model, x, lean=True)
     outputs = tape.output.data
     wanted = targets_of(targets, outputs)
-    context = Context(tape.batch, precision(dtype, x), conventions.ties)
-    plans = {name: assign(composite, nodes, conventions) for name, composite in composites.items()}
+    conventions = Conventions(precision(dtype, x), named.ties)
+    plans = {name: assign(composite, tape.nodes, named) for name, composite in composites.items()}
     with torch.inference_mode(mode=False), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         first = {
-            name: starting_relevance(outputs, wanted, composite.start or start, context.dtype)
+            name: starting_relevance(outputs, wanted, composite.start or start, conventions.dtype)
             for name, composite in composites.items()
         }
-        relevance, ledger = Walk(tape, nodes, plans, context).down(first)
+        relevance, ledger = Walk(tape, plans, conventions).down(first)
     relevance |= by_functions(resolved, model, x, wanted)
     return Explanation(outputs, wanted, {name: relevance[name] for name in resolved}, ledger)
 

@@ -6,72 +6,62 @@ They are rules of the same engine, so they work on functional ReLUs too, and lea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from relprop.ops.vjp import vjp
-from relprop.rules.layer import LINEAR, Layer, Rule, Share
-from relprop.tape.trees import float_tensors
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from relprop.rules.layer import LINEAR, Call, Kind, Layer, Rule, Share
 
-    from relprop.ops.context import Context
-    from relprop.tape.tape import Node
-
-DERIVED = frozenset({"activation", "add", "product"})
+OTHERWISE = frozenset({Kind.ACTIVATION, Kind.ADD, Kind.PRODUCT})
 """Kinds of op that hand relevance down otherwise than a gradient."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Backprop(Rule):
     """The gradient: R_i = sum_j dz_j / dx_i R_j, through gates as well."""
 
-    fits: ClassVar[frozenset[str]] = LINEAR | DERIVED | {"max_pool"}
+    fits: ClassVar[frozenset[str]] = LINEAR | OTHERWISE | {Kind.MAX_POOL}
     can: ClassVar[frozenset[str]] = fits
     everywhere: ClassVar[bool] = True
+    conserves: ClassVar[bool] = False
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """sum_j w_ij R_j."""
         return Share((layer.backward(R, layer.w),))
 
-    def at_activation(self, node: Node, R: Tensor, context: Context) -> Tensor:
+    def through(self, call: Call, R: list[Tensor]) -> Share | None:
+        """The gradient, where relevance has a way of its own."""
+        if call.kind not in OTHERWISE:
+            return None
+        if call.kind == Kind.ACTIVATION:
+            return Share((self.at_activation(call, R[0]), *[None] * (call.inputs - 1)))
+        return Share(call.gradient(R))
+
+    def at_activation(self, call: Call, R: Tensor) -> Tensor:
         """What the activation hands down."""
-        return derivative(node, [R], context)[0]
+        return call.gradient([R])[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GuidedBackprop(Backprop):
     """The gradient, of which only the positive part passes an activation.
 
     Springenberg et al. (2015).
     """
 
-    def at_activation(self, node: Node, R: Tensor, context: Context) -> Tensor:
+    def at_activation(self, call: Call, R: Tensor) -> Tensor:
         """The gradient of the positive part."""
-        return derivative(node, [R.clamp(min=0)], context)[0]
+        return call.gradient([R.clamp(min=0)])[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Deconvnet(Backprop):
     """The gradient, with the activation applied to what comes from above instead of its derivative.
 
     Zeiler and Fergus (2014), for ReLU.
     """
 
-    def at_activation(self, node: Node, R: Tensor, context: Context) -> Tensor:
+    def at_activation(self, call: Call, R: Tensor) -> Tensor:
         """The positive part, whether or not the unit was active."""
-        del node, context
+        del call
         return R.clamp(min=0)
-
-
-def derived(node: Node, rule: Backprop, R: list[Tensor], context: Context) -> Share:
-    """Hand a gradient down through an op that relevance has a way of its own through."""
-    if node.kind == "activation":
-        return Share((rule.at_activation(node, R[0], context), *[None] * (len(node.inputs) - 1)))
-    return Share(derivative(node, R, context))
-
-
-def derivative(node: Node, R: list[Tensor], context: Context) -> tuple[Tensor, ...]:
-    """The vector-Jacobian product of a node."""
-    inputs = [context.data(value) for value in node.inputs]
-    return vjp(lambda *leaves: float_tensors(node.call(leaves, context.dtype)), inputs, R)

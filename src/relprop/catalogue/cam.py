@@ -56,10 +56,10 @@ def coarse_cam(model: Model, x: Tensor, target: Tensor) -> Tensor:
     Returns:
         (B, 1, h, w), of the feature maps' size.
     """
-    tape, nodes = recorded(model, x)
+    tape = recorded(model, x)
     features = averaged_maps(tape, x.ndim)
     with differentiable(features.data) as leaf:
-        logits = rest(nodes, features, tape.output)(leaf)
+        logits = rest(tape, features)(leaf)
         (slope,) = torch.autograd.grad(logits.gather(1, target.view(-1, 1)).sum(), leaf)
     return (slope * leaf.detach()).sum(1, keepdim=True)
 
@@ -85,9 +85,9 @@ def grad_cam(model: Model, x: Tensor, target: Tensor, *, layer: str | None = Non
         UnsupportedOp: if the model cannot be recorded.
         InputError: if there is no such layer, or its output is no feature maps.
     """
-    tape, nodes = recorded(model, x)
-    value = last_maps(tape, nodes, x.ndim) if layer is None else output_of(layer, nodes, x.ndim)
-    tail, probe = rest(nodes, value, tape.output), nn.Identity()
+    tape = recorded(model, x)
+    value = last_maps(tape, x.ndim) if layer is None else output_of(layer, tape.nodes, x.ndim)
+    tail, probe = rest(tape, value), nn.Identity()
     with differentiable(value.data) as leaf:
         coarse: Tensor = (
             captum()
@@ -103,11 +103,11 @@ def enlarged(coarse: Tensor, x: Tensor) -> Tensor:
     return (fine / x.shape[1]).expand(x.shape).contiguous()
 
 
-def rest(nodes: Sequence[Node], value: Value, output: Value) -> Callable[[Tensor], Tensor]:
+def rest(tape: Tape, value: Value) -> Callable[[Tensor], Tensor]:
     """The rest of a recorded network: from a tensor in the place of one of its values to its output."""
     reached = {value}
     after: list[Node] = []
-    for node in nodes:
+    for node in tape.nodes:
         if not reached.isdisjoint(node.inputs) and value not in node.outputs:
             after.append(node)
             reached.update(node.outputs)
@@ -117,7 +117,7 @@ def rest(nodes: Sequence[Node], value: Value, output: Value) -> Callable[[Tensor
         for node in after:
             results = float_tensors(node.call([held.get(v, v.data) for v in node.inputs]))
             held.update(zip(node.outputs, results, strict=True))
-        return held[output]
+        return held[tape.output]
 
     return run
 
@@ -178,28 +178,28 @@ def _end(tape: Tape, most: int = 6) -> list[Node]:
     return found[::-1]
 
 
-def last_maps(tape: Tape, nodes: Sequence[Node], ndim: int) -> Value:
+def last_maps(tape: Tape, ndim: int) -> Value:
     """The output of the last convolution before the fully connected ops, or what its branch is joined to.
 
     Raises:
         InputError: if there is no convolution.
     """
     conv = next(
-        (n for n in reversed(nodes) if n.kind == "conv" and not n.head and n.outputs[0].data.ndim == ndim), None
+        (n for n in reversed(tape.nodes) if n.kind == "conv" and not n.head and n.outputs[0].data.ndim == ndim), None
     )
     if conv is None:
         raise InputError(
             f"grad-cam: the network has no convolution before its fully connected layers whose output has "
-            f"{ndim} axes; name a layer, as in 'grad-cam:layer=PATH'{_choice(nodes, ndim)}"
+            f"{ndim} axes; name a layer, as in 'grad-cam:layer=PATH'{_choice(tape.nodes, ndim)}"
         )
-    for node in nodes[nodes.index(conv) :]:
+    for node in tape.nodes[tape.nodes.index(conv) :]:
         if everything_passes(node.outputs[0], tape):
             if node.outputs[0].data.ndim == ndim:
                 return node.outputs[0]
             break
     raise InputError(
         f"grad-cam: the last convolution, {conv.where}, is on one of several branches that are joined where no "
-        f"feature maps are left; name a layer, as in 'grad-cam:layer=PATH'{_choice(nodes, ndim)}"
+        f"feature maps are left; name a layer, as in 'grad-cam:layer=PATH'{_choice(tape.nodes, ndim)}"
     )
 
 

@@ -30,8 +30,11 @@ from torch import Tensor
 from relprop.catalogue.pattern_rules import keyed
 from relprop.catalogue.patterns import ESTIMATORS, LINEAR, WITH_BIAS, Pattern, PatternError, Patterns
 from relprop.ops.activation import BOUNDED
-from relprop.ops.linear import Conv, Linear, layer_of, unbatched
+from relprop.ops.convolution import Conv
+from relprop.ops.linear_map import Linear, NeuronMap, Product
+from relprop.ops.weighted import map_and_weights, unbatched
 from relprop.record.prepare import Model, recorded
+from relprop.rules.layer import Kind
 from relprop.support.errors import InputError
 from relprop.support.fingerprint import weights_hash
 from relprop.support.suggest import did_you_mean
@@ -106,14 +109,14 @@ class Fitter:
         Raises:
             InputError, UnsupportedOp: as `fit_patterns`.
         """
-        tape, nodes = recorded(self.model, x)
+        tape = recorded(self.model, x)
         readers: dict[Value, list[Node]] = {}
-        for node in nodes:
+        for node in tape.nodes:
             for value in node.inputs:
                 readers.setdefault(value, []).append(node)
         dtype = torch.promote_types(x.dtype, torch.float32)
         with torch.inference_mode(mode=False), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            for key, node in keyed(nodes):
+            for key, node in keyed(tape.nodes):
                 if key not in self.sums:
                     rectified = self.estimator != LINEAR and fires(node, tape, readers)
                     self.sums[key] = Sums.of(node, self.estimator if rectified else LINEAR, dtype)
@@ -142,22 +145,17 @@ def fires(node: Node, tape: Tape, readers: dict[Value, list[Node]]) -> bool:
     def ends(value: Value) -> list[Node | None]:
         found: list[Node | None] = [None] if value is tape.output else []
         for reader in readers.get(value, []):
-            through = reader.kind in ("move", "max_pool")
+            through = reader.kind in (Kind.MOVE, Kind.MAX_POOL)
             found += [end for out in reader.outputs for end in ends(out)] if through else [reader]
         return found
 
-    reached = ends(output_of(node))
+    reached = ends(node.output)
     return bool(reached) and all(end is not None and is_relu(end) for end in reached)
 
 
 def is_relu(node: Node) -> bool:
     """Whether an op is a ReLU: nothing below zero passes, and zero is its bound."""
     return node.op.name in ("relu", "relu6") or (node.op.name in BOUNDED and node.outputs[0].nonneg)
-
-
-def output_of(node: Node) -> Value:
-    """A layer's output, that of a BatchNorm which was merged into it included."""
-    return node.outputs[0] if node.merged is None else node.merged[2]
 
 
 @dataclass
@@ -178,7 +176,7 @@ class Sums:
     """
 
     estimator: str
-    kind: Any
+    kind: NeuronMap
     w: Tensor
     shift: Tensor
     n: int
@@ -192,22 +190,22 @@ class Sums:
     @classmethod
     def of(cls, node: Node, estimator: str, dtype: torch.dtype) -> Sums:
         """Of nothing yet."""
-        kind, w, _ = layer_of(node)
+        kind, w, _ = map_and_weights(node)
         w = w.detach().to(dtype)
-        w = w if node.merged is None else kind.scale(w, node.merged[0].to(dtype))
+        w = w if node.merged is None else kind.scale(w, node.merged.scale.to(dtype))
         shape = by_neuron(kind, w).shape
         zeros = [torch.zeros(size, dtype=torch.float64, device=w.device) for size in [shape[:1]] * 4 + [shape] * 2]
-        y = output_of(node).data.detach().to(dtype)
+        y = node.output.data.detach().to(dtype)
         shift = neurons_first(kind, y[None] if unbatched(node) else y).mean(1)
         return cls(estimator, kind, w, shift, 0, *zeros)
 
     def add(self, node: Node, dtype: torch.dtype) -> None:
         """Count the numbers of one call in."""
-        x, y = (value.data.detach().to(dtype) for value in (node.inputs[0], output_of(node)))
+        x, y = (value.data.detach().to(dtype) for value in (node.inputs[0], node.output))
         if unbatched(node):
             x, y = x[None], y[None]
         counts = torch.ones_like(y) if self.estimator == LINEAR else (y > 0).to(dtype)
-        shifted = y - self.shift.view(per_neuron(self.kind, y.ndim))
+        shifted = y - self.shift.view(self.kind.channels(y.ndim))
         flat, flat_shifted, flat_counts = (neurons_first(self.kind, t).double() for t in (y, shifted, counts))
         self.n += flat.shape[1]
         self.y += flat_shifted.sum(1)
@@ -249,10 +247,13 @@ class Sums:
         return (self.y / self.n)[:, None]
 
 
+RIGHT = Product(right=True)
+"""The product x w, whose weight has a neuron's inputs in a column."""
+
 # Every kind of linear op as neurons with their inputs: weights (O, I), outputs (O, N).
 
 
-def products(kind: Any, x: Tensor, s: Tensor, w: Tensor) -> Tensor:
+def products(kind: NeuronMap, x: Tensor, s: Tensor, w: Tensor) -> Tensor:
     """Sum x_i s_j over inputs and positions, for all i that j is connected with; the shape of w."""
     if isinstance(kind, Conv):
         x = F.pad(x, kind.extra) if kind.extra else x
@@ -272,19 +273,19 @@ def products(kind: Any, x: Tensor, s: Tensor, w: Tensor) -> Tensor:
         return found
     if isinstance(kind, Linear):
         return _rows(s).mT @ _rows(x)
-    if kind.right:
+    if kind == RIGHT:
         return _rows(x).mT @ _rows(s)
     return neurons_first(kind, s) @ x.movedim(-2, 0).flatten(1).mT
 
 
-def by_neuron(kind: Any, w: Tensor) -> Tensor:
+def by_neuron(kind: NeuronMap, w: Tensor) -> Tensor:
     """A weight as (O, I)."""
     if isinstance(kind, Conv):
         return _swapped(w, kind.groups).flatten(1) if kind.transposed else w.flatten(1)
-    return w if isinstance(kind, Linear) or not kind.right else w.mT
+    return w.mT if kind == RIGHT else w
 
 
-def as_weight(kind: Any, rows: Tensor, shape: Sequence[int]) -> Tensor:
+def as_weight(kind: NeuronMap, rows: Tensor, shape: Sequence[int]) -> Tensor:
     """What `by_neuron` gave, in the weight's shape again."""
     if not isinstance(kind, Conv):
         return by_neuron(kind, rows).contiguous()
@@ -300,20 +301,13 @@ def _swapped(w: Tensor, groups: int) -> Tensor:
     return grouped.transpose(1, 2).flatten(0, 1)
 
 
-def neurons_first(kind: Any, y: Tensor) -> Tensor:
+def neurons_first(kind: NeuronMap, y: Tensor) -> Tensor:
     """Outputs as (O, N)."""
     if isinstance(kind, Conv):
         return y.transpose(0, 1).flatten(1)
-    if isinstance(kind, Linear) or kind.right:
+    if isinstance(kind, Linear) or kind == RIGHT:
         return _rows(y).mT
     return y.movedim(-2, 0).flatten(1)
-
-
-def per_neuron(kind: Any, ndim: int) -> tuple[int, ...]:
-    """The shape in which a number per neuron is broadcast to outputs of so many axes."""
-    if isinstance(kind, Conv):
-        return (-1, *[1] * (ndim - 2))
-    return (-1,) if isinstance(kind, Linear) or kind.right else (-1, 1)
 
 
 def _rows(t: Tensor) -> Tensor:

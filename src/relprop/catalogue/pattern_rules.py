@@ -9,26 +9,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from torch import Tensor
 
 from relprop.catalogue.backprop import Backprop
 from relprop.catalogue.patterns import HOW, PatternError, Patterns
 from relprop.composites import on
 from relprop.composites.composite import Composite
 from relprop.composites.on import Selector
-from relprop.ops.linear import weight_of
+from relprop.ops.weighted import weight_of
 from relprop.rules.division import divide
-from relprop.rules.layer import WEIGHTED, Layer, Rule, Share
+from relprop.rules.layer import WEIGHTED, Call, Kind, Layer, Rule, Share
 from relprop.rules.lrp import Pass
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from relprop.ops.context import Context
-    from relprop.tape.tape import Node
+from relprop.tape.tape import Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PatternNet(Backprop):
     """The signal: R_i = sum_j a_ij R_j, with the layer's learned pattern a.
 
@@ -49,7 +46,7 @@ class PatternNet(Backprop):
         return self.patterns.layers[self.layer].a.to(layer.w)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PatternAttribution(PatternNet):
     """The attribution: R_i = sum_j w_ij a_ij R_j.
 
@@ -61,20 +58,20 @@ class PatternAttribution(PatternNet):
         return super().weight(layer) * layer.w
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AsGradient(Backprop):
     """The gradient, where nothing is learned; local response normalisation passes, as in the authors' code."""
 
-    def at_activation(self, node: Node, R: Tensor, context: Context) -> Tensor:
+    def at_activation(self, call: Call, R: Tensor) -> Tensor:
         """The gradient, or R as it came."""
-        return R if node.op.name == "local_response_norm" else super().at_activation(node, R, context)
+        return R if call.name == "local_response_norm" else super().at_activation(call, R)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inverse(Backprop):
     """R_i = R_j / w_i: the pattern of a neuron with one input is 1 / w, whatever the data."""
 
-    fits: ClassVar[frozenset[str]] = frozenset({"norm"})
+    fits: ClassVar[frozenset[str]] = frozenset({Kind.NORM})
     can: ClassVar[frozenset[str]] = fits
 
     def share(self, layer: Layer, R: Tensor) -> Share:
@@ -94,8 +91,8 @@ def pattern_attribution(patterns: Patterns) -> Composite:
 
 def _composite(rule: type[PatternNet], norm: Rule, patterns: Patterns) -> Composite:
     """A rule for each layer; a BatchNorm that is a layer of its own; the gradient through all else."""
-    layers = [(_the(key), rule(patterns, key)) for key in patterns.layers]
-    return Composite([(on.norm, norm), (_other_than_layers(patterns), AsGradient()), *layers])
+    layers: list[tuple[Selector, Rule]] = [(LayerOfKey(key), rule(patterns, key)) for key in patterns.layers]
+    return Composite([(on.norm, norm), (NoLayer(patterns), AsGradient()), *layers])
 
 
 def keyed(nodes: Sequence[Node]) -> Iterator[tuple[str, Node]]:
@@ -107,20 +104,38 @@ def keyed(nodes: Sequence[Node]) -> Iterator[tuple[str, Node]]:
             yield f"{node.path}#{calls[node.path]}", node
 
 
-def _the(key: str) -> Selector:
-    """The call of that key."""
-    return Selector(f"layer {key}", lambda nodes: {node for own, node in keyed(nodes) if own == key})
+@dataclass(frozen=True, repr=False)
+class LayerOfKey(Selector):
+    """The call of a weighted op that has this key."""
+
+    key: str
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """By key."""
+        return {node for key, node in keyed(nodes) if key == self.key}
+
+    def __str__(self) -> str:
+        return f"layer {self.key}"
 
 
-def _other_than_layers(patterns: Patterns) -> Selector:
+@dataclass(frozen=True, repr=False)
+class NoLayer(Selector):
     """What is no layer; layers without a pattern of their shape are refused."""
 
-    def select(nodes: Sequence[Node]) -> set[Node]:
+    patterns: Patterns
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """By kind.
+
+        Raises:
+            PatternError: a layer has no pattern of its shape.
+        """
         for key, node in keyed(nodes):
-            _demand(patterns, key, node)
+            _demand(self.patterns, key, node)
         return {node for node in nodes if node.kind not in WEIGHTED}
 
-    return Selector("~on.weighted", select)
+    def __str__(self) -> str:
+        return "~on.weighted"
 
 
 def _demand(patterns: Patterns, key: str, node: Node) -> None:

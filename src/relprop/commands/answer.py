@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from relprop.models.files.checkpoints import ModelError
-from relprop.record.recorder import logits_of
+from relprop.record.logits import logits_of
 from relprop.support import own
 from relprop.support.errors import RelpropError
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from relprop.composites.on import Selector
-from relprop.rules.layer import WEIGHTED, Own, Rule
+from relprop.composites.profiles import Profile
+from relprop.rules.layer import WEIGHTED, Fixed, Rule
 from relprop.rules.lrp import Flat
 from relprop.support.errors import InputError, RuleError
-
-if TYPE_CHECKING:
-    from relprop.composites.profiles import Profile
-    from relprop.tape.tape import Node
+from relprop.tape.tape import Node
 
 
+@dataclass(frozen=True, init=False, repr=False)
 class Composite:
     """An ordered list of (selector, rule); it prints itself as that list.
 
@@ -37,9 +35,12 @@ class Composite:
         ])
     """
 
+    entries: tuple[tuple[Selector, Rule], ...]
+    start: str | None
+
     def __init__(self, entries: Iterable[tuple[Selector, Rule]], start: str | None = None) -> None:
-        self.entries = tuple(_checked(entry) for entry in entries)
-        self.start = start
+        object.__setattr__(self, "entries", tuple(_checked(entry) for entry in entries))
+        object.__setattr__(self, "start", start)
 
     def __iter__(self) -> Iterator[tuple[Selector, Rule]]:
         return iter(self.entries)
@@ -47,12 +48,6 @@ class Composite:
     def __repr__(self) -> str:
         lines = "".join(f"    ({selector}, {rule}),\n" for selector, rule in self)
         return f"Composite([\n{lines}])"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Composite) and repr(self) == repr(other)
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
 
 
 def _checked(entry: object) -> tuple[Selector, Rule]:
@@ -65,7 +60,7 @@ def _checked(entry: object) -> tuple[Selector, Rule]:
     )
 
 
-NOTHING = Own("none")
+NOTHING = Fixed("none")
 
 
 @dataclass(frozen=True)

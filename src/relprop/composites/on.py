@@ -5,86 +5,264 @@ By kind of op, by module path, by order of execution; combined with & | ~.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
+from relprop.rules.layer import Kind
 from relprop.support.errors import RuleError
 from relprop.support.suggest import did_you_mean
+from relprop.tape.tape import Node
 
-if TYPE_CHECKING:
-    from relprop.tape.tape import Node
+__all__ = [
+    "Selector",
+    "activation",
+    "add",
+    "any",
+    "before",
+    "conv",
+    "first",
+    "head",
+    "last",
+    "linear",
+    "norm",
+    "path",
+    "pool",
+    "weighted",
+]
 
-PATHS = "; relprop.plan and `relprop plan` show every path"
-"""Where to look for one."""
 
-Select = Callable[[Sequence["Node"]], "set[Node]"]
+def __dir__() -> list[str]:
+    return __all__
 
 
 @dataclass(frozen=True)
 class Selector:
-    """Picks nodes out of those that the output depends on, given in order of execution.
+    """Picks nodes out of those that the output depends on. Selectors that are built alike are equal."""
 
-    Attributes:
-        text: as it was written, for people.
-        select: nodes to the ones that are meant.
-        kinds: the kinds of op that it asks for by name.
-    """
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of op that it asks for by name."""
+        return frozenset()
 
-    text: str
-    select: Select
-    kinds: frozenset[str] = frozenset()
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """Those of the nodes, given in order of execution, that are meant."""
+        raise NotImplementedError
 
     def __and__(self, other: Selector) -> Selector:
         """What both mean."""
-        return Selector(
-            f"({self} & {other})",
-            lambda nodes: self.select(nodes) & other.select(nodes),
-            self.kinds | other.kinds,
-        )
+        return Both(self, other)
 
     def __or__(self, other: Selector) -> Selector:
         """What either means."""
-        return Selector(
-            f"({self} | {other})",
-            lambda nodes: self.select(nodes) | other.select(nodes),
-            self.kinds | other.kinds,
-        )
+        return Either(self, other)
 
     def __invert__(self) -> Selector:
         """All the others."""
-        return Selector(f"~{self}", lambda nodes: set(nodes) - self.select(nodes))
+        return Others(self)
+
+    def __repr__(self) -> str:
+        """As it was written."""
+        return str(self)
+
+
+@dataclass(frozen=True, repr=False)
+class OfKind(Selector):
+    """Ops of some kinds, by the name that `rp.on` gives them."""
+
+    name: str
+    asked: frozenset[str]
+    by_name: bool = True
+    """Whether a rule that can, but is not made to, serve these kinds does so here."""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """All of them."""
+        return self.asked if self.by_name else frozenset()
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """By kind."""
+        return {n for n in nodes if n.kind in self.asked}
 
     def __str__(self) -> str:
-        """As it was written."""
-        return self.text
-
-    __repr__ = __str__
+        return f"on.{self.name}"
 
 
-def _kind(text: str, *kinds: str) -> Selector:
-    return Selector(text, lambda nodes: {n for n in nodes if n.kind in kinds}, frozenset(kinds))
+@dataclass(frozen=True, repr=False)
+class FullyConnected(Selector):
+    """`rp.on.head`."""
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """By what `record.prepare` found of the computation."""
+        return {n for n in nodes if n.head}
+
+    def __str__(self) -> str:
+        return "on.head"
 
 
-conv = _kind("on.conv", "conv")
+@dataclass(frozen=True, repr=False)
+class Everything(Selector):
+    """`rp.on.any`."""
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """All of them."""
+        return set(nodes)
+
+    def __str__(self) -> str:
+        return "on.any"
+
+
+@dataclass(frozen=True, repr=False)
+class OnPath(Selector):
+    """`rp.on.path`."""
+
+    glob: str
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """By module path.
+
+        Raises:
+            RuleError: no op has such a path.
+        """
+        found = {n for n in nodes if fnmatchcase(n.path, self.glob)}
+        if not found:
+            paths = list(dict.fromkeys(n.path for n in nodes if n.path))
+            raise RuleError(f"{self} matches no op of this model{did_you_mean(self.glob, paths) or WHERE_PATHS_ARE}")
+        return found
+
+    def __str__(self) -> str:
+        return f"on.path({self.glob!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class First(Selector):
+    """`rp.on.first`."""
+
+    n: int
+    of: Selector
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """By order of execution."""
+        return set(_in_order(self.of, nodes)[: self.n])
+
+    def __str__(self) -> str:
+        return f"on.first({self.n}, of={self.of})"
+
+
+@dataclass(frozen=True, repr=False)
+class Last(Selector):
+    """`rp.on.last`."""
+
+    n: int
+    of: Selector
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """By order of execution."""
+        return set(_in_order(self.of, nodes)[-self.n :]) if self.n else set()
+
+    def __str__(self) -> str:
+        return f"on.last({self.n}, of={self.of})"
+
+
+@dataclass(frozen=True, repr=False)
+class Before(Selector):
+    """`rp.on.before`."""
+
+    boundary: Selector
+    of: Selector
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """By order of execution."""
+        end = min((n.index for n in self.boundary.select(nodes)), default=float("inf"))
+        return {n for n in self.of.select(nodes) if n.index < end}
+
+    def __str__(self) -> str:
+        return f"on.before({self.boundary}, of={self.of})"
+
+
+@dataclass(frozen=True, repr=False)
+class Both(Selector):
+    """a & b."""
+
+    a: Selector
+    b: Selector
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Of both."""
+        return self.a.kinds | self.b.kinds
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """What both mean."""
+        return self.a.select(nodes) & self.b.select(nodes)
+
+    def __str__(self) -> str:
+        return f"({self.a} & {self.b})"
+
+
+@dataclass(frozen=True, repr=False)
+class Either(Selector):
+    """a | b."""
+
+    a: Selector
+    b: Selector
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Of both."""
+        return self.a.kinds | self.b.kinds
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """What either means."""
+        return self.a.select(nodes) | self.b.select(nodes)
+
+    def __str__(self) -> str:
+        return f"({self.a} | {self.b})"
+
+
+@dataclass(frozen=True, repr=False)
+class Others(Selector):
+    """~a."""
+
+    a: Selector
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """What a does not mean."""
+        return set(nodes) - self.a.select(nodes)
+
+    def __str__(self) -> str:
+        return f"~{self.a}"
+
+
+def _in_order(selector: Selector, nodes: Sequence[Node]) -> list[Node]:
+    return sorted(selector.select(nodes), key=lambda n: n.index)
+
+
+WHERE_PATHS_ARE = "; relprop.plan and `relprop plan` show every path"
+
+
+def _kinds(name: str, *kinds: Kind, by_name: bool = True) -> Selector:
+    return OfKind(name, frozenset(kinds), by_name)
+
+
+conv = _kinds("conv", Kind.CONV)
 """Convolutions and transposed convolutions."""
-linear = _kind("on.linear", "linear")
+linear = _kinds("linear", Kind.LINEAR)
 """Linear layers and matrix products."""
-weighted = Selector("on.weighted", (conv | linear).select)
+weighted = _kinds("weighted", Kind.CONV, Kind.LINEAR, by_name=False)
 """Both."""
-head = Selector("on.head", lambda nodes: {n for n in nodes if n.head})
+head = FullyConnected()
 """Fully connected by the computation: linear ops, a convolution whose kernel covers its whole input, and a
 1x1 convolution that is the last weighted op."""
-pool = _kind("on.pool", "avg_pool", "max_pool")
+pool = _kinds("pool", Kind.AVG_POOL, Kind.MAX_POOL)
 """Pools, means and sums."""
-add = _kind("on.add", "add")
+add = _kinds("add", Kind.ADD)
 """Additions and differences."""
-norm = _kind("on.norm", "norm")
+norm = _kinds("norm", Kind.NORM)
 """BatchNorm that is not merged into the layer before it."""
-activation = _kind("on.activation", "activation")
+activation = _kinds("activation", Kind.ACTIVATION)
 """Activations."""
-any = Selector("on.any", set)  # noqa: A001  (rp.on.any is the public name)
+any = Everything()  # noqa: A001  (rp.on.any is the public name)
 """Every op."""
 
 
@@ -94,36 +272,19 @@ def path(glob: str) -> Selector:
     Raises:
         RuleError: when used, if no op of the model has such a path.
     """
-
-    def select(nodes: Sequence[Node]) -> set[Node]:
-        found = {n for n in nodes if fnmatchcase(n.path, glob)}
-        if not found:
-            paths = list(dict.fromkeys(n.path for n in nodes if n.path))
-            raise RuleError(f"on.path({glob!r}) matches no op of this model{did_you_mean(glob, paths) or PATHS}")
-        return found
-
-    return Selector(f"on.path({glob!r})", select)
+    return OnPath(glob)
 
 
 def first(n: int = 1, of: Selector = weighted) -> Selector:
     """The first n of what another selector means, in order of execution."""
-    return Selector(f"on.first({n}, of={of})", lambda nodes: set(_ordered(of, nodes)[:n]))
+    return First(n, of)
 
 
 def last(n: int = 1, of: Selector = weighted) -> Selector:
     """The last n of what another selector means, in order of execution."""
-    return Selector(f"on.last({n}, of={of})", lambda nodes: set(_ordered(of, nodes)[-n:]) if n else set())
+    return Last(n, of)
 
 
 def before(boundary: Selector, of: Selector = any) -> Selector:
     """What comes before the first op that another selector means; everything if it means none."""
-
-    def select(nodes: Sequence[Node]) -> set[Node]:
-        end = min((n.index for n in boundary.select(nodes)), default=float("inf"))
-        return {n for n in of.select(nodes) if n.index < end}
-
-    return Selector(f"on.before({boundary}, of={of})", select)
-
-
-def _ordered(selector: Selector, nodes: Sequence[Node]) -> list[Node]:
-    return sorted(selector.select(nodes), key=lambda n: n.index)
+    return Before(boundary, of)

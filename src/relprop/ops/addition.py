@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from relprop.ops.table import Op, kept, never, register, spellings
+from relprop.ops.nonneg import where_inputs_are
 from relprop.rules.division import quotient
-from relprop.rules.layer import Rule, Share
+from relprop.rules.layer import Rule, Share, Zero
 from relprop.rules.lrp import Epsilon, Flat
-from relprop.tape.tape import Slot
-
-if TYPE_CHECKING:
-    from relprop.ops.context import Context
-    from relprop.tape.tape import Node
+from relprop.tape.tape import Node, Slot
+from relprop.tape.visit import Visit
 
 
-def addition(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
+def addition(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """R_a = a / (y + eps sign(y)) R for y = a + b; the share of a constant goes to the bias.
 
     Under flat the sum is split evenly among its recorded terms. Before the first weighted op a constant
@@ -31,12 +28,12 @@ def addition(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share
     eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
     s, took = quotient(
         upper,
-        _sum(node, context),
+        _sum(node, visit),
         eps,
         1.0,
-        rows=context.rows(out),
-        total=lambda t: context.total(t, out),
-        room=upper if context.spend else None,
+        rows=out.owners.rows(out.shape),
+        total=out.owners.total,
+        into=upper if visit.may_overwrite else None,
     )
     below: list[Tensor | None] = [None] * len(node.inputs)
     bias: Tensor | float = 0.0
@@ -44,19 +41,19 @@ def addition(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share
     for term, factor in (*first, last):
         if isinstance(term, Slot):
             value = node.inputs[term.k]
-            terms = torch.mul(s, context.data(value), out=s if term is last[0] else None)
+            terms = torch.mul(s, value.data.to(visit.dtype), out=s if term is last[0] else None)
             below[term.k] = fold(terms if factor == 1 else terms.mul_(factor), value.shape)
         else:
-            bias = context.total(s * (factor * torch.as_tensor(term, dtype=s.dtype, device=s.device)), out)
-    return Share(tuple(below), bias, took, proportional=True)
+            bias = out.owners.total(s * (factor * torch.as_tensor(term, dtype=s.dtype, device=s.device)))
+    return Share(tuple(below), bias, took, zero=Zero.WITH_INPUT)
 
 
-def _sum(node: Node, context: Context) -> Tensor:
+def _sum(node: Node, visit: Visit) -> Tensor:
     """The sum, made again if an in-place ReLU overwrote it and relevance may stand where that gave 0."""
     (out,) = node.outputs
-    if not out.rectified or context.vanishes:
-        return context.data(out)
-    made: Tensor = node.call([context.data(v) for v in node.inputs], context.dtype)
+    if not out.rectified or visit.vanishes:
+        return out.data.to(visit.dtype)
+    made: Tensor = node.call([v.data.to(visit.dtype) for v in node.inputs], visit.dtype)
     return made
 
 
@@ -80,30 +77,13 @@ def fold(R: Tensor, shape: torch.Size) -> Tensor:
     return R.reshape(R.shape[0], *shape)
 
 
-def _two_terms(node: Node) -> str | None:
+def not_two_terms(node: Node) -> str | None:
+    """Why an addition is not understood, or None."""
     if not isinstance(node.argument("alpha", 2, 1), (int, float)):  # torch.add(x, 2, y), an old spelling of x + 2 y
         return "an addition of a kind that is not understood; write it as x + y"
     return None
 
 
-def _positive(node: Node) -> bool:
-    return kept(node) and len(node.inputs) == 2 and terms_of(node)[1][1] > 0
-
-
-for _name, _functions in {
-    "add": ("add", "add_", "__iadd__", "__radd__", "__add__"),
-    "sub": ("sub", "sub_", "subtract", "subtract_", "__isub__", "__sub__"),
-    "rsub": ("rsub", "__rsub__"),
-}.items():
-    register(
-        Op(
-            _name,
-            "add",
-            addition,
-            Epsilon(),
-            samples="broadcast",
-            positive=_positive if _name == "add" else never,
-            refuse=_two_terms,
-        ),
-        *spellings(*_functions),
-    )
+def nonneg_sum(node: Node) -> bool:
+    """Whether a sum of recorded values is proved to hold no negative number."""
+    return where_inputs_are(node) and len(node.inputs) == 2 and terms_of(node)[1][1] > 0

@@ -1,27 +1,20 @@
-"""What the rules see of a layer: one `LinearOp` serves every kind of linear op, and large batches go in parts."""
+"""What the rules see of a layer: one `LinearOp` serves every kind of linear op."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from relprop.ops.linear_map import LinearMap
 from relprop.rules.division import quotient, sums_in
-from relprop.rules.layer import Rule, Share
+from relprop.rules.layer import Share, Zero
 from relprop.support.errors import RuleError
-
-if TYPE_CHECKING:
-    from relprop.ops.context import Context
-
-AT_ONCE = 2**21
-"""Numbers of a layer's output or input that rules work on at a time, unless one picture has more.
-
-What a rule makes on its way, above all its denominators, is then small: it is written where the last part's
-was, in memory that is there and in the cache, not in fresh pages that the system has to clear first.
-"""
+from relprop.tape.tape import Node
+from relprop.tape.visit import Visit
 
 
 @dataclass
@@ -33,15 +26,16 @@ class LinearOp:
         held: recorded output, bias included.
         w: weight.
         b: bias, broadcastable to the output.
-        kind: `Linear`, `Conv`, ...: how numbers go forward, and relevance back, with given weights.
+        linear_map: how numbers go forward, and relevance back, with given weights.
         nonneg: whether x is proved to hold no negative number, which saves half of the passes.
-        context: of the walk, at this op.
+        visit: of the walk, to this op.
+        batch: the number of pictures B.
         rows: into how many rows, one a picture, the output can be cut as it lies; 0 if it cannot.
         total: relevance (T, *z.shape) to its sum per map and picture, (T, B).
         rectified: whether an in-place ReLU overwrote the output.
         rounded: whether the model computed the output in a lower precision than the rules work in.
-        per_picture: whether the first axis of x and z is the batch, so that some pictures can go alone.
-        kept: what is made once, however often rules ask for it.
+        one_by_one: whether the first axis of x and z is the batch, so that some pictures can go alone.
+        made: what is made once, however often rules ask for it.
         weights: likewise, of the weight alone.
     """
 
@@ -49,66 +43,67 @@ class LinearOp:
     held: Tensor
     w: Tensor
     b: Tensor | None
-    kind: Any
+    linear_map: LinearMap
     nonneg: bool
-    context: Context
+    visit: Visit
+    batch: int
     rows: int
     total: Callable[[Tensor], Tensor]
     rectified: bool = False
     rounded: bool = False
-    per_picture: bool = False
-    kept: dict[Any, Tensor] = field(default_factory=dict)
+    one_by_one: bool = False
+    made: dict[Any, Tensor] = field(default_factory=dict)
     weights: dict[int, Tensor] = field(default_factory=dict)
-    _parts: list[tuple[slice, LinearOp]] = field(default_factory=list)
 
     @property
     def z(self) -> Tensor:
         """Output, bias included."""
-        if self.rectified and not self.context.vanishes:
-            return _once(self.kept, "z", lambda: self.forward(self.x, self.w, self.b))
+        if self.rectified and not self.visit.vanishes:
+            return _once(self.made, "z", lambda: self.forward(self.x, self.w, self.b))
         return self.held
 
     @property
     def fires(self) -> bool:
-        """Whether relevance from above is proved to be 0 wherever z is not positive."""
-        return self.context.vanishes
-
-    def parts(self) -> list[tuple[slice, LinearOp]]:
-        """The same op for some pictures each, and which; made once."""
-        batch, size = len(self.x), max(self.x.numel(), self.held.numel(), 1)
-        some = max(AT_ONCE * batch // size, 1)
-        if not self.per_picture or some >= batch:
-            return [(slice(None), self)]
-        if not self._parts:
-            slices = [slice(start, start + some) for start in range(0, batch, some)]
-            self._parts = [(at, self._part(at)) for at in slices]
-        return self._parts
-
-    def _part(self, at: slice) -> LinearOp:
-        def total(R: Tensor) -> Tensor:
-            return R.flatten(2).sum(2, dtype=sums_in(R.dtype))
-
-        x = self.x[at]
-        return replace(self, x=x, held=self.held[at], rows=len(x), total=total, kept={}, _parts=[])
+        """Whether relevance from above is proved to be 0 wherever z is not positive, as it is below a ReLU."""
+        return self.visit.vanishes
 
     def forward(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         """sum_i x_i w_ij + b_j."""
-        out: Tensor = self.kind.forward(x, w, b)
-        return out
+        return self.linear_map.forward(x, w, b)
 
     def backward(self, s: Tensor, w: Tensor) -> Tensor:
         """sum_j w_ij s_j; (T, *x.shape)."""
-        out: Tensor = self.kind.backward(s, w, self.x.shape)
-        return out
+        return self.linear_map.backward(s, w, self.x.shape)
+
+    def ratio(
+        self, R: Tensor, terms: Sequence[tuple[Tensor | None, Tensor]], b: Tensor | None = None, eps: float = 0.0
+    ) -> Share:
+        """R_i = sum_j z_ij / (z_j + eps sign(z_j)) R_j, z_ij the sum of x_i w_ij over the terms, z_j that and b_j."""
+        (x, w), *others = terms
+        if x is self.x and w is self.w and b is self.b and not others:
+            z = self.z
+        else:
+            z = sum_of(self.forward(self._ones(x), w, b if k == 0 else None) for k, (x, w) in enumerate(terms))
+        s, took = self.quotient(R, z, eps)
+        below = sum_of(self._times(self.backward(s, w), x) for x, w in terms)
+        zero = Zero.WITH_INPUT if all(x is self.x for x, _ in terms) else Zero.UNPROVED
+        return Share((below,), self.dot(s, b), took, zero=zero)
+
+    def _ones(self, x: Tensor | None) -> Tensor:
+        return torch.ones_like(self.x) if x is None else x
+
+    @staticmethod
+    def _times(s: Tensor, x: Tensor | None) -> Tensor:
+        return s if x is None else s.mul_(x)
 
     def quotient(
         self, R: Tensor, z: Tensor, eps: float = 0.0, scale: float = 1.0, *, last: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Give scale R / (z + eps sign(z)), and the sum per map and picture of what eps and empty denominators took."""
-        room = R if last and self.context.spend else None
-        if room is None and len(R) == 1 and z is not self.held and not any(z is kept for kept in self.kept.values()):
-            room = z
-        return quotient(R, z, eps, scale, rows=self.rows, total=self.total, room=room)
+        into = R if last and self.visit.may_overwrite else None
+        if into is None and len(R) == 1 and z is not self.held and not any(z is made for made in self.made.values()):
+            into = z
+        return quotient(R, z, eps, scale, rows=self.rows, total=self.total, into=into)
 
     def signed(self, signs: Sequence[int], bias: bool | str = False) -> list[Tensor]:
         """sum_i z_ij^+ = sum_i x_i^+ w_ij^+ + x_i^- w_ij^-, or sum_i z_ij^-, with the `signed_bias`.
@@ -117,15 +112,15 @@ class LinearOp:
         The other way round, z_j^- = z_j - z_j^+ would cancel.
         """
         whole = self.b is None or bias is True  # z = z^+ + z^-
-        if {*signs} == {+1, -1} and whole and self.fires and not self.rounded and (+1, bias) not in self.kept:
+        if {*signs} == {+1, -1} and whole and self.fires and not self.rounded and (+1, bias) not in self.made:
             minus = self._shared((-1, bias), lambda: self._signed(-1, bias))
             plus = self._shared((+1, bias, "where z > 0"), lambda: self.z - minus)
             return [plus if sign > 0 else minus for sign in signs]
         return [self._one_sign(sign, bias) for sign in signs]
 
     def _one_sign(self, sign: int, bias: bool | str) -> Tensor:
-        if self.fires and (sign, bias, "where z > 0") in self.kept:
-            return self.kept[sign, bias, "where z > 0"]
+        if self.fires and (sign, bias, "where z > 0") in self.made:
+            return self.made[sign, bias, "where z > 0"]
         return self._shared((sign, bias), lambda: self._signed(sign, bias))
 
     def _signed(self, sign: int, bias: bool | str) -> Tensor:
@@ -148,6 +143,27 @@ class LinearOp:
             return sum_of(self.backward(one, w) for one, _, w in terms).mul_(self.x)
         return sum_of(self.backward(one, w).mul_(x) for one, x, w in terms)
 
+    # What has the sign of z_j itself: where relevance is proved to be 0 below it, that is +.
+
+    def own_sign(self) -> Tensor:
+        """sum_i z_ij^s + b_j^s, with s the sign of z_j."""
+        plus, *minus = self.signed(self._own_signs, True)
+        return torch.where(self.z >= 0, plus, minus[0] if minus else 0.0)
+
+    def own_sign_bias(self) -> Tensor | None:
+        """b_j^s, with s the sign of z_j."""
+        b = self.b
+        return None if b is None else torch.where(self.z >= 0, b.clamp(min=0), b.clamp(max=0))
+
+    def own_sign_backward(self, s: Tensor) -> Tensor:
+        """sum_j z_ij^s s_j, with the superscript s the sign of z_j; (T, *x.shape)."""
+        positive, signs = self.z >= 0, self._own_signs
+        return self.signed_backward([s * at for at in (positive, ~positive)[: len(signs)]], signs)
+
+    @property
+    def _own_signs(self) -> list[int]:
+        return [+1] if self.fires else [+1, -1]
+
     def _signed_pairs(self, sign: int) -> list[tuple[Tensor, Tensor]]:
         """The parts of input and weight whose products have the sign."""
         parts = (+1,) if self.nonneg else (+1, -1)
@@ -157,25 +173,23 @@ class LinearOp:
         return _once(self.weights, sign, lambda: _part(self.w, sign))
 
     def _x(self, sign: int) -> Tensor:
-        return self.x if self.nonneg else _once(self.kept, ("x", sign), lambda: _part(self.x, sign))
+        return self.x if self.nonneg else _once(self.made, ("x", sign), lambda: _part(self.x, sign))
 
     def _shared(self, key: Any, make: Callable[[], Tensor]) -> Tensor:
         """What is made once where more than one rule works here; else the only one that asks may write into it."""
-        return _once(self.kept, key, make) if self.context.shared else make()
+        return _once(self.made, key, make) if self.visit.shared else make()
 
     def count(self) -> Tensor:
         """The number of real inputs of each output, broadcastable to z."""
-        out: Tensor = self.kind.count(self.x, self.w)
-        return out
+        return self.linear_map.count(self.x, self.w)
 
     def kernel_area(self) -> int:
         """The number of inputs of an output that no padding touches."""
-        return int(self.kind.area(self.w))
+        return self.linear_map.area(self.w)
 
     def spread(self, R: Tensor, d: Tensor) -> Tensor:
         """sum_j R_j / d_j over the outputs j that i is connected with; (T, *x.shape)."""
-        out: Tensor = self.kind.spread(R, d, self.x, self.w)
-        return out
+        return self.linear_map.spread(R, d, self.x, self.w)
 
     def dot(self, s: Tensor, v: Tensor | None) -> Tensor | float:
         """The sum of s v per map and picture, for v that can be broadcast to z; (T, B), or 0 without v."""
@@ -199,6 +213,46 @@ class LinearOp:
         return self.x.new_tensor(bound).view(-1, *[1] * (self.x.ndim - 2)).expand_as(self.x)
 
 
+def layer_of_call(
+    node: Node,
+    visit: Visit,
+    linear_map: LinearMap,
+    w: Tensor,
+    b: Tensor | None = None,
+    *,
+    unbatched: bool = False,
+    one_by_one: bool = False,
+) -> LinearOp:
+    """A recorded call of a linear op as the rules see it.
+
+    Args:
+        node: the call; its first input is x.
+        visit: of the walk, to this op.
+        linear_map: how numbers go through with given weights.
+        w: weight, in the precision of relevance.
+        b: bias, likewise.
+        unbatched: whether x and z are of a single picture without an axis of pictures, and get one.
+        one_by_one: whether some pictures can go alone, provided that they are the first axis of x and z.
+    """
+    value, out = node.inputs[0], node.output
+    x, held = value.data.to(visit.dtype), out.data.to(visit.dtype)
+    return LinearOp(
+        x=x.unsqueeze(0) if unbatched else x,
+        held=held.unsqueeze(0) if unbatched else held,
+        w=w,
+        b=b,
+        linear_map=linear_map,
+        nonneg=value.nonneg,
+        visit=visit,
+        batch=out.owners.batch,
+        rows=out.owners.rows(out.shape),
+        total=lambda R: out.owners.total(R.squeeze(1) if unbatched else R),
+        rectified=out.rectified,
+        rounded=torch.promote_types(out.data.dtype, visit.dtype) != out.data.dtype,
+        one_by_one=one_by_one and all(v.owners.first_axis_of(v.shape) for v in (value, out)),
+    )
+
+
 def _once(known: dict[Any, Tensor], key: Any, make: Callable[[], Tensor]) -> Tensor:
     """What is made once."""
     if key not in known:
@@ -211,36 +265,10 @@ def _part(t: Tensor, sign: int) -> Tensor:
     return t.clamp(min=0) if sign > 0 else t.clamp(max=0)
 
 
-def sum_of(terms: Any) -> Tensor:
+def sum_of(terms: Iterable[Tensor]) -> Tensor:
     """Add up tensors that are nobody else's, in place."""
     terms = iter(terms)
-    first: Tensor = next(terms)
+    first = next(terms)
     for term in terms:
         first += term
     return first
-
-
-def in_parts(layer: LinearOp, rule: Rule, R: Tensor) -> Share:
-    """Hand relevance, (T, B, ...), through a layer by a rule, some pictures and some maps at a time."""
-    maps, parts = len(R), layer.parts()
-    some = [max(AT_ONCE // max(part.x.numel(), part.held.numel(), 1), 1) for _, part in parts]
-    if len(parts) == 1 and some[0] >= maps:
-        return rule.share(layer, R)
-    context, mine = layer.context, layer.context.spend and R.is_contiguous()
-    room = mine and R.shape[2:] == layer.x.shape[1:]  # each part is read before it is written to
-    below = R.view_as(R) if room else R.new_empty(maps, *layer.x.shape)
-    sums = {column: R.new_zeros(maps, context.batch, dtype=sums_in(R.dtype)) for column in ("bias", "eps", "lost")}
-    for (pictures, part), width in zip(parts, some, strict=True):
-        part.context = replace(context, shared=context.shared or width < maps)
-        for start in range(0, maps, width):
-            at = (slice(start, start + width), pictures)
-            upper = R[at].contiguous()
-            part.context.spend = mine or upper.data_ptr() != R[at].data_ptr()
-            share = rule.share(part, upper)
-            (lower,) = share.relevance
-            below[at] = 0.0 if lower is None else lower
-            for column, total in sums.items():
-                total[at] = getattr(share, column)
-        if not context.shared:
-            part.kept.clear()
-    return Share((below,), **sums, proportional=share.proportional)

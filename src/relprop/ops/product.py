@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from torch import Tensor
 
 from relprop.ops.addition import fold
-from relprop.ops.table import Op, kept, register, spellings
-from relprop.rules.layer import Own, Rule, Share
-from relprop.tape.tape import Slot
+from relprop.ops.nonneg import where_inputs_are
+from relprop.rules.layer import Kind, Rule, Share
+from relprop.tape.tape import Node, Slot, Value
+from relprop.tape.visit import Visit
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from relprop.ops.context import Context
-    from relprop.tape.tape import Node, Value
-
-SIGNAL = Own("signal takes all")
 GATES = frozenset({"sigmoid", "hardsigmoid"})
 
 
-def product(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
+def product(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """All to the factor that is not broadcast; of equal shapes the sigmoid's side is the gate, else half each."""
-    del rule, context
+    del rule, visit
     (upper,) = R
     parts = shares(node)
     return Share(
@@ -45,7 +39,7 @@ def shares(node: Node) -> list[float]:
     return [0.5, 0.5]
 
 
-def receivers(node: Node) -> list[bool]:
+def receiving_factors(node: Node) -> list[bool]:
     """Whether each factor receives relevance."""
     return [share > 0 for share in shares(node)]
 
@@ -53,12 +47,13 @@ def receivers(node: Node) -> list[bool]:
 def _is_gate(value: Value) -> bool:
     """Whether a value is a sigmoid's output, perhaps moved into another shape."""
     node = value.source
-    while node is not None and node.kind == "move" and len(node.inputs) == 1:
+    while node is not None and node.kind == Kind.MOVE and len(node.inputs) == 1:
         node = node.inputs[0].source
     return node is not None and node.op.name in GATES
 
 
-def _constant_divisor(node: Node) -> str | None:
+def variable_divisor(node: Node) -> str | None:
+    """Why a division is no product with a constant, or None."""
     if len(node.inputs) > 1 or not isinstance(node.argument("input", 0), Slot):
         return "a division by a value that depends on the input has no rule; divide by a constant"
     if node.argument("rounding_mode", 2) is not None:
@@ -66,16 +61,6 @@ def _constant_divisor(node: Node) -> str | None:
     return None
 
 
-def _both_positive(node: Node) -> bool:
-    return len(node.inputs) == 2 and kept(node)
-
-
-register(
-    Op("mul", "product", product, SIGNAL, samples="broadcast", positive=_both_positive, receivers=receivers),
-    *spellings("mul", "mul_", "multiply", "multiply_", "__imul__", "__mul__", "__rmul__"),
-)
-register(
-    Op("div", "product", product, SIGNAL, samples="broadcast", refuse=_constant_divisor),
-    *spellings("div", "div_", "divide", "divide_", "true_divide", "true_divide_", "__itruediv__", "__truediv__"),
-)
-register(Op("neg", "product", product, SIGNAL), *spellings("neg", "neg_", "negative", "negative_"))
+def nonneg_product(node: Node) -> bool:
+    """Whether a product of recorded values is proved to hold no negative number."""
+    return len(node.inputs) == 2 and where_inputs_are(node)

@@ -9,29 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from relprop.ops.linear import covers_its_input, pointwise
-from relprop.ops.normalization import merges, scale_and_shift
-from relprop.record.recorder import (
-    WRITE_THROUGH_VIEW,
-    check_logits,
-    logits_of,
-    record,
-    undisturbed,
-    unsupported,
-    version,
-)
-from relprop.rules.layer import WEIGHTED
+from relprop.ops.normalization import scale_and_shift
+from relprop.ops.weighted import covers_its_input, pointwise
+from relprop.record.logits import check_logits, logits_of
+from relprop.record.recorder import record, undisturbed
+from relprop.record.unsupported import WRITE_THROUGH_VIEW, unsupported
+from relprop.rules.layer import WEIGHTED, Kind
 from relprop.support.errors import InputError
-from relprop.tape.owners import is_batch_first
-from relprop.tape.tape import Node, Tape
+from relprop.tape.tape import Merged, Node, Tape, Value
+from relprop.tape.torch_internals import RANDOM_IN_TRAINING, version
 
 Model = Callable[[Tensor], Any]
-RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)  # noqa: SLF001
-"""Modules that draw at random, or change their own statistics, while they train."""
 
 
-def recorded(model: Model, x: Tensor, *, lean: bool = False) -> tuple[Tape, list[Node]]:
-    """Run the model, and give the nodes that its output depends on, in order of execution.
+def recorded(model: Model, x: Tensor, *, lean: bool = False) -> Tape:
+    """Run the model, and make its tape ready to be walked: it holds the nodes that the output depends on.
 
     Args:
         model: as for `relprop.attribute`.
@@ -45,22 +37,22 @@ def recorded(model: Model, x: Tensor, *, lean: bool = False) -> tuple[Tape, list
     check_model(model)
     check_input(x)
     tape = record(model, x, lean=lean)
-    nodes = tape.path_to_output()
-    problems = [node for node in nodes if node.problem]
+    tape.nodes = tape.path_to_output()
+    problems = [node for node in tape.nodes if node.problem]
     if problems:
         raise unsupported(problems)
-    if tape.input is not tape.output and not any(tape.input in node.inputs for node in nodes):
+    if tape.input is not tape.output and not any(tape.input in node.inputs for node in tape.nodes):
         raise unsupported([], ["the output: it does not depend on the input"])
-    if not is_batch_first(tape.output.samples, tape.batch):
+    if not tape.output.owners.batch_first:
         raise InputError("the rows of the logits are not the pictures in their order; explain one picture at a time")
     check_finite(tape.output.data)
     reached = tape.reached()
-    for node in nodes:
+    for node in tape.nodes:
         node.reached = node in reached
-    merge_batchnorms(nodes)
-    mark_heads(nodes)
-    check_untouched(nodes)
-    return tape, nodes
+    merge_batchnorms(tape.nodes)
+    mark_heads(tape.nodes)
+    check_untouched(tape.nodes)
+    return tape
 
 
 def outputs_of(model: Model, x: Tensor) -> Tensor:
@@ -122,14 +114,14 @@ def check_input(x: Tensor) -> None:
 
 def merge_batchnorms(nodes: Sequence[Node]) -> None:
     """Let the rules see a weighted op and the BatchNorm that alone reads its output as one layer."""
-    readers: dict[Any, list[Node]] = {}
+    readers: dict[Value, list[Node]] = {}
     for node in nodes:
         for value in node.inputs:
             readers.setdefault(value, []).append(node)
     for node in nodes:
-        layer = node.inputs[0].source if merges(node) else None
+        layer = node.inputs[0].source if node.op.merges(node) else None
         if layer is not None and len(readers[node.inputs[0]]) == 1:
-            layer.merged = (*scale_and_shift(node), node.outputs[0])
+            layer.merged = Merged(*scale_and_shift(node), node.outputs[0])
             node.into = layer
 
 
@@ -137,7 +129,7 @@ def mark_heads(nodes: Sequence[Node]) -> None:
     """Fully connected: linear ops, convolutions that cover their input, a 1x1 convolution that is the last."""
     weighted = [node for node in nodes if node.kind in WEIGHTED and node.reached]
     for node in weighted:
-        node.head = node.kind == "linear" or covers_its_input(node) or (node is weighted[-1] and pointwise(node))
+        node.head = node.kind == Kind.LINEAR or covers_its_input(node) or (node is weighted[-1] and pointwise(node))
 
 
 def check_untouched(nodes: Sequence[Node]) -> None:

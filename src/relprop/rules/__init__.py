@@ -1,13 +1,15 @@
 """The rules of LRP, to be put into a `relprop.Composite`; one of your own subclasses `Rule`."""
 
-from relprop.rules.layer import Layer, Rule, Share
+from relprop.rules.layer import Call, Kind, Layer, Rule, Share, Zero
 from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Pass, WSquare, Z, ZBox, ZPlus
 
 __all__ = [
     "AlphaBeta",
+    "Call",
     "Epsilon",
     "Flat",
     "Gamma",
+    "Kind",
     "Layer",
     "Pass",
     "Rule",
@@ -16,4 +18,9 @@ __all__ = [
     "Z",
     "ZBox",
     "ZPlus",
+    "Zero",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -73,7 +73,7 @@ def quotient(
     *,
     rows: int,
     total: Callable[[Tensor], Tensor],
-    room: Tensor | None = None,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Scale R / (z + eps sign(z)), and the sum per map and picture of what eps and empty denominators took.
 
@@ -84,19 +84,19 @@ def quotient(
         scale: a factor.
         rows: into how many rows, one a picture, z can be cut as it lies; 0 if it cannot.
         total: sums relevance per map and picture, where it cannot.
-        room: R or z (z if T is 1), if it may be overwritten by the quotient.
+        into: R or z (z if T is 1), if it may be overwritten by the quotient.
     """
     if not rows or z.shape != R.shape[1:]:
         s = divide(R, z, eps)
         took = taken(R, s, z, eps)
         return s.mul_(scale), total(torch.zeros_like(R) if took is None else took) * scale
     if not (R.is_contiguous() and z.is_contiguous()):
-        R, z, room = R.contiguous(), z.contiguous(), None
-    return divide_rows(R, z, rows, eps, scale, room)
+        R, z, into = R.contiguous(), z.contiguous(), None
+    return divide_rows(R, z, rows, eps, scale, into)
 
 
 def divide_rows(
-    R: Tensor, z: Tensor, rows: int, eps: float, scale: float, room: Tensor | None
+    R: Tensor, z: Tensor, rows: int, eps: float, scale: float, into: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Do what `divide` and `taken` do, block by block, and multiply both by `scale`.
 
@@ -106,14 +106,14 @@ def divide_rows(
         rows: into how many rows z is cut, one a picture.
         eps: as for `divide`.
         scale: a factor.
-        room: R or z, if it may be overwritten by the quotient (z if T is 1).
+        into: R or z, if it may be overwritten by the quotient (z if T is 1).
 
     Returns:
         The quotient, (T, *z.shape), and the sum of what was taken, (T, rows).
     """
     d = z.view(1, rows, -1)
     upper = R.view(len(R), rows, -1)
-    out = upper if room is R else d if room is z else torch.empty_like(upper)
+    out = upper if into is R else d if into is z else torch.empty_like(upper)
     took = R.new_zeros(len(R), rows, dtype=sums_in(R.dtype))
     width = max(BLOCK // rows, 1)
     for start in range(0, d.shape[2], width):

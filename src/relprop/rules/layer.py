@@ -12,17 +12,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-WEIGHTED = frozenset({"conv", "linear"})
-LINEAR = WEIGHTED | {"avg_pool", "norm"}
+
+class Kind(StrEnum):
+    """Every kind of op that the engine knows; selectors and rules ask for them."""
+
+    CONV = "conv"
+    LINEAR = "linear"
+    AVG_POOL = "avg_pool"
+    MAX_POOL = "max_pool"
+    ADD = "add"
+    NORM = "norm"
+    ACTIVATION = "activation"
+    PRODUCT = "product"
+    MOVE = "move"
+    STOP = "stop"
+    GETTER = "getter"
+    """Gives a form, a comparison, an index: nothing that carries relevance."""
+    CONSTANT = "constant"
+    """Makes a new tensor of a value's form."""
+    ESCAPE = "escape"
+    """Takes numbers out of torch, from where they could come back as anything."""
+    OPAQUE = "opaque"
+    """Not in the table: relevance that reaches it is an error."""
+
+
+WEIGHTED: frozenset[str] = frozenset({Kind.CONV, Kind.LINEAR})
+LINEAR: frozenset[str] = WEIGHTED | {Kind.AVG_POOL, Kind.NORM}
 
 
 class Layer(Protocol):
-    """A linear op with the numbers of one forward pass, as the rules see it (see `ops.linear`)."""
+    """A linear op with the numbers of one forward pass, as the rules see it (see `ops.layer`)."""
 
     x: Tensor
     """Input."""
@@ -36,17 +61,25 @@ class Layer(Protocol):
         """Output, bias included; where an in-place ReLU overwrote it, and R is 0 where that gave 0, what it left."""
         ...
 
-    @property
-    def fires(self) -> bool:
-        """Whether R is proved to be 0 wherever z is not positive, as it is below a ReLU."""
-        ...
-
     def forward(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         """sum_i x_i w_ij + b_j."""
         ...
 
     def backward(self, s: Tensor, w: Tensor) -> Tensor:
         """sum_j w_ij s_j for s of shape (T, *z.shape); (T, *x.shape)."""
+        ...
+
+    def ratio(
+        self, R: Tensor, terms: Sequence[tuple[Tensor | None, Tensor]], b: Tensor | None = None, eps: float = 0.0
+    ) -> Share:
+        """R_i = sum_j z_ij / (z_j + eps sign(z_j)) R_j with z_ij the sum of x_i w_ij over the terms, z_j that and b_j.
+
+        Args:
+            R: relevance from above, (T, *z.shape); the rule does not need it again.
+            terms: pairs of an input, None for ones, and a weight.
+            b: bias.
+            eps: at least 0.
+        """
         ...
 
     def quotient(
@@ -66,7 +99,7 @@ class Layer(Protocol):
     def signed(self, signs: Sequence[int], bias: bool | str = False) -> list[Tensor]:
         """sum_i z_ij^+ (sign +1) or sum_i z_ij^- (sign -1) for each sign, with the `signed_bias`.
 
-        Where `fires` holds, what is given for z_j that are not positive may be anything finite.
+        Where R is proved to be 0, what is given may be anything finite.
         """
         ...
 
@@ -76,6 +109,18 @@ class Layer(Protocol):
 
     def signed_backward(self, s: Sequence[Tensor], signs: Sequence[int]) -> Tensor:
         """sum_j z_ij^+ s_j (sign +1) or sum_j z_ij^- s_j (sign -1), summed over the signs; (T, *x.shape)."""
+        ...
+
+    def own_sign(self) -> Tensor:
+        """sum_i z_ij^s + b_j^s, with s the sign of z_j; where R is proved to be 0, anything finite."""
+        ...
+
+    def own_sign_bias(self) -> Tensor | None:
+        """b_j^s, with s the sign of z_j."""
+        ...
+
+    def own_sign_backward(self, s: Tensor) -> Tensor:
+        """sum_j z_ij^s s_j, with the superscript s the sign of z_j; (T, *x.shape)."""
         ...
 
     def count(self) -> Tensor:
@@ -103,6 +148,37 @@ class Layer(Protocol):
         ...
 
 
+class Call(Protocol):
+    """One call of an op, as a rule sees it that has a way of its own through ops that are not weighted."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of op."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The op's name, as plans show it."""
+        ...
+
+    @property
+    def inputs(self) -> int:
+        """How many of its arguments were recorded."""
+        ...
+
+    def gradient(self, R: list[Tensor]) -> tuple[Tensor, ...]:
+        """The vector-Jacobian product: R (T, *shape) of each output to (T, *shape) of each input."""
+        ...
+
+
+class Zero(Enum):
+    """Where the relevance that was handed down is proved to be 0; it saves passes in the layer below."""
+
+    UNPROVED = "nowhere, for all that is known"
+    WITH_INPUT = "wherever the input is 0"
+    AS_ABOVE = "wherever the input is not positive, if it was so for the output above"
+
+
 @dataclass
 class Share:
     """What a rule makes of the relevance from above: they add up to it."""
@@ -115,25 +191,26 @@ class Share:
     """What the stabiliser took, and what an empty denominator could not hand out, (T, B)."""
     lost: Tensor | float = 0.0
     """What went to constants, padding, or nowhere, (T, B)."""
-    proportional: bool | None = False
-    """Whether each input's relevance is proved to be 0 where the input is 0; None: if it is 0 where the input is not
-    positive provided that the output's is so."""
+    zero: Zero = Zero.UNPROVED
+    """Where each input's relevance is proved to be 0."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
-    """A rule is numbers and one formula.
+    """A rule is numbers and one formula. Rules of one class with equal numbers are one rule.
 
     Attributes:
         fits: the kinds of op that take the rule whenever a selector hands it to them; other kinds keep
             their default.
         can: the kinds that take it if the selector names their kind (`rp.on.pool`, `rp.on.norm`).
         everywhere: whether it also goes where relevance does not: through gates.
+        conserves: whether what it hands down adds up to what came, so that there is a ledger.
     """
 
     fits: ClassVar[frozenset[str]] = WEIGHTED
     can: ClassVar[frozenset[str]] = LINEAR
     everywhere: ClassVar[bool] = False
+    conserves: ClassVar[bool] = True
 
     @property
     def sides(self) -> int:
@@ -144,6 +221,20 @@ class Rule:
         """Hand R, (T, *z.shape), down through the layer."""
         raise NotImplementedError
 
+    def through(self, call: Call, R: list[Tensor]) -> Share | None:
+        """Hand R, (T, *shape) for each output, down through an op that is not weighted; None: the op's own way."""
+        del call, R
+        return None
+
+    def __eq__(self, other: object) -> bool:
+        """Also for a class of the user's own that is no dataclass, whose numbers stand in its attributes."""
+        if type(self) is not type(other) or vars(self).keys() != vars(other).keys():
+            return False
+        return all(_same(number, vars(other)[name]) for name, number in vars(self).items())
+
+    def __hash__(self) -> int:
+        return hash((type(self), *sorted(vars(self))))
+
     def __str__(self) -> str:
         """The rule with the numbers that differ from their defaults."""
         shown = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.repr and self._says(f.name)]
@@ -153,8 +244,18 @@ class Rule:
         return bool(getattr(self, name) != type(self).__dataclass_fields__[name].default)
 
 
-@dataclass(frozen=True)
-class Own(Rule):
+def _same(a: object, b: object) -> bool:
+    """Whether two attributes of rules are one; tensors and arrays are where they are the same object."""
+    if a is b:
+        return True
+    try:
+        return bool(a == b)
+    except (RuntimeError, TypeError, ValueError):  # of several numbers
+        return False
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed(Rule):
     """What an op does by its nature, whatever the composite says; its name is for the plan to show."""
 
     name: str = ""

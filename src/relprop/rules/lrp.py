@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from relprop.rules.division import divide, empty, stabilize
-from relprop.rules.layer import LINEAR, Layer, Rule, Share
+from relprop.rules.layer import LINEAR, Kind, Layer, Rule, Share, Zero
 from relprop.support.errors import RuleError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Epsilon(Rule):
     """LRP_epsilon: R_i = sum_j z_ij / (z_j + eps sign(z_j)) R_j.
 
@@ -23,8 +23,8 @@ class Epsilon(Rule):
     """
 
     eps: float = 1e-6
-    fits: ClassVar[frozenset[str]] = LINEAR | {"add"}
-    can: ClassVar[frozenset[str]] = LINEAR | {"add"}
+    fits: ClassVar[frozenset[str]] = LINEAR | {Kind.ADD}
+    can: ClassVar[frozenset[str]] = LINEAR | {Kind.ADD}
 
     def __post_init__(self) -> None:
         if not self.eps >= 0:
@@ -35,11 +35,10 @@ class Epsilon(Rule):
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
-        s, eps = layer.quotient(R, layer.z, self.eps)
-        return Share((layer.backward(s, layer.w).mul_(layer.x),), layer.dot(s, layer.b), eps, proportional=True)
+        return layer.ratio(R, [(layer.x, layer.w)], layer.b, self.eps)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Z(Epsilon):
     """LRP_z: R_i = sum_j z_ij / z_j R_j; a term whose z_j is 0 gives 0.
 
@@ -49,7 +48,7 @@ class Z(Epsilon):
     eps: float = field(default=0.0, init=False, repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AlphaBeta(Rule):
     """LRP_alpha,beta: R_i = sum_j (alpha z_ij^+ / z_j^+ + beta z_ij^- / z_j^-) R_j, alpha + beta = 1.
 
@@ -99,10 +98,10 @@ class AlphaBeta(Rule):
             s, took = layer.quotient(R, z, self.eps, weight, last=len(shares) == len(sides) - 1)
             bias, eps = bias + layer.dot(s, layer.signed_bias(side, self.bias)), eps + took
             shares.append(s)
-        return Share((layer.signed_backward(shares, [*sides]),), bias, eps, proportional=True)
+        return Share((layer.signed_backward(shares, [*sides]),), bias, eps, zero=Zero.WITH_INPUT)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ZPlus(AlphaBeta):
     """z^+: R_i = sum_j z_ij^+ / z_j^+ R_j, which is LRP_alpha,beta with alpha 1 and beta 0.
 
@@ -116,7 +115,7 @@ class ZPlus(AlphaBeta):
         return name not in ("alpha", "beta") and super()._says(name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gamma(Rule):
     """gamma, for inputs of both signs.
 
@@ -137,20 +136,14 @@ class Gamma(Rule):
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
-        z, b = layer.z, layer.b
-        positive = z >= 0
-        signs = [+1] if layer.fires else [+1, -1]  # below a ReLU, s is + wherever there is relevance
-        z_plus, *z_minus = layer.signed(signs, True)
-        z_signed = torch.where(positive, z_plus, z_minus[0] if z_minus else 0.0)
-        s, eps = layer.quotient(R, z + self.gamma * z_signed, self.eps)
-        below = layer.backward(s, layer.w).mul_(layer.x)
-        sides = [s * at for at in (positive, ~positive)[: len(signs)]]
-        below += layer.signed_backward(sides, signs).mul_(self.gamma)
-        b = None if b is None else b + self.gamma * torch.where(positive, b.clamp(min=0), b.clamp(max=0))
-        return Share((below,), layer.dot(s, b), eps, proportional=True)
+        s, eps = layer.quotient(R, layer.z + self.gamma * layer.own_sign(), self.eps)
+        below = layer.backward(s, layer.w).mul_(layer.x) + layer.own_sign_backward(s).mul_(self.gamma)
+        b_s = layer.own_sign_bias()
+        bias = layer.dot(s, None if layer.b is None or b_s is None else layer.b + self.gamma * b_s)
+        return Share((below,), bias, eps, zero=Zero.WITH_INPUT)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Flat(Rule):
     """LRP_flat: R_i = sum_j 1 / (number of inputs of j) R_j, that is z_ij = 1; no bias.
 
@@ -165,8 +158,8 @@ class Flat(Rule):
 
     padding: str = "real"
     eps: float = 0.0
-    fits: ClassVar[frozenset[str]] = LINEAR | {"max_pool", "add"}
-    can: ClassVar[frozenset[str]] = LINEAR | {"max_pool", "add"}
+    fits: ClassVar[frozenset[str]] = LINEAR | {Kind.MAX_POOL, Kind.ADD}
+    can: ClassVar[frozenset[str]] = LINEAR | {Kind.MAX_POOL, Kind.ADD}
 
     def __post_init__(self) -> None:
         if self.padding not in ("real", "kernel"):
@@ -188,7 +181,7 @@ class Flat(Rule):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WSquare(Rule):
     """w-square: R_i = sum_j w_ij^2 / (sum_i w_ij^2) R_j; no bias.
 
@@ -204,15 +197,11 @@ class WSquare(Rule):
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
-        w2 = layer.w**2
-        d = layer.forward(torch.ones_like(layer.x), w2)
         b2 = layer.b**2 if self.bias and layer.b is not None else None
-        d = d if b2 is None else d + b2
-        s, eps = layer.quotient(R, d, self.eps)
-        return Share((layer.backward(s, w2),), layer.dot(s, b2), eps)
+        return layer.ratio(R, [(None, layer.w**2)], b2, self.eps)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ZBox(Rule):
     """zB: R_i = sum_j (x_i w_ij - l_i w_ij^+ - h_i w_ij^-) / (sum_i of the same) R_j.
 
@@ -246,20 +235,14 @@ class ZBox(Rule):
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
-        x, w = layer.x, layer.w
-        w_plus, w_minus = w.clamp(min=0), w.clamp(max=0)
-        l, h = (layer.bounds(bound) for bound in (self.low, self.high) if bound is not None)  # noqa: E741  (the paper's l)
-        d = layer.forward(x, w) - layer.forward(l, w_plus) - layer.forward(h, w_minus)
-        s, eps = layer.quotient(R, d, self.eps)
-        below = layer.backward(s, w).mul_(x)
-        below -= layer.backward(s, w_plus).mul_(l)
-        below -= layer.backward(s, w_minus).mul_(h)
-        return Share((below,), eps=eps)
+        w_plus, w_minus = layer.w.clamp(min=0), layer.w.clamp(max=0)
+        low, high = (layer.bounds(bound) for bound in (self.low, self.high) if bound is not None)
+        return layer.ratio(R, [(layer.x, layer.w), (-low, w_plus), (-high, w_minus)], eps=self.eps)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pass(Rule):
     """R_i = R_i of the output: relevance is handed down unchanged, where input and output match in shape."""
 
-    fits: ClassVar[frozenset[str]] = LINEAR | {"max_pool", "activation"}
-    can: ClassVar[frozenset[str]] = LINEAR | {"max_pool", "activation"}
+    fits: ClassVar[frozenset[str]] = LINEAR | {Kind.MAX_POOL, Kind.ACTIVATION}
+    can: ClassVar[frozenset[str]] = LINEAR | {Kind.MAX_POOL, Kind.ACTIVATION}

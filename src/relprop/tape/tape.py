@@ -5,19 +5,20 @@ from __future__ import annotations
 import inspect
 import operator
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
+from relprop.rules.layer import Kind, Rule, Share
+from relprop.support.errors import RelpropError
+from relprop.tape.owners import Owners
 from relprop.tape.trees import mapped
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from relprop.ops.table import Op
+from relprop.tape.visit import Visit
 
 
 @dataclass(eq=False)
@@ -28,17 +29,16 @@ class Value:
         data: what the walk reads: an alias of the model's own tensor, or a copy from before the model
             overwrote it.
         version: of that tensor when it was recorded; another one at the walk means somebody wrote to it.
-        samples: which picture each position belongs to, with size 1 along every axis that does not
-            matter: (B, 1, 1, 1) for the usual (B, C, H, W).
+        owners: which picture each position belongs to.
         nonneg: whether it is proved to hold no negative number.
         rectified: whether `data` is what an in-place ReLU, its only reader, made of it.
         seen: whether a weighted op lies between the input and it.
-        obscure: whether an op with a problem lies between the input and it, so that `samples` says nothing.
+        obscure: whether an op with a problem lies between the input and it, so that `owners` says nothing.
     """
 
     data: Tensor
     version: int
-    samples: Tensor
+    owners: Owners
     nonneg: bool = False
     rectified: bool = False
     seen: bool = False
@@ -70,6 +70,77 @@ class Slot:
     k: int
 
 
+class OwnersGo(StrEnum):
+    """How the owners of an op's inputs come to its outputs."""
+
+    SAME = "same"
+    """Each number stays where it was."""
+    IMAGE = "image"
+    """The axes of space, and those of channels, are put together."""
+    LAST = "last"
+    """The last axis is put together."""
+    MATRIX = "matrix"
+    """The last axis is put together, or the one before it where the value stands on the right."""
+    MOVED = "moved"
+    """Numbers move, and their owners with them."""
+    REDUCED = "reduced"
+    """Some axes are put together."""
+    BROADCAST = "broadcast"
+    """Numbers of several values are put together one by one."""
+
+
+HandDown = Callable[["Node", Rule, "list[Tensor]", Visit], Share]
+"""Relevance of each output, (T, *shape), to the relevance of each input and where the rest went."""
+
+
+def never(node: Node) -> bool:
+    """The output can be negative, for all that is known."""
+    del node
+    return False
+
+
+@dataclass(frozen=True)
+class Op:
+    """What the engine knows of a function.
+
+    Attributes:
+        name: as plans, ledgers and errors show it.
+        kind: what selectors ask for.
+        hand_down: hands relevance down; None where there is nothing to hand down.
+        default: the rule where the composite gives none; None: the composite must give one.
+        owners: how the axis of pictures goes through.
+        nonneg: whether a call's output is proved to hold no negative number.
+        refuse: a reason why this very call cannot be explained, or None.
+        receivers: which inputs of a call are handed relevance; None: all of them.
+        loses: whether outputs can stem from constants or padding.
+        form: whether arguments after the first give nothing but a shape or a type, so that a constant
+            first argument makes a constant.
+        run: makes a recorded call, and may note on the node what relevance will need.
+        merges: whether rules can see this very call as part of the weighted op that it reads.
+    """
+
+    name: str
+    kind: Kind
+    hand_down: HandDown | None = None
+    default: Rule | None = None
+    owners: OwnersGo = OwnersGo.SAME
+    nonneg: Callable[[Node], bool] = never
+    refuse: Callable[[Node], str | None] | None = None
+    receivers: Callable[[Node], list[bool]] | None = None
+    loses: bool = False
+    form: bool = False
+    run: Callable[[Node, Any, Any], Any] | None = None
+    merges: Callable[[Node], bool] = never
+
+
+class Merged(NamedTuple):
+    """A BatchNorm that the rules see as part of the weighted op before it: y = scale z + shift, and y's value."""
+
+    scale: Tensor
+    shift: Tensor
+    output: Value
+
+
 @dataclass(eq=False)
 class Node:
     """One call of one torch function.
@@ -86,7 +157,7 @@ class Node:
         problem: why relevance cannot pass here, "" if it can.
         constants: unrecorded tensors among the arguments with their versions.
         head: whether it is a fully connected op, by computation.
-        merged: scale, shift and output of a BatchNorm that the rules see as part of this weighted op.
+        merged: the BatchNorm that the rules see as part of this weighted op.
         into: the weighted op that this BatchNorm was merged into.
         reached: whether relevance can come to it.
         noted: what the op's own way of running it noted for the way down.
@@ -104,13 +175,13 @@ class Node:
     problem: str = ""
     constants: tuple[tuple[Tensor, int], ...] = ()
     head: bool = False
-    merged: tuple[Tensor, Tensor, Value] | None = None
+    merged: Merged | None = None
     into: Node | None = None
     reached: bool = True
     noted: Any = None
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """The kind of op, which selectors ask for."""
         return self.op.kind
 
@@ -118,6 +189,11 @@ class Node:
     def where(self) -> str:
         """The op and its module path, for messages."""
         return f"{self.op.name} in '{self.path}'" if self.path else self.op.name
+
+    @property
+    def output(self) -> Value:
+        """What the rules see as its output: its own, or that of the BatchNorm that was merged into it."""
+        return self.outputs[0] if self.merged is None else self.merged.output
 
     def call(self, tensors: Sequence[Tensor], dtype: torch.dtype | None = None) -> Any:
         """Make the call again on other tensors; an in-place op works on a copy, which it returns.
@@ -146,6 +222,15 @@ class Node:
                 return self.kwargs[spelling]
         return self.args[position] if position < len(self.args) else default
 
+    def release(self) -> None:
+        """Forget what no node before it needs: memory falls as relevance goes down."""
+        done = [] if self.into is not None else [*self.outputs]
+        if self.merged is not None:
+            done.append(self.merged.output)
+        for value in done:
+            value.data = value.data.new_empty(0)
+        self.args, self.kwargs, self.constants, self.merged, self.noted = (), {}, (), None, None
+
 
 def fill(tree: Any, tensors: Sequence[Tensor]) -> Any:
     """The arguments of a call with tensors in the place of the slots."""
@@ -157,37 +242,54 @@ class Tape:
     """One forward pass.
 
     Attributes:
-        nodes: all recorded calls, in order of execution.
+        nodes: recorded calls, in order of execution: all of them, or those that the output depends on.
         input: the value that relevance is wanted for, (B, ...).
         output: the value that relevance starts from, (B, C).
         batch: the number of pictures B.
+        consumed: whether `consume` was called.
     """
 
     nodes: list[Node]
     input: Value
     output: Value
     batch: int
+    consumed: bool = False
 
     def path_to_output(self) -> list[Node]:
         """The nodes that the output depends on, in order of execution."""
-        needed: set[Value] = {self.output}
-        found: list[Node] = []
-        for node in reversed(self.nodes):
-            if any(value in needed for value in node.outputs):
-                found.append(node)
-                needed.update(node.inputs)
-        return found[::-1]
+        return self._leading_to_output(lambda node: [True] * len(node.inputs))
 
     def reached(self) -> set[Node]:
         """The nodes that relevance can come to: not those that only open a gate, or feed a detached value."""
+        return set(self._leading_to_output(receivers))
+
+    def _leading_to_output(self, follow: Callable[[Node], list[bool]]) -> list[Node]:
         wanted: set[Value] = {self.output}
-        found: set[Node] = set()
+        found: list[Node] = []
         for node in reversed(self.nodes):
             if any(value in wanted for value in node.outputs):
-                found.add(node)
-                gets = node.op.receivers(node) if node.op.receivers else [True] * len(node.inputs)
-                wanted.update(v for v, receives in zip(node.inputs, gets, strict=True) if receives)
-        return found
+                found.append(node)
+                wanted.update(v for v, followed in zip(node.inputs, follow(node), strict=True) if followed)
+        return found[::-1]
+
+    def consume(self) -> Iterator[Node]:
+        """The nodes from the output to the input, each forgotten, with its numbers, when the next one is asked for.
+
+        Raises:
+            RelpropError: the tape was consumed before.
+        """
+        if self.consumed:
+            raise RelpropError("this recorded pass was walked before, and holds no numbers any more; record it again")
+        self.consumed = True
+        while self.nodes:
+            node = self.nodes.pop()
+            yield node
+            node.release()
+
+
+def receivers(node: Node) -> list[bool]:
+    """Which inputs of a call are handed relevance."""
+    return node.op.receivers(node) if node.op.receivers else [True] * len(node.inputs)
 
 
 def per_axis(value: Any, axes: int) -> list[int]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+
+from relprop.tape.torch_internals import tree_leaves, tree_map_only
 
 PLAIN = frozenset({int, float, bool, str, type(None), type(Ellipsis), slice, torch.dtype, torch.device, torch.layout})
 """Types that hold no tensor (slices are leaves to torch as well)."""

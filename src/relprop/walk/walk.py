@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from relprop.catalogue.backprop import DERIVED, Backprop, derived
 from relprop.composites.composite import Assigned
-from relprop.ops.context import Context
-from relprop.ops.layer import AT_ONCE
-from relprop.rules.division import sums_in
-from relprop.rules.layer import Rule, Share
+from relprop.ops import parts
+from relprop.ops.call import Call
+from relprop.rules.layer import Rule, Share, Zero
 from relprop.support.errors import RelpropError
 from relprop.tape.tape import Node, Tape, Value
+from relprop.tape.visit import Conventions, Visit
 from relprop.walk.ledger import Ledger, Row
-
-
-@dataclass(eq=False)
-class Held:
-    """Relevance that waits at a value.
-
-    Attributes:
-        R: (T, *value.shape).
-        total: its sum per map and picture, (T, B).
-        magnitude: the sum of its absolute values, (T, B); None until somebody asks.
-        vanishes: whether it is proved to be 0 wherever the value, as it is held, is not positive.
-    """
-
-    R: Tensor
-    total: Tensor
-    magnitude: Tensor | None = None
-    vanishes: bool = False
-
-    def __add__(self, other: Held) -> Held:
-        return Held(self.R + other.R, self.total + other.total, vanishes=self.vanishes and other.vanishes)
-
-    def part(self, maps: slice) -> Held:
-        """Some of its maps."""
-        magnitude = None if self.magnitude is None else self.magnitude[maps]
-        return Held(self.R[maps], self.total[maps], magnitude, self.vanishes)
+from relprop.walk.relevance import Waiting, addresses, common_stack, stacked, sum_over
 
 
 @dataclass
@@ -49,224 +24,168 @@ class Group:
     """Methods that gave every op so far the same rule share their relevance."""
 
     methods: tuple[str, ...]
-    relevance: dict[Value, Held] = field(default_factory=dict)
+    waiting: dict[Value, Waiting] = field(default_factory=dict)
 
 
 class Walk:
-    """One way down, for all methods and targets at once."""
+    """One way down, for all methods and targets at once; it consumes the tape.
 
-    def __init__(self, tape: Tape, nodes: list[Node], plans: Mapping[str, list[Assigned]], context: Context) -> None:
+    Args:
+        tape: a recorded pass that is ready (`record.prepare`).
+        plans: per method the rule of each of the tape's nodes.
+        conventions: of all rules.
+    """
+
+    def __init__(self, tape: Tape, plans: Mapping[str, list[Assigned]], conventions: Conventions) -> None:
         self.tape = tape
-        self.nodes = nodes
         self.plans = plans
-        self.context = context
+        self.conventions = conventions
         self.groups: list[Group] = []
-        self.constants: dict[tuple[float, int], Tensor] = {}
+        self.filled: dict[tuple[float, int], Tensor] = {}
         self.rows: dict[str, list[Row]] = {name: [] for name in plans}
-        self.derived = {
-            name for name, plan in plans.items() if any(isinstance(step.rule, Backprop) for step in plan)
-        }  # gradients are not conserved: no ledger
+        self.conserving = [name for name, plan in plans.items() if all(step.rule.conserves for step in plan)]
 
-    def down(self, first: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Ledger]]:
-        """Relevance of the input and ledger per method, from the relevance of the output, (T, B, C) per method.
+    def down(self, start: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Ledger]]:
+        """Relevance of the input per method, and the ledger of those that conserve relevance.
 
-        What is in `first` may be overwritten.
+        Args:
+            start: the relevance of the output, (T, B, C) per method; it may be overwritten.
         """
-        self.groups = self._joined(first)
-        came = {name: self.context.total(R, self.tape.output) for name, R in first.items()}
-        while self.nodes:
-            node = self.nodes.pop()
-            self._pass(node, len(self.nodes))
-            release(node)
+        self.groups = self._groups_that_start_alike(start)
+        first = {name: self.tape.output.owners.total(R) for name, R in start.items()}
+        for node in self.tape.consume():
+            self._pass(node, len(self.tape.nodes))
         relevance: dict[str, Tensor] = {}
         ledger: dict[str, Ledger] = {}
         for group in self.groups:
-            held = group.relevance.get(self.tape.input) or self._nothing(self.tape.input, len(came[group.methods[0]]))
+            last = group.waiting.get(self.tape.input) or self._none(self.tape.input, len(first[group.methods[0]]))
             for name in group.methods:
-                relevance[name] = (
-                    held.R.clone() if len(group.methods) > 1 else held.R.contiguous()
-                )  # flat repeats a channel
-                ledger[name] = Ledger(came[name], held.total, self.rows[name])
-        return relevance, {name: ledger[name] for name in self.plans if name not in self.derived}
+                # flat repeats a channel in one place of memory
+                relevance[name] = last.R.clone() if len(group.methods) > 1 else last.R.contiguous()
+                ledger[name] = Ledger(first[name], last.total, self.rows[name])
+        return relevance, {name: ledger[name] for name in self.conserving}
 
-    def _joined(self, first: Mapping[str, Tensor]) -> list[Group]:
-        """Methods that start alike begin as one group."""
-        joined: list[Group] = []
-        for name, R in first.items():
-            alike = next((g for g in joined if torch.equal(g.relevance[self.tape.output].R, R)), None)
+    def _groups_that_start_alike(self, start: Mapping[str, Tensor]) -> list[Group]:
+        output = self.tape.output
+        groups: list[Group] = []
+        for name, R in start.items():
+            alike = next((g for g in groups if torch.equal(g.waiting[output].R, R)), None)
             if alike is not None:
                 alike.methods += (name,)
             else:
-                joined.append(Group((name,), {self.tape.output: self._held(R, self.tape.output)}))
-        return joined
+                groups.append(Group((name,), {output: Waiting.at(output, R)}))
+        return groups
 
     def _pass(self, node: Node, place: int) -> None:
         """Hand the relevance of one node down in every group; a group splits where its rules differ."""
         after: list[Group] = []
         by_rule: dict[Rule, list[Group]] = {}
         for group in self.groups:
-            if not any(value in group.relevance for value in node.outputs):
+            if not any(value in group.waiting for value in node.outputs):
                 after.append(group)
                 continue
-            parts: dict[Rule, list[str]] = {}
+            split: dict[Rule, list[str]] = {}
             for name in group.methods:
-                parts.setdefault(self.plans[name][place].rule, []).append(name)
-            for rule, names in parts.items():
-                part = Group(tuple(names), dict(group.relevance) if len(parts) > 1 else group.relevance)
+                split.setdefault(self.plans[name][place].rule, []).append(name)
+            for rule, names in split.items():
+                part = Group(tuple(names), dict(group.waiting) if len(split) > 1 else group.waiting)
                 by_rule.setdefault(rule, []).append(part)
                 after.append(part)
         self.groups = after
-        stacks = [(rule, stack) for rule, groups in by_rule.items() for stack in self._stacks(node, groups)]
+        stacks = [(rule, stack) for rule, groups in by_rule.items() for stack in _stacks(node, groups)]
         stacks.sort(key=lambda each: -each[0].sides)  # what makes both denominators leaves one to the others
-        self.context.shared = len(stacks) > 1
+        visit = Visit(self.conventions, shared=len(stacks) > 1)
         for rule, stack in stacks:
-            self._propagate(node, rule, stack)
-        self.context.memo.clear()
+            self._propagate(node, rule, stack, visit)
+        visit.made.clear()  # what was made knows of the visit: left so, both would wait for the garbage collector
 
-    def _stacks(self, node: Node, groups: list[Group]) -> list[list[Group]]:
-        """Groups that go together: those that lie in one place already, or are so small that they are soon copied."""
-        held = [group.relevance.get(value) for group in groups for value in node.outputs]
-        found = [each.R for each in held if each is not None]
-        if sum(R.numel() for R in found) <= AT_ONCE or together(found) is not None:
-            return [groups]
-        return [[group] for group in groups]
-
-    def _propagate(self, node: Node, rule: Rule, groups: list[Group]) -> None:
+    def _propagate(self, node: Node, rule: Rule, groups: list[Group], visit: Visit) -> None:
         """Hand down the relevance of all groups that follow the same rule here, as one stack of maps."""
         upper = self._taken(node, groups)
-        came, size = sum_over(held.total for held in upper), sum_over(map(self._magnitude, upper, node.outputs))
-        vanishes = all(held.vanishes for held in upper)
-        self.context.spend, self.context.vanishes = self._nobody_else(upper), vanishes
-        maps = len(came) // len(groups)
-        share = handed_down(node, rule, [held.R for held in upper], self.context)
+        incoming = sum_over(waiting.total for waiting in upper)
+        size = sum_over(waiting.magnitude_at(value) for waiting, value in zip(upper, node.outputs, strict=True))
+        visit.vanishes = all(waiting.vanishes for waiting in upper)
+        visit.may_overwrite = self._nobody_else_needs(upper)
+        share = handed_down(node, rule, [waiting.R for waiting in upper], visit)
         below = [
-            None if R is None else self._summed(R, value, upper, vanishing(share, value, vanishes))
+            None if R is None else _waiting_at(value, R, upper, _vanishing(share, value, above=visit.vanishes))
             for R, value in zip(share.relevance, node.inputs, strict=True)
         ]
         del upper
-        out = sum_over(held.total for held in below if held is not None) if any(below) else self._constant(0.0, came)
-        rest = [c if isinstance(c, Tensor) else self._constant(c, came) for c in (share.bias, share.eps, share.lost)]
+        given = [waiting.total for waiting in below if waiting is not None]
+        out = sum_over(given) if given else self._full(0.0, incoming)
+        rest = [c if isinstance(c, Tensor) else self._full(c, incoming) for c in (share.bias, share.eps, share.lost)]
+        maps = len(incoming) // len(groups)
         for k, group in enumerate(groups):
-            mine = slice(k * maps, (k + 1) * maps)
-            for value, held in zip(node.inputs, below, strict=True):
-                if held is not None:
-                    part = held if len(groups) == 1 else held.part(mine)
-                    known = group.relevance.get(value)
-                    group.relevance[value] = part if known is None else known + part
-            numbers = [column if len(groups) == 1 else column[mine] for column in (came, out, *rest, size)]
-            row = Row(node.path, node.op.name, str(rule), *numbers)
+            at = slice(None) if len(groups) == 1 else slice(k * maps, (k + 1) * maps)
+            for value, waiting in zip(node.inputs, below, strict=True):
+                if waiting is not None:
+                    part = waiting if len(groups) == 1 else waiting.part(at)
+                    known = group.waiting.get(value)
+                    group.waiting[value] = part if known is None else known + part
+            row = Row(node.path, node.op.name, str(rule), *(column[at] for column in (incoming, out, *rest, size)))
             for name in group.methods:
                 self.rows[name].append(row)
 
-    def _constant(self, number: float, like: Tensor) -> Tensor:
+    def _full(self, number: float, like: Tensor) -> Tensor:
         """The same number for every map and picture, made once."""
         key = (number, len(like))
-        if key not in self.constants:
-            self.constants[key] = torch.full_like(like, number)
-        return self.constants[key]
+        if key not in self.filled:
+            self.filled[key] = torch.full_like(like, number)
+        return self.filled[key]
 
-    def _taken(self, node: Node, groups: list[Group]) -> list[Held]:
+    def _taken(self, node: Node, groups: list[Group]) -> list[Waiting]:
         """The relevance of each output, of all groups one after the other; the groups hold it no longer."""
-        maps = next(len(held.R) for group in groups for held in group.relevance.values())
-        found: list[Held] = []
+        maps = next(len(waiting.R) for group in groups for waiting in group.waiting.values())
+        found: list[Waiting] = []
         for value in node.outputs:
-            each = [group.relevance.pop(value, None) for group in groups]
-            found.append(self._stacked([self._nothing(value, maps) if held is None else held for held in each]))
+            each = [group.waiting.pop(value, None) for group in groups]
+            found.append(stacked([self._none(value, maps) if waiting is None else waiting for waiting in each]))
         return found
 
-    def _stacked(self, each: list[Held]) -> Held:
-        if len(each) == 1:
-            return each[0]
-        stack = together([held.R for held in each])
-        R = torch.cat([held.R for held in each]) if stack is None else stack
-        sizes = [held.magnitude for held in each if held.magnitude is not None]
-        return Held(
-            R,
-            torch.cat([held.total for held in each]),
-            torch.cat(sizes) if len(sizes) == len(each) else None,
-            all(held.vanishes for held in each),
-        )
+    def _none(self, value: Value, maps: int) -> Waiting:
+        return Waiting.none(value, maps, self.conventions.dtype)
 
-    def _nothing(self, value: Value, maps: int) -> Held:
-        R = torch.zeros(maps, *value.shape, dtype=self.context.dtype, device=value.data.device)
-        zeros = R.new_zeros(maps, self.context.batch, dtype=sums_in(R.dtype))
-        return Held(R, zeros, zeros, vanishes=True)
-
-    def _held(self, R: Tensor, value: Value, vanishes: bool = False) -> Held:
-        return Held(R, self.context.total(R, value), vanishes=vanishes)
-
-    def _summed(self, R: Tensor, value: Value, upper: list[Held], vanishes: bool) -> Held:
-        """Relevance with its sums; many ops hand down what they got (who overwrites it gives another view of it)."""
-        same = next((held for held in upper if held.R is R), None)
-        return self._held(R, value, vanishes) if same is None else Held(R, same.total, same.magnitude, vanishes)
-
-    def _magnitude(self, held: Held, value: Value) -> Tensor:
-        if held.magnitude is None:
-            held.magnitude = self.context.magnitude(held.R, value)
-        return held.magnitude
-
-    def _nobody_else(self, upper: list[Held]) -> bool:
-        """Whether these tensors may be overwritten: no other relevance that still waits lies in the same memory."""
-        mine = [span(held.R) for held in upper]
-        if len(mine) != 1 or not upper[0].R.is_contiguous():
+    def _nobody_else_needs(self, upper: list[Waiting]) -> bool:
+        """Whether these maps may be overwritten: no other relevance that still waits lies in the same memory."""
+        if len(upper) != 1 or not upper[0].R.is_contiguous():
             return False
-        ((first, end),) = mine
+        first, end = addresses(upper[0].R)
         return not any(
             start < end and first < stop
             for group in self.groups
-            for held in group.relevance.values()
-            for start, stop in (span(held.R),)
+            for waiting in group.waiting.values()
+            for start, stop in (addresses(waiting.R),)
         )
 
 
-def vanishing(share: Share, value: Value, above: bool) -> bool:
-    """Whether what a value got is proved to be 0 wherever the value, as it is held, is not positive."""
-    if share.proportional is None:
-        return above
-    return share.proportional and (value.nonneg or value.rectified)
-
-
-def handed_down(node: Node, rule: Rule, R: list[Tensor], context: Context) -> Share:
-    """What the inputs of a node get, and where the rest went."""
-    if node.op.propagate is None:
+def handed_down(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """What the inputs of a node get, and where the rest went: the rule's own way, or the op's."""
+    if node.op.hand_down is None:
         raise RelpropError(f"{node.where} has a place in the table and no way to hand relevance down")
-    if isinstance(rule, Backprop) and node.kind in DERIVED:
-        return derived(node, rule, R, context)
-    return node.op.propagate(node, rule, R, context)
+    share = rule.through(Call(node, visit), R)
+    return node.op.hand_down(node, rule, R, visit) if share is None else share
 
 
-def together(held: Sequence[Tensor]) -> Tensor | None:
-    """The stack that these maps are consecutive slices of, if they are all of one; nothing needs to be copied then."""
-    base = held[0]._base  # noqa: SLF001  (public in all but name)
-    if base is None or base.shape[1:] != held[0].shape[1:] or not base.is_contiguous():
-        return None
-    place = base.data_ptr()
-    for R in held:
-        if R._base is not base or R.data_ptr() != place or not R.is_contiguous():  # noqa: SLF001
-            return None
-        place += R.numel() * R.element_size()
-    return base if place == base.data_ptr() + base.numel() * base.element_size() else None
+def _stacks(node: Node, groups: list[Group]) -> list[list[Group]]:
+    """Groups that go together: those that lie in one place already, or are so small that they are soon copied."""
+    waiting = [group.waiting.get(value) for group in groups for value in node.outputs]
+    maps = [each.R for each in waiting if each is not None]
+    if sum(R.numel() for R in maps) <= parts.AT_ONCE or common_stack(maps) is not None:
+        return [groups]
+    return [[group] for group in groups]
 
 
-def span(R: Tensor) -> tuple[int, int]:
-    """The addresses that a tensor lies between."""
-    if R.is_contiguous():
-        return R.data_ptr(), R.data_ptr() + R.numel() * R.element_size()
-    whole = R.untyped_storage()
-    return whole.data_ptr(), whole.data_ptr() + whole.nbytes()
+def _waiting_at(value: Value, R: Tensor, upper: list[Waiting], vanishes: bool) -> Waiting:
+    """Relevance with its sums; many ops hand down what they got (who overwrites it gives another view of it)."""
+    same = next((waiting for waiting in upper if waiting.R is R), None)
+    if same is None:
+        return Waiting.at(value, R, vanishes=vanishes)
+    return Waiting(R, same.total, same.magnitude, vanishes)
 
 
-def sum_over(terms: Iterable[Tensor]) -> Tensor:
-    """The sum of tensors of one shape."""
-    first, *others = terms
-    return torch.stack([first, *others]).sum(0) if others else first
-
-
-def release(node: Node) -> None:
-    """Forget what no node below needs: memory falls as the walk goes down."""
-    done = [value for value in node.outputs if node.into is None]
-    if node.merged is not None:
-        done.append(node.merged[2])
-    for value in done:
-        value.data = value.data.new_empty(0)
-    node.args, node.kwargs, node.constants, node.merged, node.noted = (), {}, (), None, None
+def _vanishing(share: Share, value: Value, *, above: bool) -> bool:
+    """Whether what a value got is proved to be 0 wherever the value, as it is held, is not positive."""
+    if share.zero is Zero.AS_ABOVE:
+        return above
+    return share.zero is Zero.WITH_INPUT and (value.nonneg or value.rectified)

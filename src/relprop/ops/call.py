@@ -1,14 +1,45 @@
-"""Relevance through ops that are linear by themselves: their own vector-Jacobian product."""
+"""One call of an op as a rule sees it, and the vector-Jacobian product, for ops that are linear by themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from relprop.rules.layer import Kind
+from relprop.tape.tape import Node
+from relprop.tape.trees import float_tensors
+from relprop.tape.visit import Visit
+
+
+@dataclass(frozen=True)
+class Call:
+    """A recorded call, as `rules.layer.Call` promises it."""
+
+    node: Node
+    visit: Visit
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of op."""
+        return self.node.kind
+
+    @property
+    def name(self) -> str:
+        """The op's name, as plans show it."""
+        return self.node.op.name
+
+    @property
+    def inputs(self) -> int:
+        """How many of its arguments were recorded."""
+        return len(self.node.inputs)
+
+    def gradient(self, R: list[Tensor]) -> tuple[Tensor, ...]:
+        """The vector-Jacobian product: R (T, *shape) of each output to (T, *shape) of each input."""
+        inputs = [value.data.to(self.visit.dtype) for value in self.node.inputs]
+        return vjp(lambda *leaves: float_tensors(self.node.call(leaves, self.visit.dtype)), inputs, R)
 
 
 def vjp(

@@ -1,0 +1,82 @@
+"""Ops that only move numbers: relevance goes back the way the numbers came."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from relprop.ops.call import Call
+from relprop.rules.layer import Rule, Share, Zero
+from relprop.tape.tape import Node, Slot
+from relprop.tape.trees import float_tensors
+from relprop.tape.visit import Visit
+
+
+def move(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """The op's own vector-Jacobian product; what would go to constants and padding is lost."""
+    del rule
+    simple = _moved_back(node, R[0]) if len(R) == 1 else None
+    if simple is not None:
+        return Share(simple, zero=Zero.AS_ABOVE)
+    inputs = [v.data.to(visit.dtype) for v in node.inputs]
+    below = Call(node, visit).gradient(R)
+    lost: Tensor | float = 0.0
+    if node.op.loses or node.constants:
+        # 1 where a number comes from the input, 0 where it is a constant or padding
+        reach = float_tensors(node.call([torch.ones_like(x) for x in inputs], visit.dtype))
+        blank = float_tensors(node.call([torch.zeros_like(x) for x in inputs], visit.dtype))
+        for upper, one, zero, value in zip(R, reach, blank, node.outputs, strict=True):
+            lost = lost + value.owners.total(upper * (one == zero))
+    return Share(below, lost=lost, zero=Zero.AS_ABOVE)
+
+
+def _moved_back(node: Node, R: Tensor) -> tuple[Tensor, ...] | None:
+    """The same for the two moves that nearly every network has, without making the call again; else None."""
+    if node.op.name in IN_ORDER and node.outputs[0].shape.numel() == node.inputs[0].shape.numel():
+        return (R.reshape(len(R), *node.inputs[0].shape),)
+    parts = node.argument("tensors", 0)
+    slots = [part.k for part in parts if isinstance(part, Slot)] if isinstance(parts, (tuple, list)) else []
+    if node.op.name not in JOINED or slots != [*range(len(node.inputs))] or len(slots) < len(parts):
+        return None
+    axis = node.argument("dim", 1, 0) % len(node.outputs[0].shape) + 1
+    if any(len(value.shape) != R.ndim - 1 for value in node.inputs):  # torch joins (0,) to anything
+        return None
+    below: tuple[Tensor, ...] = R.split([value.shape[axis - 1] for value in node.inputs], axis)
+    return below
+
+
+IN_ORDER = frozenset({"flatten", "view", "reshape", "unflatten", "squeeze", "unsqueeze", "ravel"})
+"""Moves of one value that keep the order of its numbers."""
+
+JOINED = frozenset({"cat", "concat", "concatenate"})
+
+
+def passing(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """The number stays where it was: so does relevance."""
+    del node, rule, visit
+    return Share((R[0],), zero=Zero.AS_ABOVE)
+
+
+def cast(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """The same numbers in another type or on another device: relevance stays in its own precision."""
+    del rule, visit
+    return Share((R[0].to(node.inputs[0].data.device), *[None] * (len(node.inputs) - 1)))
+
+
+def stop(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """A detach: the model says that nothing flows here, so all is lost, and the ledger says so."""
+    del rule, visit
+    return Share((None,), lost=node.outputs[0].owners.total(R[0]))
+
+
+def drops_at_random(node: Node) -> str | None:
+    """Why a dropout is random, or None."""
+    on = node.argument("train" if "train" in node.kwargs else "training", 2, True)
+    if on and node.argument("p", 1, 0.5) > 0:
+        return "dropout is switched on, so the output is random; pass training=self.training and use eval()"
+    return None
+
+
+def nobody(node: Node) -> list[bool]:
+    """No input receives anything."""
+    return [False] * len(node.inputs)

@@ -1,0 +1,117 @@
+"""How the owners of a call's inputs come to its outputs: whose picture each number of a result is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from relprop.rules.layer import Kind
+from relprop.tape.owners import Owners, in_order, one_owner
+from relprop.tape.tape import Node, OwnersGo, Slot
+from relprop.tape.trees import float_tensors
+
+KEEPS_AXIS_0 = frozenset(
+    "flatten view reshape unflatten contiguous clone pad pixel_shuffle pixel_unshuffle channel_shuffle "
+    "where masked_fill setitem index_copy unfold tril triu copy".split()
+)
+"""Ops on batch-first tensors that leave the first axis alone whenever its size stays the same."""
+
+JOINING = frozenset("cat concat concatenate stack hstack vstack".split())
+"""Ops that put numbers of constants beside those of the values."""
+
+
+class MixesPictures(Exception):  # noqa: N818  (caught by the recorder, never seen outside)
+    """The op puts numbers of several pictures together."""
+
+
+def owners_of_results(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
+    """The owners of the results of a call.
+
+    Raises:
+        MixesPictures: if positions of a result depend on more than one picture.
+    """
+    if batch == 1:
+        return [one_owner(result.ndim) for result in results]
+    first, how = node.inputs[0].owners, node.op.owners
+    if how is OwnersGo.MOVED:
+        return _moved(node, results, batch)
+    if how is OwnersGo.REDUCED:
+        return [Owners(_reduced(node, first.index, result), batch) for result in results]
+    if how is OwnersGo.BROADCAST:
+        return [Owners(_broadcast([v.owners.index for v in node.inputs], result), batch) for result in results]
+    if any(first.index.shape[axis] > 1 for axis in _mixed_axes(node, how, first.index.ndim)):
+        raise MixesPictures
+    return [first] * len(results)
+
+
+def _mixed_axes(node: Node, how: OwnersGo, ndim: int) -> range:
+    """The axes along which an op puts positions together: a linear op the last, one on images all but the first."""
+    if how is OwnersGo.SAME:
+        return range(0)
+    if how is OwnersGo.IMAGE:  # a convolution of one picture without an axis of pictures mixes the channels in front
+        return range(int(node.kind != Kind.CONV or node.argument("weight", 1).ndim == ndim), ndim)
+    left = how is OwnersGo.MATRIX and not isinstance(node.argument("input", 0), Slot)
+    return range(ndim - 2, ndim - 1) if left else range(ndim - 1, ndim)
+
+
+def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:
+    maps = [m.view(*[1] * (result.ndim - m.ndim), *m.shape) for m in maps]
+    shape = torch.broadcast_shapes(*(m.shape for m in maps))
+    first, *others = (m.expand(shape) for m in maps)
+    if any(not torch.equal(first, other) for other in others):
+        raise MixesPictures
+    return first
+
+
+def _reduced(node: Node, index: Tensor, result: Tensor) -> Tensor:
+    """A sum or mean over axes."""
+    axes: Any = node.argument("dim", 1)
+    axes = range(index.ndim) if axes is None or axes == () else axes
+    axes = sorted({a % index.ndim for a in ([axes] if isinstance(axes, int) else axes)}, reverse=True)
+    if any(index.shape[a] > 1 for a in axes):
+        raise MixesPictures
+    if result.ndim < index.ndim:
+        for a in axes:
+            index = index.squeeze(a)
+    return index
+
+
+def _moved(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
+    """An op that only moves numbers moves the numbers of their owners alike."""
+    usual = all(v.owners.batch_first for v in node.inputs)
+    if usual and _keeps_axis_0(node, results) and all(r.ndim and r.shape[0] == batch for r in results):
+        owners = [in_order(batch, r.ndim) for r in results]
+        if not node.op.loses or _confirmed(node, owners):
+            return owners
+    if node.op.loses or (node.constants and node.op.name in JOINING):
+        raise MixesPictures
+    moved = float_tensors(node.call(_as_numbers(node), torch.float64))
+    return [Owners(_compact(m.round().long().cpu()), batch) for m in moved]
+
+
+def _as_numbers(node: Node) -> list[Tensor]:
+    """For each input its owners, laid out in memory like the value, so that every view that it allows is allowed."""
+    return [torch.empty_like(v.data, dtype=torch.float64).copy_(v.owners.index) for v in node.inputs]
+
+
+def _keeps_axis_0(node: Node, results: list[Tensor]) -> bool:
+    if node.op.name in ("cat", "concat", "concatenate", "stack"):
+        return node.argument("dim", 1, 0) not in (0, -results[0].ndim)
+    return node.op.name in KEEPS_AXIS_0
+
+
+def _confirmed(node: Node, owners: list[Owners]) -> bool:
+    """Whether all that is not a constant lies where its picture is."""
+    numbers = [index + 1 for index in _as_numbers(node)]
+    once, twice = (float_tensors(node.call([k * n for n in numbers], torch.float64)) for k in (1, 2))
+    return all(bool(((a == b) | (a == o.index.to(a) + 1)).all()) for a, b, o in zip(once, twice, owners, strict=True))
+
+
+def _compact(index: Tensor) -> Tensor:
+    for axis in range(index.ndim):
+        first = index.narrow(axis, 0, 1)
+        if torch.equal(first.expand_as(index), index):
+            index = first
+    return index.clone()
