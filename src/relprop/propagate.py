@@ -1,9 +1,8 @@
-"""The walk: relevance goes from the output to the input, node by node; `attribute` and `explain`."""
+"""`attribute` and `explain`: record a model, give every op its rule, and walk."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +15,9 @@ from relprop.composites.profiles import profile_named
 from relprop.record.prepare import Model, outputs_of, recorded
 from relprop.support.errors import InputError, RelpropError
 from relprop.tape.visit import Conventions
+from relprop.targets import Target, Targets, starting_relevance, targets_of
 from relprop.walk.ledger import Ledger
 from relprop.walk.walk import Walk
-
-Target = int | Tensor | None
-Targets = Sequence[Target] | Target | Callable[[Tensor], Sequence[Target] | Tensor]
-
 
 GROWN = "the method's numbers outgrew their precision, or it divides by zero; in Python, dtype=torch.float64 may help"
 """What is to be done about a map that is not finite."""
@@ -190,51 +186,3 @@ def _by_function(name: str, function: Function, model: Model, x: Tensor, target:
         got = tuple(R.shape) if isinstance(R, Tensor) else type(R).__name__
         raise InputError(f"method {name!r} returned {got}, and must return a tensor of x's shape {tuple(x.shape)}")
     return R.detach().to(x.device, torch.promote_types(x.dtype, torch.float32))
-
-
-def targets_of(targets: Targets, outputs: Tensor) -> Tensor:
-    """Class indices, (T, B).
-
-    Raises:
-        InputError: if a target is no class of the model's.
-    """
-    if callable(targets) and not isinstance(targets, Tensor):
-        targets = list(targets(outputs))
-    several = list(targets) if isinstance(targets, (list, tuple, range)) else [targets]
-    if not several:
-        raise InputError("no target was named; None means the predicted class")
-    return torch.stack([_target(t, outputs) for t in several])
-
-
-def _target(target: Any, outputs: Tensor) -> Tensor:
-    batch, classes = outputs.shape
-    if target is None:
-        return outputs.argmax(1)
-    if isinstance(target, Tensor) and target.ndim == 1:
-        if target.shape[0] != batch:
-            raise InputError(f"target has {target.shape[0]} classes for {batch} pictures")
-        indices = target
-    elif isinstance(target, bool) or (isinstance(target, Tensor) and target.dtype == torch.bool):
-        raise InputError("target is a bool; an index, a (B,) integer tensor or None is needed")
-    else:
-        try:
-            indices = torch.tensor([int(operator.index(target))] * batch)
-        except TypeError:
-            raise InputError(
-                f"target is {target!r}; an index, a (B,) integer tensor or None (the predicted class) is needed"
-            ) from None
-    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
-        raise InputError(f"target is {indices.dtype}; whole numbers are needed")
-    if int(indices.min()) < 0 or int(indices.max()) >= classes:
-        raise InputError(f"target {indices.tolist()} is out of range: the model has classes 0 to {classes - 1}")
-    return indices.to(outputs.device, torch.long)
-
-
-def starting_relevance(outputs: Tensor, targets: Tensor, start: str, dtype: torch.dtype) -> Tensor:
-    """Relevance of the output, (T, B, C): the target's logit or one, zero elsewhere."""
-    R = torch.zeros(len(targets), *outputs.shape, dtype=dtype, device=outputs.device)
-    index = targets.unsqueeze(2)
-    if start == "one":
-        return R.scatter_(2, index, 1.0)
-    logits = outputs.to(dtype).expand(len(targets), -1, -1)
-    return R.scatter_(2, index, logits.gather(2, index))

@@ -22,7 +22,7 @@ def addition(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     is part of the input's normalisation and gets nothing.
     """
     (upper,), (out,) = R, node.outputs
-    if isinstance(rule, Flat) or (len(node.inputs) == 1 and not node.inputs[0].seen):
+    if isinstance(rule, Flat) or (len(node.inputs) == 1 and not node.inputs[0].after_weighted):
         even = upper if len(node.inputs) == 1 else upper / len(node.inputs)
         return Share(tuple(fold(even, v.shape) for v in node.inputs))
     eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps

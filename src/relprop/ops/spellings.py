@@ -34,9 +34,9 @@ def _functions(word: str) -> Iterator[Any]:
         getter = property_of(word[1:])
         yield from () if getter is None else (getter,)
         return
-    seen: list[Any] = []
+    met: list[Any] = []
     for space in (F,) if word.startswith("F.") else NAMESPACES:
         function = getattr(space, word.removeprefix("F."), None)
-        if callable(function) and function not in seen:
-            seen.append(function)
+        if callable(function) and function not in met:
+            met.append(function)
             yield function

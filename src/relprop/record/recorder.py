@@ -183,11 +183,12 @@ class Recorder(TorchFunctionMode):
                 node.problem = "it mixes the pictures of a batch; explain one picture at a time"
                 obscure = True
         nonneg = not node.problem and node.op.nonneg(node)
-        seen = node.op.kind in WEIGHTED or any(v.seen for v in node.inputs)
+        after_weighted = node.op.kind in WEIGHTED or any(v.after_weighted for v in node.inputs)
         made = []
         for t, whose in zip(floats, owners, strict=True):
             value = self.memory.remember(t, whose)
-            value.nonneg, value.source, value.seen, value.obscure = nonneg, node, seen, obscure
+            value.nonneg, value.source = nonneg, node
+            value.after_weighted, value.obscure = after_weighted, obscure
             made.append(value)
         node.outputs = tuple(made)
         self.nodes.append(node)

@@ -32,7 +32,7 @@ class Value:
         owners: which picture each position belongs to.
         nonneg: whether it is proved to hold no negative number.
         rectified: whether `data` is what an in-place ReLU, its only reader, made of it.
-        seen: whether a weighted op lies between the input and it.
+        after_weighted: whether a weighted op lies between the input and it.
         obscure: whether an op with a problem lies between the input and it, so that `owners` says nothing.
     """
 
@@ -41,7 +41,7 @@ class Value:
     owners: Owners
     nonneg: bool = False
     rectified: bool = False
-    seen: bool = False
+    after_weighted: bool = False
     obscure: bool = False
     shape: torch.Size = field(init=False)
     _source: weakref.ref[Node] | None = field(init=False, default=None)

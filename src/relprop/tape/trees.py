@@ -18,12 +18,12 @@ def mapped(kind: type, function: Callable[[Any], Any], tree: Any) -> Any:
     """The same arguments, with the function's result in the place of every instance of a kind."""
     if isinstance(tree, kind):
         return function(tree)
-    own = type(tree)
-    if own in PLAIN or (own is torch.nn.Parameter and not issubclass(kind, Tensor)):
+    container = type(tree)
+    if container in PLAIN or (container is torch.nn.Parameter and not issubclass(kind, Tensor)):
         return tree
-    if own is tuple or own is list:
-        return own([mapped(kind, function, item) for item in tree])
-    if own is dict:
+    if container is tuple or container is list:
+        return container([mapped(kind, function, item) for item in tree])
+    if container is dict:
         return {key: mapped(kind, function, item) for key, item in tree.items()}
     return tree_map_only(kind, function, tree)
 
@@ -37,13 +37,13 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
     if isinstance(tree, Tensor):
         yield tree
         return
-    own = type(tree)
-    if own in PLAIN:
+    container = type(tree)
+    if container in PLAIN:
         return
-    if own is tuple or own is list:
+    if container is tuple or container is list:
         for item in tree:
             yield from _tensors(item)
-    elif own is dict:
+    elif container is dict:
         for item in tree.values():
             yield from _tensors(item)
     else:
