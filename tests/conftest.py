@@ -11,6 +11,15 @@ from relprop.cli import app
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--networks", type=int, default=300, help="how many random networks are compared")
+
+
+def pytest_generate_tests(metafunc):
+    if "network_seed" in metafunc.fixturenames:
+        metafunc.parametrize("network_seed", range(metafunc.config.getoption("--networks")))
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

@@ -1,0 +1,191 @@
+"""Random networks by random composites, against LRP written into autograd: 1e-10, whatever the inside looks like.
+
+`pytest tests/test_random_networks.py --networks 5000` runs as many; a failing test prints the network's source.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from autograd_reference import NAMED, STARTS_AT_ONE, RefusedError, Reference, as_relprop
+from random_networks import CLASSES, random_network
+
+import relprop as rp
+
+BOUND = 1e-10
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+
+
+@dataclass
+class Tally:
+    """What the networks of this run came to."""
+
+    networks: int = 0
+    maps: int = 0
+    refused: list[int] = field(default_factory=list)
+    composites_refused: int = 0
+    unsure: list[int] = field(default_factory=list)
+    worst: float = 0.0
+    where: str = ""
+
+
+@pytest.fixture(scope="session")
+def tally():
+    return Tally()
+
+
+# -- composites ----------------------------------------------------------------------------------------
+
+READS_WEIGHTS_OR_NUMBERS = ("Flat", "WSquare", "ZBox")
+"""Rules for which a constant that a layer reads would have to be told from an input."""
+
+
+def random_rule(rng, *, padded):
+    """Any rule of the paper with any numbers."""
+    rules = [
+        ("Z",),
+        ("Epsilon", rng.choice([1e-6, 0.01, 0.3])),
+        ("AlphaBeta", rng.choice([1.0, 2.0, 3.0])),
+        ("AlphaBeta", rng.choice([1.0, 2.0, 0.5]), None, rng.choice([True, False])),
+        ("AlphaBeta", rng.choice([1.0, 2.0, 0.0]), None, "whole"),
+        ("ZPlus",),
+        ("Gamma", rng.choice([0.0, 0.25, 2.0])),
+        ("WSquare",),
+        ("WSquare", True),
+        ("ZBox", -2.5, rng.choice([1.0, 3.0])),
+        ("Pass",),
+    ]
+    return rng.choice([rule for rule in rules if not (padded and rule[0] in READS_WEIGHTS_OR_NUMBERS)])
+
+
+def random_composite(rng, net):
+    """An ordered list that ends in a rule for every layer."""
+    not_head = ("and", ("conv",), ("not", ("head",)))
+    paths = sorted({step.path for step in net.steps if step.path})
+    entries = []
+    for _ in range(rng.choice([0, 1, 2, 3])):
+        n = rng.choice([1, 1, 2, 3])
+        selector = rng.choice(
+            [
+                ("first", n, ("weighted",)),
+                ("last", n, ("weighted",)),
+                ("last", n, ("conv",)),
+                ("head",),
+                ("conv",),
+                ("linear",),
+                ("pool",),
+                ("norm",),
+                ("add",),
+                ("or", ("pool",), ("add",)),
+                ("path", rng.choice(paths or ["*"])),
+                ("path", "conv*"),
+                ("not", ("first", n, ("weighted",))),
+            ]
+        )
+        entries.append((selector, random_rule(rng, padded=net.padded)))
+    if not net.padded and rng.random() < 0.5:
+        selector = rng.choice([not_head, ("first", 2, not_head), ("pool",), ("add",), ("norm",), ("or", ("pool",), not_head)])
+        entries.insert(0, (selector, ("Flat", *rng.choice([(), (), ("kernel",)]))))
+    last = rng.choice([("any",), ("weighted",)])
+    return [*entries, (last, random_rule(rng, padded=net.padded))]
+
+
+def drawn(seed, net, *, named=3, own=2):
+    """Some methods by name and some composites, as data."""
+    rng = random.Random(-seed)
+    names = [n for n, c in NAMED.items() if not net.padded or all(r[0] not in READS_WEIGHTS_OR_NUMBERS for _, r in c)]
+    methods = {name: NAMED[name] for name in rng.sample(names, named)}
+    return methods | {f"own {k}": random_composite(rng, net) for k in range(own)}
+
+
+def for_engine(name, composite):
+    """A method as the engine takes it: by its name if it has one."""
+    return name if name in NAMED else as_relprop(composite)
+
+
+# -- the comparison ------------------------------------------------------------------------------------
+
+
+def compared(net, x, methods, targets, tally):
+    """Check every method and target of a network; all that the engine takes go in one walk."""
+    judge = Reference(net, x)
+    expected, refused = {}, set()
+    for name, composite in methods.items():
+        one = name in STARTS_AT_ONE
+        try:
+            maps = [(judge.relevance(composite, t, one=one), judge.largest) for t in targets]
+        except RefusedError:
+            refused.add(name)
+            continue
+        expected[name] = maps
+    for name in refused:
+        with pytest.raises(rp.RuleError):
+            rp.attribute(net, x, 0, for_engine(name, methods[name]))
+    taken = {name: for_engine(name, methods[name]) for name in expected}
+    if not taken:
+        return
+    e = rp.explain(net, x, list(targets), taken)
+    torch.testing.assert_close(e.outputs, judge.logits.detach(), rtol=1e-12, atol=1e-12)
+    for name, maps in expected.items():
+        for k, (R, largest) in enumerate(maps):
+            error = relative(e.relevance[name][k], R, largest)
+            if error >= BOUND and error < unsure(net, x, methods[name], targets[k], R, largest):
+                tally.unsure.append(net.seed)
+                continue
+            assert error < BOUND, f"{name} {methods[name]}\ntarget {targets[k]}: {error:.1e}\n{net}"
+            tally.maps += 1
+            if error > tally.worst:
+                tally.worst, tally.where = error, f"network {net.seed}, {name}"
+        adds_up(e, name, max(largest for _, largest in maps))
+    tally.composites_refused += len(refused)
+
+
+def relative(ours, R, largest):
+    """The largest difference, relative to the largest sum of relevance over any value of the reference.
+
+    Relevance is rounded at every op relative to what stands there. What reaches the input may be far less, where biases
+    and cut values took the rest, so the map alone is no scale.
+    """
+    return float((ours - R).abs().max()) / max(largest, 1e-300)
+
+
+def unsure(net, x, composite, target, R, largest):
+    """What rounding may do: a hundred times what the map moves by if numbers move by their last digit.
+
+    Denominators without a stabiliser may be as near to zero as they like; it takes thousands of networks to meet one
+    that is near enough to be seen.
+    """
+    return 100 * relative(Reference(net, x, shake=2e-16).relevance(composite, target), R, largest)
+
+
+def adds_up(e, name, largest):
+    """Every row of the ledger, and all of them together."""
+    rows = e.ledger[name]
+    for row in rows:
+        gap = row.relevance_in - row.relevance_out - row.bias - row.eps - row.lost
+        assert gap.abs().max() <= BOUND * largest, f"{name}: {row.path} {row.op} {row.rule}"
+    taken = sum(row.bias + row.eps + row.lost for row in rows)
+    start = rows[0].relevance_in
+    end = e.relevance[name].flatten(2).sum(2)
+    assert (start - end - taken).abs().max() <= BOUND * largest * len(rows), name
+
+
+def test_a_random_network_gives_what_autograd_gives(network_seed, tally):
+    net, x = random_network(network_seed)
+    tally.networks += 1
+    targets = [torch.full((len(x),), network_seed % CLASSES), (torch.arange(len(x)) + 1) % CLASSES]
+    try:
+        rp.attribute(net, x, 0, "lrp-z")
+    except rp.UnsupportedOp:
+        tally.refused.append(network_seed)
+        return
+    compared(net, x, drawn(network_seed, net), targets[: 1 + network_seed % 2], tally)
+
+
+def test_few_networks_are_refused(tally):
+    if tally.networks < 100:
+        pytest.skip("too few networks to tell")
+    print(f"\n{tally}")
+    assert len(tally.refused) <= 0.02 * tally.networks
+    assert len(tally.unsure) <= 1e-3 * tally.maps
