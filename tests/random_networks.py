@@ -183,7 +183,8 @@ class Builder:
         line = text if writes else f"{gives} = {text}"
         if writes:
             for other in [r for r, m in self.memory.items() if m == self.memory[writes] and r != writes]:
-                del self.values[other], self.memory[other]
+                self.values.pop(other, None)
+                del self.memory[other]
         else:
             self.memory[gives] = self.memory[views] if views else self.count
             if not copies or (views in self.unwritable):
@@ -483,6 +484,8 @@ class Builder:
                 return self._gate_by_linear(r, g)
             g = self.activation(self.conv(g, keep=True)) if self.coin(0.4) else g
         g = self.sigmoid(self.conv(g, keep=True))
+        if kind == "equal" and self.coin(0.3):
+            g = self.emit("move", f"{g}.flip(3)", [g], lambda v: v.flip(3))
         return self.times(r, g)
 
     def _gate_by_linear(self, r: str, g: str) -> str:
@@ -624,6 +627,9 @@ class Builder:
             parts = [parts[1], r, parts[1]]
         if sum(self.values[p].shape[1] for p in parts) * h * w > LARGEST:
             return self.block_scale(r)
+        if self.coin(0.3) and len({self.values[p].shape for p in parts}) == 1:
+            axis = self.rng.choice([2, -1])
+            return self.emit("move", f"torch.cat([{', '.join(parts)}], {axis})", parts, lambda *v: torch.cat(v, axis))
         return self.emit("move", f"torch.cat([{', '.join(parts)}], 1)", parts, lambda *v: torch.cat(v, 1))
 
     def _chunks(self, r: str) -> str:
@@ -770,9 +776,12 @@ class Builder:
         kind = self.rng.choice(["flatten", "flatten", "mean", "mlp", "cover", "maps", "pool"])
         _, _, h, w = self.values[r].shape
         if kind == "cover":
-            conv = nn.Conv2d(self.values[r].shape[1], CLASSES, (h, w), bias=self.coin(0.7))
+            padding = (0, 0) if self.coin(0.7) else (min(h // 2, 1), min(w // 2, 1))  # padded, it covers nothing
+            conv = nn.Conv2d(self.values[r].shape[1], CLASSES, (h, w), padding=padding, bias=self.coin(0.7))
             self._draw(conv, self.values[r][0].numel())
             y = self.call_conv(r, self.module("conv", conv), conv)
+            if padding != (0, 0):
+                return self.emit("average", f"{y}.mean((2, 3))", [y], lambda v: v.mean((2, 3)))
             return self.emit("move", f"{y}.flatten(1)", [y], lambda v: v.flatten(1), views=y)
         if kind == "maps":
             conv = nn.Conv2d(self.values[r].shape[1], CLASSES, 1)
