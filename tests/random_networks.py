@@ -67,6 +67,7 @@ class Network(nn.Module):
         self.steps: list[Step] = []
         self.output = ""
         self.padded = False
+        self.compiled: Any = None
 
     def source(self) -> str:
         """The forward pass."""
@@ -75,9 +76,11 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the source."""
-        names: dict[str, Any] = {"torch": torch, "F": F}
-        exec(compile(self.source(), f"<network {self.seed}>", "exec"), names)
-        return names["forward"](self, x)
+        if self.compiled is None:
+            names: dict[str, Any] = {"torch": torch, "F": F}
+            exec(compile(self.source(), f"<network {self.seed}>", "exec"), names)
+            self.compiled = names["forward"]
+        return self.compiled(self, x)
 
     def extra_repr(self) -> str:
         """The source, for `print`."""
@@ -455,6 +458,19 @@ class Builder:
             return y
         return self.plus(y, r) if self.coin(0.6) else self.plus(r, y)
 
+    def block_preactivation(self, r: str) -> str:
+        """A layer's output that goes through a ReLU to the next layer, and past it too."""
+        y = self.conv(r, keep=True)
+        a = self.emit("activation", f"F.relu({y})", [y], F.relu)
+        z = self.conv(a, keep=True)
+        return self.plus(z, y)
+
+    def block_rectified(self, r: str) -> str:
+        """A sum or a difference of two values that are not negative, and a layer that reads it."""
+        a, b = (self.conv(r, keep=True) for _ in range(2))
+        a, b = (self.emit("activation", f"torch.relu({y})", [y], F.relu) for y in (a, b))
+        return self.conv(self.plus(a, b))
+
     def block_sum(self, r: str) -> str:
         """A sum with any value of the same shape, or with its own mean."""
         others = self.like(r)
@@ -699,10 +715,15 @@ class Builder:
         return self.emit("move", f"{r}[:, :{k}] = {part}", [r, part], value, writes=r)
 
     def block_pad(self, r: str) -> str:
-        """Zeros around."""
+        """Zeros around, or a constant beside."""
         if self.values[r][0].numel() > 120:
             return self.block_scale(r)
         self.net.padded = True
+        if self.coin(0.5):
+            c, t = self.constant(1, 1, *self.values[r].shape[2:])
+            t = t * 1
+            text = f"torch.cat([{r}, self.{c}.expand(len({r}), -1, -1, -1)], 1)"
+            return self.emit("move", text, [r], lambda v: torch.cat([v, t.expand(len(v), -1, -1, -1)], 1))
         return self.emit("move", f"F.pad({r}, (1, 0, 0, 1))", [r], lambda v: F.pad(v, (1, 0, 0, 1)))
 
     def block_stop(self, r: str) -> str:
@@ -720,6 +741,15 @@ class Builder:
         y = self.emit("move", f"{r}.permute(0, 2, 3, 1)", [r], lambda v: v.permute(0, 2, 3, 1), views=r)
         y = self.linear(y, self.rng.choice([c, 3]))
         return self.emit("move", f"{y}.permute(0, 3, 1, 2)", [y], lambda v: v.permute(0, 3, 1, 2), views=y)
+
+    def block_rows(self, r: str) -> str:
+        """A linear layer on the places of each channel, and a BatchNorm whose channels are not its outputs."""
+        h, w = self.values[r].shape[2:]
+        y = self.emit("move", f"{r}.flatten(2)", [r], lambda v: v.flatten(2), views=r)
+        y = self.linear(y, h * w)
+        if self.coin(0.7):
+            y = self.norm(y)
+        return self.emit("move", f"{y}.unflatten(2, ({h}, {w}))", [y], lambda v: v.unflatten(2, (h, w)), views=y)
 
     def block_fold(self, r: str) -> str:
         """Half of the channels as pictures of their own, through one convolution."""
@@ -827,6 +857,8 @@ BLOCKS = [
     ("block_norm", 1),
     ("activation", 2),
     ("block_residual", 4),
+    ("block_preactivation", 1.5),
+    ("block_rectified", 1),
     ("block_sum", 1.5),
     ("block_gate", 2),
     ("block_scale", 1),
@@ -835,9 +867,10 @@ BLOCKS = [
     ("block_join", 2),
     ("block_move", 1.5),
     ("block_write", 1.5),
-    ("block_pad", 0.4),
+    ("block_pad", 1),
     ("block_stop", 0.4),
     ("block_last_axis", 0.5),
+    ("block_rows", 0.4),
     ("block_fold", 0.5),
     ("block_upsample", 0.7),
 ]
