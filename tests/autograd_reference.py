@@ -1,10 +1,10 @@
 """LRP written into autograd: the judge of whole networks, which shares nothing with the engine but the paper.
 
-A program (`random_networks.Step`) is run once more, each op as a `torch.autograd.Function` whose forward gives the same
+A program (`random_program.Step`) is run once more, each op as a `torch.autograd.Function` whose forward gives the same
 numbers and whose backward *is* the rule: it takes relevance and returns relevance. Autograd adds up where a value was
 used twice, and its own derivative of an op that only moves numbers is what relevance does there. The seed of the
-backward pass is the logit. There is no tape, no table, and no memory to be saved: every layer is an explicit matrix, and
-every rule is its formula in `reference.py`, share by share.
+backward pass is the logit. There is no tape, no table, and no memory to be saved: every layer is an explicit matrix,
+and every rule is its formula in `reference.py`, share by share.
 
 Which rule an op gets is decided here a second time, from composites that are plain data:
 
@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
+from torch import Tensor
+
 import reference
 import relprop as rp
-import torch
-from random_networks import Network, Step
+from random_program import Network, Step
 from reference import Dense, divide
-from torch import Tensor
 
 WEIGHTED = ("conv", "linear")
 SUMS = 1e-6
@@ -377,30 +378,43 @@ def _rule_of(op: Op, meant: list[tuple[Selector, Rule, set[Op]]]) -> Rule | None
 def rule_share(rule: Rule, x: Tensor, layer: Dense, area: int = 0) -> Tensor:
     """What the rule hands down, share_ij (B, i, j), straight from its formula."""
     name, *numbers = rule
-    if name == "Z":
-        return reference.z(x, layer)
-    if name == "Epsilon":
-        return reference.epsilon(x, layer, numbers[0])
-    if name == "ZPlus":
-        return reference.alpha_beta(x, layer, 1.0, 0.0)
-    if name == "AlphaBeta":
-        alpha, beta, bias = (*numbers, *(None, None, True)[len(numbers) :])
-        beta = 1.0 - alpha if beta is None else beta
-        if bias == "whole":
-            return reference.alpha_beta_whole_bias(x, layer, alpha, beta)
-        return reference.alpha_beta(x, layer, alpha, beta, bias=bias)
-    if name == "Gamma":
-        return reference.gamma(x, layer, numbers[0])
-    if name == "Flat":
-        even = layer.real / area if numbers == ["kernel"] else reference.flat(x, layer)
-        return even.expand(len(x), -1, -1)
-    if name == "WSquare":
-        b2 = layer.b**2 if numbers == [True] else 0.0
-        return divide(layer.w**2, (layer.w**2).sum(0) + b2).expand(len(x), -1, -1)
-    return reference.z_box(x, layer, *numbers)
+    return FORMULAS[name](x, layer, area, *numbers)
 
 
-def weighted_below(judge: Reference, op: Op, rule: Rule, inputs: list[Tensor], value: Tensor, R: Tensor) -> list[Tensor]:
+def _alpha_beta(
+    x: Tensor, layer: Dense, area: int, alpha: float, beta: float | None = None, bias: Any = True
+) -> Tensor:
+    beta = 1.0 - alpha if beta is None else beta
+    if bias == "whole":
+        return reference.alpha_beta_whole_bias(x, layer, alpha, beta)
+    return reference.alpha_beta(x, layer, alpha, beta, bias=bias)
+
+
+def _flat(x: Tensor, layer: Dense, area: int, padding: str = "real") -> Tensor:
+    even = layer.real / area if padding == "kernel" else reference.flat(x, layer)
+    return even.expand(len(x), -1, -1)
+
+
+def _w_square(x: Tensor, layer: Dense, area: int, bias: bool = False) -> Tensor:
+    b2 = layer.b**2 if bias else 0.0
+    return divide(layer.w**2, (layer.w**2).sum(0) + b2).expand(len(x), -1, -1)
+
+
+FORMULAS: dict[str, Callable[..., Tensor]] = {
+    "Z": lambda x, layer, area: reference.z(x, layer),
+    "Epsilon": lambda x, layer, area, eps: reference.epsilon(x, layer, eps),
+    "ZPlus": lambda x, layer, area: reference.alpha_beta(x, layer, 1.0, 0.0),
+    "AlphaBeta": _alpha_beta,
+    "Gamma": lambda x, layer, area, gamma: reference.gamma(x, layer, gamma),
+    "Flat": _flat,
+    "WSquare": _w_square,
+    "ZBox": lambda x, layer, area, low, high: reference.z_box(x, layer, low, high),
+}
+
+
+def weighted_below(
+    judge: Reference, op: Op, rule: Rule, inputs: list[Tensor], value: Tensor, R: Tensor
+) -> list[Tensor]:
     """A layer, with its BatchNorm if it has one."""
     if rule[0] == "Pass":
         return [R]
@@ -445,7 +459,9 @@ def scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
     return scale, shift
 
 
-def norm_below(judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor) -> list[Tensor]:
+def norm_below(
+    judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor
+) -> list[Tensor]:
     """BatchNorm on its own is a layer of one input an output; merged, it has been told already."""
     if op.layer is not None or rule == ("Pass",):
         return [R]
@@ -457,19 +473,23 @@ def norm_below(judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor]
     return [judge.share(op, rule, inputs[0], lambda x: rule_share(rule, x, layer, 1), R)]
 
 
-def average_below(judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor) -> list[Tensor]:
+def average_below(
+    judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor
+) -> list[Tensor]:
     """A layer with fixed weights."""
     if rule == ("Pass",):
         return [R]
     if op.dense is None:
-        w, out = pushed(op.step.value, op.step.shapes[0][1:])
+        w, _ = pushed(op.step.value, op.step.shapes[0][1:])
         op.dense = Dense(w, torch.zeros(w.shape[1], dtype=w.dtype), (w != 0).to(w.dtype))
     layer, rule = op.dense, rule or ("Epsilon", SUMS)
     rule = ("Flat",) if rule[0] == "Flat" else rule
     return [judge.share(op, rule, inputs[0], lambda x: rule_share(rule, x, layer), R)]
 
 
-def max_below(judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor) -> list[Tensor]:
+def max_below(
+    judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor
+) -> list[Tensor]:
     """The first winner takes all; under flat the window shares. What a window reads: a lone one wins it."""
     if rule == ("Pass",):
         return [R]
@@ -480,7 +500,9 @@ def max_below(judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor],
     return [judge.share(op, ("winner",), inputs[0], lambda x: reference.winner(x, reads), R)]
 
 
-def add_below(judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor) -> list[Tensor]:
+def add_below(
+    judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor
+) -> list[Tensor]:
     """To each term its share of the sum; a constant's goes to nobody, but it has none before the first layer."""
     terms = op.about["terms"]
     if (rule is not None and rule[0] == "Flat") or (len(terms) == 1 and not op.seen):
@@ -490,12 +512,16 @@ def add_below(judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor],
     return [_folded(factor * v * quotient, v) for v, (_, factor) in zip(inputs, terms, strict=True)]
 
 
-def product_below(judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor) -> list[Tensor]:
+def product_below(
+    judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor
+) -> list[Tensor]:
     """By the parts of the factors."""
     return [_folded(part * R, v) if part else None for part, v in zip(factor_parts(op), inputs, strict=True)]
 
 
-def same_below(judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor) -> list[Tensor]:
+def same_below(
+    judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor
+) -> list[Tensor]:
     """Relevance passes."""
     return [R]
 

@@ -10,9 +10,9 @@ and the tests run against that copy (first on the path); they die at the first f
     python tests/mutants.py --fast              # then, where they see nothing, the fast tests of the engine too
     python tests/mutants.py gate signed         # only those whose name holds one of the words
 
-What survives is a hole in the tests, or a fault that changes nothing; those that are known to change nothing that a small
-network can show stand in `UNSEEN` with the reason. The exit code is 1 if another one survives or a text is not found.
-Pytest does not run this by itself: it takes some minutes.
+What survives is a hole in the tests, or a fault that changes nothing; those that no drawn network can show stand in
+`UNSEEN` with the reason. The exit code is 1 if another one survives or a text is not found. Pytest does not run this by
+itself: it takes some minutes.
 """
 
 import argparse
@@ -42,7 +42,9 @@ class Fault:
 FAULTS = [
     # -- rules
     Fault("epsilon doubled", "layer.quotient(R, layer.z, self.eps)", "layer.quotient(R, layer.z, 2 * self.eps)"),
-    Fault("epsilon without sign", "e = torch.copysign(z.new_tensor(eps), z + 0.0)", "e = z.new_tensor(eps).expand_as(z)"),
+    Fault(
+        "epsilon without sign", "e = torch.copysign(z.new_tensor(eps), z + 0.0)", "e = z.new_tensor(eps).expand_as(z)"
+    ),
     Fault("bias of the other sign", "else _part(self.b, sign)", "else _part(self.b, -sign)"),
     Fault("bias=False with bias", "if self.b is None or bias is False:", "if self.b is None:"),
     Fault("gamma: negative side empty", "z_minus[0] if z_minus else 0.0", "0.0"),
@@ -76,33 +78,54 @@ FAULTS = [
     Fault("norm: merged with two readers", "if layer is not None and len(readers[node.inputs[0]]) == 1:", "if layer:"),
     Fault("norm: eps of 1e-5", 'float(node.argument("eps", 7, 1e-5))', "1e-5"),
     Fault("norm: shift not scaled", "shift = -mean * scale", "shift = -mean"),
-    Fault("norm: scale of a transposed layer", "factor.view(self.groups, 1, -1", "factor.flip(0).view(self.groups, 1, -1"),
+    Fault(
+        "norm: scale of a transposed layer", "factor.view(self.groups, 1, -1", "factor.flip(0).view(self.groups, 1, -1"
+    ),
     Fault("norm: bias not scaled", "else layer.b * scale.to(layer.w.dtype))", "else layer.b)"),
     Fault("norm: merged over another axis", "and len(node.inputs[0].shape) == 2", ""),
     # -- products, additions, moves
     Fault("gate: broadcast one takes all", "return [float(w) for w in whole]", "return [float(not w) for w in whole]"),
     Fault("gate: of equal shape takes all", "return [float(not g) for g in gate]", "return [float(g) for g in gate]"),
-    Fault("gate: not through moves", 'while node is not None and node.kind == "move"', 'while False and node.kind == "move"'),
+    Fault(
+        "gate: not through moves",
+        'while node is not None and node.kind == "move"',
+        'while False and node.kind == "move"',
+    ),
     Fault("product: both take all", "return [0.5, 0.5]", "return [1.0, 1.0]"),
-    Fault("add: alpha of a difference", "return [(first, 1.0), (second, -alpha)]", "return [(first, 1.0), (second, -1.0)]"),
+    Fault(
+        "add: alpha of a difference", "return [(first, 1.0), (second, -alpha)]", "return [(first, 1.0), (second, -1.0)]"
+    ),
     Fault("add: alpha of a sum", "return [(first, 1.0), (second, alpha)]", "return [(first, 1.0), (second, 1.0)]"),
     Fault("add: constants pass", "len(node.inputs) == 1 and not node.inputs[0].seen", "len(node.inputs) == 1"),
     Fault("add: constants never pass", "len(node.inputs) == 1 and not node.inputs[0].seen", "False"),
-    Fault("add: flat gives all to each", "even = upper if len(node.inputs) == 1 else upper / len(node.inputs)", "even = upper"),
+    Fault(
+        "add: flat gives all to each",
+        "even = upper if len(node.inputs) == 1 else upper / len(node.inputs)",
+        "even = upper",
+    ),
     Fault("add: factor of a constant in the ledger", "s * (factor * torch.as_tensor", "s * (torch.as_tensor"),
     Fault("add: the sum that a ReLU left", "if not out.rectified or context.vanishes:", "if True:"),
     Fault("add: quotient overwritten too soon", "out=s if term is last[0] else None", "out=s"),
     Fault("move: lost to constants in the ledger", "context.total(upper * (one == zero), value)", "0.0"),
-    Fault("move: cat along another axis", 'axis = node.argument("dim", 1, 0) % len(node.outputs[0].shape) + 1', "axis = 2"),
+    Fault(
+        "move: cat along another axis", 'axis = node.argument("dim", 1, 0) % len(node.outputs[0].shape) + 1', "axis = 2"
+    ),
     Fault("detach lets through", "Share((None,), lost=context.total(R[0], node.outputs[0]))", "Share((R[0],))"),
     # -- layers and pools
     Fault("flat: channels not counted", "return area * per_position", "return area"),
-    Fault("flat: transposed counts outputs", "per_position = w.shape[0] // self.groups if self.transposed", "per_position = w.shape[1] if self.transposed"),
+    Fault(
+        "flat: transposed counts outputs",
+        "per_position = w.shape[0] // self.groups if self.transposed",
+        "per_position = w.shape[1] if self.transposed",
+    ),
     Fault("conv: same padding before", "for n in (0, t % 2))", "for n in (t % 2, 0))"),
     Fault("layer: output that a ReLU left", "if self.rectified and not self.context.vanishes:", "if False:"),
     Fault("max-pool: flat counts padding", "else padded[at].isfinite() for at", "else padded[at] == padded[at] for at"),
-    Fault("max-pool: dilation forgotten", "per_axis(each, 2) for each in (kernel, stride or kernel, padding, dilation)",
-          "per_axis(each, 2) for each in (kernel, stride or kernel, padding, 1)"),
+    Fault(
+        "max-pool: dilation forgotten",
+        "per_axis(each, 2) for each in (kernel, stride or kernel, padding, dilation)",
+        "per_axis(each, 2) for each in (kernel, stride or kernel, padding, 1)",
+    ),
     Fault("average: takes the kernel's area", "rule = Flat(eps=rule.eps)  # the window's own", "rule = rule  #"),
     # -- which rule
     Fault("head: padded convolution", "and not any(conv.padding) and not conv.extra", ""),
@@ -116,14 +139,29 @@ FAULTS = [
     # -- the walk and its memory
     Fault("walk: a second use replaces", "part if known is None else known + part", "part"),
     Fault("walk: relevance overwritten", "start < end and first < stop", "False"),
-    Fault("walk: rules do not share", "self.context.shared = len(stacks) > 1", "self.context.shared = False"),
     Fault("walk: denominators overwritten", "and not any(z is kept for kept in self.kept.values())", ""),
-    Fault("walk: z+ that is none", 'if self.fires and (sign, bias, "where z > 0") in self.kept', 'if (sign, bias, "where z > 0") in self.kept'),
-    Fault("ledger: folded pictures", "owners = samples.to(R.device).flatten()", "owners = samples.to(R.device).flatten() * 0"),
-    Fault("ledger: epsilon of a ReLU's output", "return eps * out.sum(2, dtype=dtype)", "return 0 * out.sum(2, dtype=dtype)"),
+    Fault(
+        "walk: z+ that is none",
+        'if self.fires and (sign, bias, "where z > 0") in self.kept',
+        'if (sign, bias, "where z > 0") in self.kept',
+    ),
+    Fault(
+        "ledger: folded pictures",
+        "owners = samples.to(R.device).flatten()",
+        "owners = samples.to(R.device).flatten() * 0",
+    ),
+    Fault(
+        "ledger: epsilon of a ReLU's output",
+        "return eps * out.sum(2, dtype=dtype)",
+        "return 0 * out.sum(2, dtype=dtype)",
+    ),
     # -- the record
     Fault("record: no copy of what is overwritten", "copies[place] = value.data.clone()", "copies[place] = value.data"),
-    Fault("record: ReLU over what others read", "and self._uses[value] == 1\n            and self._sharing", "and self._sharing"),
+    Fault(
+        "record: ReLU over what others read",
+        "and self._uses[value] == 1\n            and self._sharing",
+        "and self._sharing",
+    ),
     Fault("record: ReLU over a view", "and self._sharing[storage(target)] == [value]", ""),
     Fault("record: ReLU over what was written", 'and not (value.source.inplace and value.source.kind != "add")', ""),
 ]

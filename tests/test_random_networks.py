@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from autograd_reference import NAMED, STARTS_AT_ONE, RefusedError, Reference, as_relprop
-from random_networks import CLASSES, random_network
 
 import relprop as rp
+from autograd_reference import NAMED, STARTS_AT_ONE, Reference, RefusedError, as_relprop
+from random_networks import CLASSES, random_network
 
 BOUND = 1e-10
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -85,7 +85,9 @@ def random_composite(rng, net):
         )
         entries.append((selector, random_rule(rng, padded=net.padded)))
     if not net.padded and rng.random() < 0.5:
-        selector = rng.choice([not_head, ("first", 2, not_head), ("pool",), ("add",), ("norm",), ("or", ("pool",), not_head)])
+        selector = rng.choice(
+            [not_head, ("first", 2, not_head), ("pool",), ("add",), ("norm",), ("or", ("pool",), not_head)]
+        )
         entries.insert(0, (selector, ("Flat", *rng.choice([(), (), ("kernel",)]))))
     last = rng.choice([("any",), ("weighted",)])
     return [*entries, (last, random_rule(rng, padded=net.padded))]
@@ -192,7 +194,7 @@ def test_few_networks_are_refused(tally):
 # -- what must hold whatever the numbers are -----------------------------------------------------------
 
 
-def taken(seed, **count):
+def taken_by_engine(seed, **count):
     """A network that the engine takes, its pictures, and methods that can be meant on it."""
     net, x = random_network(seed)
     methods = {}
@@ -217,7 +219,7 @@ some = pytest.mark.parametrize("seed", range(10_000, 10_024))
 
 @some
 def test_a_batch_gives_what_its_pictures_give(seed):
-    net, _, methods = taken(seed)
+    net, _, methods = taken_by_engine(seed)
     x = torch.randn(3, *random_network(seed)[1].shape[1:], dtype=torch.float64)
     target = torch.tensor([0, 2, 3])
     together = rp.explain(net, x, [target], methods)
@@ -229,7 +231,7 @@ def test_a_batch_gives_what_its_pictures_give(seed):
 
 @some
 def test_targets_and_methods_together_give_what_each_gives_alone(seed):
-    net, x, methods = taken(seed, named=4, own=3)
+    net, x, methods = taken_by_engine(seed, named=4, own=3)
     targets = [3, 0, 2]
     together = rp.explain(net, x, targets, methods)
     for name, method in methods.items():
@@ -239,7 +241,7 @@ def test_targets_and_methods_together_give_what_each_gives_alone(seed):
 
 @some
 def test_relevance_is_linear_in_its_start(seed):
-    net, x, methods = taken(seed)
+    net, x, methods = taken_by_engine(seed)
     methods.pop("excitation-backprop", None)
     for name, method in methods.items():
         logit = rp.explain(net, x, [1], {name: method})
@@ -252,7 +254,7 @@ def test_single_precision_is_near():
     """Most maps; where a denominator is near zero, or two inputs of a maximum are equal, single precision shows it."""
     errors = []
     for seed in range(20_000, 20_040):
-        net, x, _ = taken(seed, named=1, own=0)
+        net, x, _ = taken_by_engine(seed, named=1, own=0)
         try:
             exact = rp.attribute(net, x, 1, "cmp-alpha1")
         except rp.RelpropError:
@@ -268,7 +270,7 @@ def test_single_precision_is_near():
 
 def test_a_plan_names_the_rules_that_were_applied():
     for seed in range(30_000, 30_012):
-        net, x, methods = taken(seed)
+        net, x, methods = taken_by_engine(seed)
         for name, method in methods.items():
             applied = [(row.path, row.op, row.rule) for row in rp.explain(net, x, [0], {name: method}).ledger[name]]
             planned = [(step.path, step.op, step.rule) for step in rp.plan(net, x, method) if step.rule != "none"]
