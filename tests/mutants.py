@@ -167,6 +167,8 @@ FAULTS = [
 ]
 
 UNSEEN = {
+    "record: ReLU over a view": "what shares its memory was made from it, so that the count of its readers tells first",
+    "record: ReLU over what was written": "of the ops that can be made again, additions alone write in place",
     "rectifier: sigmoid": "activations that make something of nothing are drawn for gates alone",
 }
 """Faults that no small network can show, and why."""

@@ -191,6 +191,9 @@ class Builder(Writer):
     def block_preactivation(self, r: str) -> str:
         """A layer's output that goes through a ReLU to the next layer, and past it too."""
         y = self.conv(r, keep=True)
+        if self.coin(0.4):  # the next layer has read what the ReLU overwrites
+            z = self.conv(y, keep=True)
+            return self.plus(z, self.emit("activation", f"{y}.relu_()", [y], F.relu, writes=y))
         a = self.emit("activation", f"F.relu({y})", [y], F.relu)
         z = self.conv(a, keep=True)
         return self.plus(z, y)
