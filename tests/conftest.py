@@ -12,7 +12,7 @@ torch.set_num_threads(1)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--networks", type=int, default=250, help="how many random networks are compared")
+    parser.addoption("--networks", type=int, default=200, help="how many random networks are compared")
 
 
 def pytest_generate_tests(metafunc):

@@ -169,6 +169,7 @@ FAULTS = [
 UNSEEN = {
     "record: ReLU over a view": "what shares its memory was made from it, so that the count of its readers tells first",
     "record: ReLU over what was written": "of the ops that can be made again, additions alone write in place",
+    "walk: z+ that is none": "not met yet: rules that meet at one layer, of which one alone is proved to vanish",
     "rectifier: sigmoid": "activations that make something of nothing are drawn for gates alone",
 }
 """Faults that no small network can show, and why."""
