@@ -21,7 +21,8 @@ from torch import nn
 
 import relprop as rp
 from conftest import randomised
-from relprop.commands.study import Request, task_of
+from relprop.commands.requests import StudyRequest
+from relprop.commands.study import task_of
 from relprop.data.preprocess import Preprocess
 from relprop.models import ModelError, load, names, registry
 from relprop.models.families import timm_zoo
@@ -147,7 +148,7 @@ def test_names_of_timm_are_found_without_importing_it():
 @pytest.mark.slow
 def test_listing_imports_neither_timm_nor_transformers_nor_onnx():
     script = (
-        "import sys\nfrom relprop.commands import lists\nlists.models(as_json=True)\n"
+        "import sys\nfrom relprop.cli import app\napp(['models', '--json'], standalone_mode=False)\n"
         "print(*(set(sys.modules) & {'timm', 'transformers', 'onnx', 'onnx2torch'}), file=sys.stderr)"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -674,7 +675,7 @@ def test_without_that_file_commands_say_how_to_write_it(exported, call, tmp_path
     example = json.loads(told[told.index("{") : told.rindex("}") + 1])
     Preprocess.from_data(example["preprocess"])
     with pytest.raises(ModelError, match="does not tell its preprocessing"):
-        task_of(Request(model="net.onnx", limit=1))
+        task_of(StudyRequest(model="net.onnx", limit=1))
     assert "winner takes all" in call("plan", "--model", "net.onnx").stdout  # the file tells its size
     card(tmp_path / "net.onnx")
     assert "net.onnx" in call("explain", "--model", "net.onnx", "--target", "b").stdout

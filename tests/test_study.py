@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -17,9 +18,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import relprop as rp
-from relprop.cli import _names
 from relprop.commands import study as command
-from relprop.commands.reproduce import Sources, requests
+from relprop.commands.options import split_names
+from relprop.commands.reproduce import studies
+from relprop.commands.requests import ReproduceRequest, StudyRequest
 from relprop.data.embedded import embedded
 from relprop.data.folder import folder
 from relprop.data.geometry import like
@@ -243,7 +245,7 @@ def test_reproduce_writes_every_table_and_figure(tmp_path):
 
 
 def test_methods_may_be_given_by_commas():
-    assert _names(["lrp-z,cmp-alpha1-flat:layers=3,eps=0.1", "uniform", "lrp-z"]) == (
+    assert split_names(["lrp-z,cmp-alpha1-flat:layers=3,eps=0.1", "uniform", "lrp-z"]) == (
         "lrp-z",
         "cmp-alpha1-flat:layers=3,eps=0.1",
         "uniform",
@@ -266,20 +268,20 @@ def test_an_edited_function_is_another_study(tmp_path, monkeypatch):
 
 
 def test_reproduce_takes_the_real_data_where_it_is_named():
-    base = command.Request(out=Path("out"), limit=3)
-    found = requests(Sources(voc_root=Path("VOCdevkit"), imagenet_root=Path("val"), imagenet_weights="vgg16.pth"), base)
+    voc_alone = ReproduceRequest(voc_root=Path("VOCdevkit"), out=Path("out"), limit=3)
+    found = studies(replace(voc_alone, imagenet_root=Path("val"), imagenet_weights="vgg16.pth"))
     assert [(r.data, r.model, r.limit, r.out) for r in found] == [
         ("voc", "caffenet", 3, Path("out/voc2007")),
         ("imagenet", "vgg16", 3, Path("out/imagenet")),
     ]
-    assert [r.model for r in requests(Sources(), base)] == ["digits-shallow", "digits-deep"]
+    assert [r.model for r in studies(ReproduceRequest())] == ["digits-shallow", "digits-deep"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="no shared/real beside the repository: no real pictures")
 def test_voc_with_the_real_squeezenet(tmp_path):
     mapping = json.loads((REAL / "voc_to_imagenet.json").read_text())
-    request = command.Request(
+    request = StudyRequest(
         data="voc",
         root=REAL / "VOCdevkit",
         model="squeezenet1_0",

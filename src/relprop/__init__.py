@@ -14,72 +14,55 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Where each public name lives. They are imported when first used, so that `relprop --help` needs no torch.
-_HOMES = {
-    "attribute": "relprop.propagate",
-    "explain": "relprop.propagate",
-    "Explanation": "relprop.propagate",
-    "plan": "relprop.planning",
-    "fit_patterns": "relprop.catalogue.pattern_fit",
-    "Patterns": "relprop.catalogue.patterns",
-    "Composite": "relprop.composites.composite",
-    "RelpropError": "relprop.support.errors",
-    "InputError": "relprop.support.errors",
-    "RuleError": "relprop.support.errors",
-    "UnsupportedOp": "relprop.support.errors",
-}
-_MODULES = {
+# Where each public name stands. It is imported when it is first used, so that `relprop --help` needs no torch.
+_PLACES = {
+    "Composite": "relprop.composites.composite:Composite",
+    "Explanation": "relprop.propagate:Explanation",
+    "InputError": "relprop.support.errors:InputError",
+    "Patterns": "relprop.catalogue.patterns:Patterns",
+    "RelpropError": "relprop.support.errors:RelpropError",
+    "RuleError": "relprop.support.errors:RuleError",
+    "UnsupportedOp": "relprop.support.errors:UnsupportedOp",
+    "attribute": "relprop.propagate:attribute",
+    "explain": "relprop.propagate:explain",
+    "fit_patterns": "relprop.catalogue.pattern_fit:fit_patterns",
+    "methods": "relprop.catalogue.table:methods",
     "metrics": "relprop.metrics",
     "models": "relprop.models",
     "on": "relprop.composites.on",
+    "plan": "relprop.planning:plan",
     "rules": "relprop.rules",
 }
 
+# The same again, for editors and mypy.
 if TYPE_CHECKING:
-    from relprop import metrics, models, rules
-    from relprop.catalogue.pattern_fit import fit_patterns
-    from relprop.catalogue.patterns import Patterns
-    from relprop.composites import on
-    from relprop.composites.composite import Composite
-    from relprop.planning import plan
-    from relprop.propagate import Explanation, attribute, explain
-    from relprop.support.errors import InputError, RelpropError, RuleError, UnsupportedOp
+    from relprop import metrics as metrics
+    from relprop import models as models
+    from relprop import rules as rules
+    from relprop.catalogue.pattern_fit import fit_patterns as fit_patterns
+    from relprop.catalogue.patterns import Patterns as Patterns
+    from relprop.catalogue.table import methods as methods
+    from relprop.composites import on as on
+    from relprop.composites.composite import Composite as Composite
+    from relprop.planning import plan as plan
+    from relprop.propagate import Explanation as Explanation
+    from relprop.propagate import attribute as attribute
+    from relprop.propagate import explain as explain
+    from relprop.support.errors import InputError as InputError
+    from relprop.support.errors import RelpropError as RelpropError
+    from relprop.support.errors import RuleError as RuleError
+    from relprop.support.errors import UnsupportedOp as UnsupportedOp
 
-__all__ = [
-    "Composite",
-    "Explanation",
-    "InputError",
-    "Patterns",
-    "RelpropError",
-    "RuleError",
-    "UnsupportedOp",
-    "attribute",
-    "explain",
-    "fit_patterns",
-    "methods",
-    "metrics",
-    "models",
-    "on",
-    "plan",
-    "rules",
-]
-
-
-def methods() -> list[str]:
-    """The name of every method."""
-    from relprop.catalogue.baselines import BASELINES  # noqa: PLC0415  (imports torch)
-    from relprop.catalogue.presets import PRESETS  # noqa: PLC0415
-
-    return [*PRESETS, *BASELINES]
+__all__ = [*_PLACES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(_MODULES[name])
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'relprop' has no attribute {name!r}")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'relprop' has no attribute {name!r}")
+    module, _, attribute = _PLACES[name].partition(":")
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(_PLACES)

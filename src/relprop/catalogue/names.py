@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from relprop.catalogue.baselines import BASELINES, Function
-from relprop.catalogue.presets import PRESETS, composite_named, parse_options
+from relprop.catalogue.options import parse_options
+from relprop.catalogue.presets import Options
+from relprop.catalogue.table import BEST, COMPOSITES, METHODS
 from relprop.composites.composite import Composite
 from relprop.composites.profiles import Profile
 from relprop.record.prepare import Model
@@ -19,10 +20,12 @@ from relprop.support import own
 from relprop.support.errors import InputError, RelpropError
 from relprop.support.suggest import did_you_mean
 
-BEST = "cmp-alpha2-flat"
+Function = Callable[[Model, Tensor, Tensor], Tensor]
+"""(model, x, target (B,)) to relevance of x's shape."""
+
 Method = str | Composite
 
-__all__ = ["BEST", "Function", "Method", "resolve"]
+__all__ = ["BEST", "Function", "Method", "resolve", "source_sha256"]
 
 
 def resolve(method: Any, model: Model, profile: Profile) -> Composite | Function:
@@ -35,44 +38,49 @@ def resolve(method: Any, model: Model, profile: Profile) -> Composite | Function
         profile: whose conventions the named methods follow.
 
     Raises:
-        InputError: for an unknown name, with the near one, and for what is no method.
+        InputError: for an unknown name or option, with the near one; for what is no method; without patterns where
+            the method needs some.
+        RuleError: if zB has no bounds.
     """
     if isinstance(method, Composite):
         return method
     if isinstance(method, str):
-        return _named(method, model, profile)
+        return _listed(method, model, profile) if method.partition(":")[0] in METHODS else _users(method)
     if not callable(method):
         raise InputError(f"a method is a name, a Composite or a function (model, x, target), not {method!r}")
     function: Function = method
     return function
 
 
-def _named(name: str, model: Model, profile: Profile) -> Composite | Function:
-    base, _, options = name.partition(":")
-    if base in BASELINES:
-        baseline = BASELINES[base]
-        return baseline.with_options(parse_options(name, options, baseline.takes))
-    if base in PRESETS:
-        bounds = getattr(getattr(model, "preprocess", None), "bounds", (None, None))
-        return composite_named(name, profile.eps, bounds, model)
-    if own.is_name(name):
-        return _imported(name)
-    if own.is_name(name.rpartition(":")[0]):
-        raise InputError(f"no method is named {name!r}: functions of your own take no options after a colon")
-    raise InputError(f"no method is named {name!r}{did_you_mean(base, [*PRESETS, *BASELINES])}")
+def _listed(name: str, model: Model, profile: Profile) -> Composite | Function:
+    """A method of the table, with the options after its name."""
+    base, _, text = name.partition(":")
+    entry = METHODS[base]
+    options = parse_options(name, text, entry.options)
+    if base not in COMPOSITES:
+        function: Function = functools.partial(entry.imported(), **options)
+        return function
+    low, high = getattr(getattr(model, "preprocess", None), "bounds", (None, None))
+    known: dict[str, Any] = {"eps": profile.eps, "low": low, "high": high, "model": model}
+    composite: Composite = entry.imported()(Options(**(known | options)))
+    return composite
 
 
 # -- methods of the user's own -----------------------------------------------------------------------
 
 
-def _imported(name: str) -> Composite | Function:
+def _users(name: str) -> Composite | Function:
     """The method "package.module:function".
 
     Raises:
         InputError: if there is no such module or function, importing it fails, or it is no method.
     """
+    if not own.is_name(name):
+        if own.is_name(name.rpartition(":")[0]):
+            raise InputError(f"no method is named {name!r}: functions of your own take no options after a colon")
+        raise InputError(f"no method is named {name!r}{did_you_mean(name.partition(':')[0], METHODS)}")
     try:
-        found = own.find(name, [*PRESETS, *BASELINES])
+        found = own.find(name, METHODS)
     except own.OwnError as error:
         raise InputError(f"method {name!r}: {error}") from error.__cause__
     if isinstance(found, Composite):
@@ -82,27 +90,11 @@ def _imported(name: str) -> Composite | Function:
             f"method {name!r} is of type {type(found).__name__}; it must be a function (model, x, target) or a "
             "Composite"
         )
-    return _telling(name, found)
+    return _errors_named(name, found)
 
 
-def own_source(name: str) -> str | None:
-    """SHA-256 of the file that is named by a method "package.module:function"; None for any other name.
-
-    Raises:
-        InputError: as `resolve` does for such a method.
-    """
-    place = name.partition(":")[0]
-    if not own.is_name(name) or place in {*BASELINES, *PRESETS}:
-        return None
-    try:
-        file = getattr(own.module(place), "__file__", None)
-    except own.OwnError as error:
-        raise InputError(f"method {name!r}: {error}") from error.__cause__
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
-
-
-def _telling(name: str, function: Callable[..., Any]) -> Function:
-    """The function, whose errors say whose they are."""
+def _errors_named(name: str, function: Callable[..., Any]) -> Function:
+    """The function, whose errors become an InputError with the method's name in it."""
 
     @functools.wraps(function)
     def called(model: Model, x: Tensor, target: Tensor) -> Tensor:
@@ -116,3 +108,19 @@ def _telling(name: str, function: Callable[..., Any]) -> Function:
         return result
 
     return called
+
+
+def source_sha256(name: str) -> str | None:
+    """SHA-256 of the file that is named by a method "package.module:function"; None for any other name.
+
+    Raises:
+        InputError: as `resolve` does for such a method.
+    """
+    place = name.partition(":")[0]
+    if not own.is_name(name) or place in METHODS:
+        return None
+    try:
+        file = getattr(own.module(place), "__file__", None)
+    except own.OwnError as error:
+        raise InputError(f"method {name!r}: {error}") from error.__cause__
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""

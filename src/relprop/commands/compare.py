@@ -1,12 +1,15 @@
-"""The grid of Figures 1 and 4: rows are classes, columns methods."""
+"""``relprop compare``: the grid of Figures 1 and 4, rows are classes, columns methods."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from relprop.commands import explain as one_picture
+from relprop.commands.requests import CompareRequest
 from relprop.data.geometry import normalise
 from relprop.plots.heatmaps import heatmaps
 from relprop.propagate import explain
@@ -21,6 +24,15 @@ METHODS = (
     "cmp-alpha2-flat:layers=stack",
 )
 """From one rule everywhere to composites with the flat rule on none, the first, three, and all convolutions."""
+
+
+def run(request: CompareRequest) -> None:
+    """Draw the grid of one picture, and print what was found.
+
+    Raises:
+        RelpropError: with one line that says what to mend.
+    """
+    one_picture.run(replace(request, methods=request.methods or METHODS), highest=2)
 
 
 def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
@@ -48,8 +60,8 @@ def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
     return heatmaps(np.asarray(framed.image), titles, maps)
 
 
-def telling(task: Task, number: int = 3) -> list[int]:
-    """Pictures that show several classes that can be explained: the first ones."""
+def with_several_classes(task: Task, number: int = 3) -> list[int]:
+    """The first pictures that show several classes that can be explained."""
     found: list[int] = []
     for index in range(task.number):
         entry = task.data[index]

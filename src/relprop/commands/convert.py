@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from relprop.commands.console import waiting
+from relprop.commands.preparation import in_words
+from relprop.commands.requests import ConvertRequest
 from relprop.models.convert.convert import Converted, convert
-
-if TYPE_CHECKING:
-    from relprop.data.preprocess import Preprocess
-    from relprop.models.convert.settle import Wanted
+from relprop.models.convert.settle import Wanted
 
 FEW = 5
 """Classes that are named."""
 
 
-def run(wanted: Wanted, *, as_json: bool) -> None:
+def run(request: ConvertRequest) -> None:
     """Convert, and print what was written.
 
     Raises:
         RelpropError: with one line that says what to mend.
     """
+    wanted = Wanted(
+        source=request.source,
+        model=request.model,
+        out=request.out or Path(f"{request.source.stem}.safetensors"),
+        preset=request.preprocess,
+        mean=request.mean,
+        std=request.std,
+        channels=request.channels,
+        scale=request.scale,
+        crop=request.crop,
+        resize=request.resize,
+        classes=request.classes,
+        prototxt=request.prototxt,
+        force=request.force,
+    )
     with waiting("converting"):
         converted = convert(wanted)
-    print(json.dumps(_as_data(converted), indent=2) if as_json else _as_text(converted))  # noqa: T201 - the result
+    print(json.dumps(_as_data(converted), indent=2) if request.json else _as_text(converted))  # noqa: T201 - the result
 
 
 def _as_data(converted: Converted) -> dict[str, Any]:
@@ -62,19 +77,3 @@ def _classes(names: tuple[str, ...]) -> str:
     shown = ", ".join(names[:FEW]) + (", ..." if len(names) > FEW else "")
     unnamed = "; name them with --classes" if names[0] == "class 0" else ""
     return f"{len(names)}: {shown}{unnamed}"
-
-
-def in_words(preprocess: Preprocess) -> str:
-    """Say how pictures are prepared."""
-    size = preprocess.resize
-    rescaled = f"shorter side to {size}" if isinstance(size, int) else f"to {size[0]}x{size[1]}"
-    image = preprocess.mean_image
-    means = f"({_numbers(preprocess.mean)})"
-    less = means if image is None else f"a mean image of {image.shape[1]}x{image.shape[2]} (on average {means})"
-    cut = f"{rescaled} ({preprocess.interpolation}), centre {preprocess.crop}x{preprocess.crop}"
-    values = f"{preprocess.channels} in 0..{preprocess.scale:g}, less {less}, divided by ({_numbers(preprocess.std)})"
-    return f"{cut}, {values}"
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}" for value in values)

@@ -16,7 +16,8 @@ from PIL import Image
 import relprop as rp
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import waiting
-from relprop.commands.convert import in_words
+from relprop.commands.preparation import in_words
+from relprop.commands.requests import ExplainRequest
 from relprop.data.pictures import open_picture
 from relprop.models.classes import class_index
 from relprop.models.registry import load
@@ -36,38 +37,7 @@ TOP = 5
 
 
 @dataclass(frozen=True)
-class Request:
-    """The options of ``relprop explain``, as typed.
-
-    Attributes:
-        picture: a file, or None for the embedded sample.
-        model: a name that `relprop.models.load` knows.
-        weights: as `relprop.models.load` takes them.
-        targets: indices or names; none: the class with the highest logit.
-        methods: names, options after a colon.
-        profile: of the conventions that libraries differ in.
-        device: torch's name for where to compute.
-        threads: of the CPU; None: as many as torch takes.
-        out: the figure's file or folder; None: the current folder.
-        raw: whether the maps are written as .npy as well.
-        highest: how many of the highest classes are explained where none is named.
-    """
-
-    picture: Path | None
-    model: str
-    weights: str | None
-    targets: tuple[str, ...]
-    methods: tuple[str, ...]
-    profile: str
-    device: str
-    threads: int | None
-    out: Path | None
-    raw: bool
-    highest: int = 1
-
-
-@dataclass(frozen=True)
-class Found:
+class Explained:
     """What a request led to.
 
     Attributes:
@@ -93,28 +63,32 @@ class Found:
         return {"index": index, "class": self.classes[index], "logit": self.logits[index]}
 
 
-def run(request: Request, *, as_json: bool) -> None:
+def run(request: ExplainRequest, highest: int = 1) -> None:
     """Explain, write the files, and print what was found, even where a file could not be written.
+
+    Args:
+        request: the picture, the network, the methods and the rest.
+        highest: how many of the highest classes are explained where none is named.
 
     Raises:
         RelpropError: with one line that says what to mend.
     """
     figure_path = _figure_path(request)
     demand_other(figure_path, [Path(source) for source in (request.picture, request.weights) if source])
-    found = _find(request)
+    explained = _explained(request, highest)
     with waiting("drawing"):
-        files = _files(request, found, figure_path)
-    report = _report(request, found)
+        files = _files(request, explained, figure_path)
+    report = _report(request, explained)
     try:
         for path, content in files.items():
             write_whole(path, content)
             report["files"].append(str(path))
     finally:
-        print(json.dumps(report, indent=2) if as_json else _as_text(report))  # noqa: T201 - the result
+        print(json.dumps(report, indent=2) if request.json else _as_text(report))  # noqa: T201 - the result
 
 
-def _find(request: Request) -> Found:
-    """Load, look, explain."""
+def _explained(request: ExplainRequest, highest: int) -> Explained:
+    """Load the network and the picture, and explain."""
     if request.threads:
         torch.set_num_threads(request.threads)
     image = _picture(request.picture)
@@ -126,24 +100,24 @@ def _find(request: Request) -> Found:
     named = list(dict.fromkeys(class_index(word, classes) for word in request.targets))
     methods = list(dict.fromkeys(request.methods))
 
-    def highest(logits: torch.Tensor) -> torch.Tensor:
-        return logits.topk(min(request.highest, logits.shape[1])).indices.T
+    def top(logits: torch.Tensor) -> torch.Tensor:
+        return logits.topk(min(highest, logits.shape[1])).indices.T
 
     with waiting("explaining"):
-        told = rp.explain(model, x, targets=named or highest, methods=methods, profile=request.profile)
-    found = Found(
+        explanation = rp.explain(model, x, targets=named or top, methods=methods, profile=request.profile)
+    explained = Explained(
         seen=np.asarray(preprocess.picture(image)),
         prepared=in_words(preprocess),
         classes=classes,
-        logits=told.outputs[0].tolist(),
-        targets=told.targets[:, 0].tolist(),
-        maps={method: told.relevance[method][:, 0].float().cpu().numpy() for method in methods},
-        ledgers=told.ledger,
+        logits=explanation.outputs[0].tolist(),
+        targets=explanation.targets[:, 0].tolist(),
+        maps={method: explanation.relevance[method][:, 0].float().cpu().numpy() for method in methods},
+        ledgers=explanation.ledger,
     )
-    for method, maps in found.maps.items():
+    for method, maps in explained.maps.items():
         if not np.isfinite(maps).all():
             raise RelpropError(f"{method}: its map of {request.model} is not finite; {GROWN}")
-    return found
+    return explained
 
 
 def _picture(path: Path | None) -> Image.Image:
@@ -163,7 +137,7 @@ def _on_device(model: torch.nn.Module, device: str) -> torch.nn.Module:
     return model.to(device)
 
 
-def _figure_path(request: Request) -> Path:
+def _figure_path(request: ExplainRequest) -> Path:
     """Where the figure goes: `out` if that names a file, or else into the folder that it names."""
     name = f"{request.picture.stem}-explained.png" if request.picture else "relprop-explain.png"
     out = request.out or Path()
@@ -174,20 +148,20 @@ def _figure_path(request: Request) -> Path:
     return out
 
 
-def _files(request: Request, found: Found, figure_path: Path) -> dict[Path, bytes]:
+def _files(request: ExplainRequest, explained: Explained, figure_path: Path) -> dict[Path, bytes]:
     """Content by path: the figure, and the maps if they are wanted."""
-    titles = [f"{found.classes[i]} (class {i}), logit {found.logits[i]:.4g}" for i in found.targets]
-    figure = heatmaps(found.seen, titles, found.maps)
+    titles = [f"{explained.classes[i]} (class {i}), logit {explained.logits[i]:.4g}" for i in explained.targets]
+    figure = heatmaps(explained.seen, titles, explained.maps)
     files = {figure_path: render(figure, figure_path.suffix[1:].lower() or "png")}
     if request.raw:
-        for method, maps in found.maps.items():
+        for method, maps in explained.maps.items():
             buffer = io.BytesIO()
             np.save(buffer, maps)
-            files[_raw_path(figure_path, method, len(found.maps))] = buffer.getvalue()
+            files[raw_path(figure_path, method, len(explained.maps))] = buffer.getvalue()
     return files
 
 
-def _raw_path(figure_path: Path, method: str, methods: int) -> Path:
+def raw_path(figure_path: Path, method: str, methods: int) -> Path:
     """``cat-explained.npy``, or with several methods ``cat-explained.lrp-z.npy`` and so on."""
     if methods == 1:
         return figure_path.with_suffix(".npy")
@@ -195,25 +169,25 @@ def _raw_path(figure_path: Path, method: str, methods: int) -> Path:
     return figure_path.with_name(f"{figure_path.stem}.{plain}.npy")
 
 
-def _report(request: Request, found: Found) -> dict[str, Any]:
+def _report(request: ExplainRequest, explained: Explained) -> dict[str, Any]:
     """Everything but the maps, ready to become JSON."""
-    highest = torch.tensor(found.logits).topk(min(TOP, len(found.logits))).indices.tolist()
+    highest = torch.tensor(explained.logits).topk(min(TOP, len(explained.logits))).indices.tolist()
     explanations = [
-        found.named(index)
+        explained.named(index)
         | {
             "method": method,
             "relevance_sum": float(maps[row].sum(dtype=np.float64)),
         }
-        | _accounts(found.ledgers.get(method), row)
-        for row, index in enumerate(found.targets)
-        for method, maps in found.maps.items()
+        | _accounts(explained.ledgers.get(method), row)
+        for row, index in enumerate(explained.targets)
+        for method, maps in explained.maps.items()
     ]
     return {
         "picture": str(request.picture) if request.picture else "embedded sample",
         "model": request.model,
         "profile": request.profile,
-        "prepared": found.prepared,
-        "top": [found.named(index) for index in highest],
+        "prepared": explained.prepared,
+        "top": [explained.named(index) for index in highest],
         "explanations": explanations,
         "files": [],
     }
@@ -232,10 +206,10 @@ def _as_text(report: dict[str, Any]) -> str:
     lines += ["", "     logit  class"]
     lines += [f"{top['logit']:10.4f}  {top['class']} ({top['index']})" for top in report["top"]]
     lines += ["", " relevance   to biases  conservation error"]
-    for told in report["explanations"]:
-        numbers = f"{_short(told['relevance_sum'])}  {_or_dash(told['bias'], '10.4f')}"
-        numbers += f"  {_or_dash(told['conservation_error'], '18.1e')}"
-        lines.append(f"{numbers}  {told['class']} ({told['index']}), {told['method']}")
+    for row in report["explanations"]:
+        numbers = f"{_short(row['relevance_sum'])}  {_or_dash(row['bias'], '10.4f')}"
+        numbers += f"  {_or_dash(row['conservation_error'], '18.1e')}"
+        lines.append(f"{numbers}  {row['class']} ({row['index']}), {row['method']}")
     if report["files"]:
         lines += ["", *(f"wrote {path}" for path in report["files"])]
     return "\n".join(lines)

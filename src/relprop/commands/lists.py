@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+# ruff: noqa: PLC0415
+# Each imports what it lists and nothing else: neither list needs the other's libraries.
 import json
 
-from relprop.catalogue.baselines import BASELINES
-from relprop.catalogue.presets import PRESETS
-from relprop.models.files.checkpoints import ModelError
-from relprop.models.registry import SOURCES, listing
+from relprop.commands.requests import MethodsRequest, ModelsRequest
 from relprop.support.suggest import did_you_mean
 
 
-def models(prefix: str = "", *, as_json: bool) -> None:
+def models(request: ModelsRequest) -> None:
     """Print every network by name, or by the form of its name: where it comes from, and what loading it takes.
 
-    Args:
-        prefix: what the names begin with; ``"timm:"`` lists timm's, which are too many to be listed unasked.
-        as_json: whether to print JSON.
+    With the prefix ``"timm:"`` timm's, which are too many to be listed unasked.
 
     Raises:
         ModelError: no name begins so.
     """
+    from relprop.models.files.checkpoints import ModelError
+    from relprop.models.registry import SOURCES, listing
+
+    prefix = request.prefix
     found = list(listing(prefix))
     owner = next((source for source in SOURCES if source.owns(prefix)), None)
     if not found and owner is not None and set(owner.names()) <= {owner.form}:  # a family that cannot be listed
@@ -29,20 +30,18 @@ def models(prefix: str = "", *, as_json: bool) -> None:
     if not rows:
         names = [name for source in SOURCES for name in source.names()]
         raise ModelError(f"no model's name begins with {prefix!r}{did_you_mean(prefix, names)}")
-    _print(rows, as_json=as_json)
+    _print(rows, as_json=request.json)
 
 
-def methods(*, as_json: bool) -> None:
+def methods(request: MethodsRequest) -> None:
     """Print every method by name: what it does, and the options that it takes after a colon."""
+    from relprop.catalogue.table import METHODS
+
     rows = [
-        {"name": name, "summary": preset.summary, "options": ", ".join(sorted(preset.takes))}
-        for name, preset in PRESETS.items()
+        {"name": name, "summary": entry.summary, "options": ", ".join(sorted(entry.options))}
+        for name, entry in METHODS.items()
     ]
-    rows += [
-        {"name": name, "summary": baseline.summary, "options": ", ".join(sorted(baseline.takes))}
-        for name, baseline in BASELINES.items()
-    ]
-    _print(rows, as_json=as_json)
+    _print(rows, as_json=request.json)
 
 
 def _print(rows: list[dict[str, str]], *, as_json: bool) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import cast
@@ -18,6 +17,7 @@ from relprop.catalogue.pattern_fit import Fitter
 from relprop.catalogue.patterns import ESTIMATORS, WITH_BIAS, PatternError, Patterns
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
+from relprop.commands.requests import PatternsRequest
 from relprop.data import embedded, voc
 from relprop.data.entries import DataError, demand_folder
 from relprop.data.pictures import PictureError, list_pictures, open_picture
@@ -34,44 +34,7 @@ NUMBER = 10_000
 Openers = list[Callable[[], Image.Image]]
 
 
-@dataclass(frozen=True)
-class Request:
-    """The options of ``relprop patterns``, as typed.
-
-    Attributes:
-        model: a name that `relprop models` lists.
-        weights: as `relprop.models.load` takes them.
-        data: one of `DATA`; of ImageNet and plain folders every picture below the folder is taken.
-        root: the data's folder.
-        split: of VOC or the embedded data; None: what networks are trained on.
-        year: of VOC.
-        variant: of the embedded data.
-        limit: how many pictures, spread evenly over the data; None: all.
-        estimator: as `relprop.fit_patterns` takes it.
-        out: the file to write; None: named after the model, in the current folder.
-        batch: pictures at once.
-        device: torch's name.
-        threads: of the CPU.
-        seed: of the embedded data.
-    """
-
-    model: str = "digits-deep"
-    weights: str | None = None
-    data: str = "embedded"
-    root: Path | None = None
-    split: str | None = None
-    year: str = "2007"
-    variant: str = "multi"
-    limit: int | None = None
-    estimator: str = ESTIMATORS[0]
-    out: Path | None = None
-    batch: int = 32
-    device: str = "cpu"
-    threads: int | None = None
-    seed: int = 0
-
-
-def run(request: Request, *, as_json: bool) -> None:
+def run(request: PatternsRequest) -> None:
     """Fit, write the file, and say what is in it.
 
     Raises:
@@ -101,8 +64,8 @@ def run(request: Request, *, as_json: bool) -> None:
     for line in warnings(skipped, fitter):
         print(line, file=sys.stderr)  # noqa: T201 - for people
     kinds = [pattern.estimator for pattern in patterns.layers.values()]
-    if as_json:
-        told = {
+    if request.json:
+        summary = {
             "patterns": str(out),
             "samples": patterns.samples,
             "skipped": len(skipped),
@@ -110,7 +73,7 @@ def run(request: Request, *, as_json: bool) -> None:
             "against": fitter.against,
             "model_sha256": patterns.model_sha256,
         }
-        print(json.dumps(told, indent=2))  # noqa: T201 - the result
+        print(json.dumps(summary, indent=2))  # noqa: T201 - the result
         return
     picture = "" if request.data == "embedded" else " PICTURE"
     weights = f" --weights {quote(request.weights)}" if request.weights else ""
@@ -119,7 +82,7 @@ def run(request: Request, *, as_json: bool) -> None:
     print(f"wrote {out}: patterns of {len(kinds)} layers from {patterns.samples} pictures; next: {again}")  # noqa: T201
 
 
-def demand_free(out: Path, request: Request) -> None:
+def demand_free(out: Path, request: PatternsRequest) -> None:
     """Refuse a place that patterns cannot be written to, before they are fitted, which may take long.
 
     Raises:
@@ -132,8 +95,8 @@ def demand_free(out: Path, request: Request) -> None:
         try:
             Patterns.load(out)
         except PatternError:
-            told = "is there, and holds no patterns; name another file with --out, or remove it"
-            raise WriteError(f"{out}: {told}") from None
+            remedy = "name another file with --out, or remove it"
+            raise WriteError(f"{out}: is there, and holds no patterns; {remedy}") from None
 
 
 def warnings(skipped: list[str], fitter: Fitter) -> Iterator[str]:
@@ -147,7 +110,7 @@ def warnings(skipped: list[str], fitter: Fitter) -> Iterator[str]:
         )
 
 
-def pictures(request: Request) -> Openers:
+def pictures(request: PatternsRequest) -> Openers:
     """What opens each picture of the data that was named."""
     if request.data not in DATA:
         raise InputError(f"no data {request.data!r}{did_you_mean(request.data, DATA)}")
@@ -176,7 +139,7 @@ def spread(openers: Openers, limit: int | None) -> Openers:
 
 
 def batches(openers: Openers, preprocess: Preprocess, size: int, skipped: list[str]) -> Iterator[torch.Tensor]:
-    """The pictures as the network takes them, (B, 3, H, W); what cannot be read is told in `skipped`."""
+    """The pictures as the network takes them, (B, 3, H, W); why a picture cannot be read goes to `skipped`."""
     batch: list[torch.Tensor] = []
     for opener in openers:
         try:

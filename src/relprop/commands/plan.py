@@ -10,6 +10,7 @@ import torch
 import relprop as rp
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import waiting
+from relprop.commands.requests import PlanRequest
 from relprop.models.families.unknown import Unknown
 from relprop.models.registry import structure
 
@@ -17,19 +18,19 @@ if TYPE_CHECKING:
     from relprop.data.preprocess import Preprocess
 
 
-def run(model: str, method: str, profile: str, *, as_json: bool) -> None:
+def run(request: PlanRequest) -> None:
     """Print the plan as a table or as JSON; the network's structure decides, so its weights are not needed.
 
     Raises:
         RelpropError: no such model, method or profile, or an op that relevance cannot pass.
     """
     with waiting("planning"):
-        network = structure(model)
+        network = structure(request.model)
         side = _side(cast("Preprocess | Unknown", network.preprocess))
         x = torch.zeros(1, 3, side, side)
-        demand_answer(network, model, x)
-        steps = rp.plan(network, x, method, profile=profile)
-    print(json.dumps(steps.as_dicts(), indent=2) if as_json else steps)  # noqa: T201 - the result
+        demand_answer(network, request.model, x)
+        steps = rp.plan(network, x, request.method, profile=request.profile)
+    print(json.dumps(steps.as_dicts(), indent=2) if request.json else steps)  # noqa: T201 - the result
 
 
 def _side(preprocess: Preprocess | Unknown) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from relprop.commands.compare import grid, telling
+from relprop.commands.compare import grid, with_several_classes
 from relprop.commands.console import waiting
-from relprop.commands.study import Request, measure
+from relprop.commands.requests import ReproduceRequest, StudyRequest
+from relprop.commands.study import measure
 from relprop.plots.heatmaps import render
 from relprop.study import report as reports
 from relprop.study import tables
@@ -16,78 +17,64 @@ from relprop.study.claims import Claim
 from relprop.study.measured import load
 from relprop.support.files import write_whole
 
-
-@dataclass(frozen=True)
-class Sources:
-    """Where the paper's data and weights are, as typed; none: the embedded data and networks.
-
-    Attributes:
-        voc_root: PASCAL VOC 2007.
-        voc_model, voc_weights: the network for it, by name, and its weights.
-        voc_class_map: which outputs mean which class, where the network was not trained on VOC.
-        imagenet_root: ImageNet's validation pictures.
-        imagenet_weights: of VGG-16.
-        imagenet_model: another network than VGG-16.
-        imagenet_annotations, imagenet_index, imagenet_ground_truth, imagenet_synsets: as `relprop.data.imagenet`
-            has them.
-    """
-
-    voc_root: Path | None = None
-    voc_model: str = "caffenet"
-    voc_weights: str | None = None
-    voc_class_map: Path | None = None
-    imagenet_root: Path | None = None
-    imagenet_model: str = "vgg16"
-    imagenet_weights: str | None = None
-    imagenet_annotations: Path | None = None
-    imagenet_index: Path | None = None
-    imagenet_ground_truth: Path | None = None
-    imagenet_synsets: Path | None = None
+EMBEDDED_NETWORKS = ("digits-shallow", "digits-deep")
 
 
-def requests(sources: Sources, base: Request) -> list[Request]:
-    """The studies to run, each with the limits and the hardware of `base`, in a folder of its own in base.out."""
-    found: list[Request] = []
-    if sources.voc_root:
-        voc = replace(base, data="voc", root=sources.voc_root, model=sources.voc_model, weights=sources.voc_weights)
-        found.append(replace(voc, class_map=sources.voc_class_map, out=base.out / "voc2007"))
-    if sources.imagenet_root:
-        model, weights = sources.imagenet_model, sources.imagenet_weights
-        imagenet = replace(base, data="imagenet", root=sources.imagenet_root, model=model, weights=weights)
+def studies(request: ReproduceRequest) -> list[StudyRequest]:
+    """The studies to run, each with the limits and the hardware of the request, in a folder of its own in its `out`."""
+    base = StudyRequest(limit=request.limit, batch=request.batch, device=request.device, threads=request.threads)
+    found: list[StudyRequest] = []
+    if request.voc_root:
         found.append(
             replace(
-                imagenet,
-                annotations=sources.imagenet_annotations,
-                index=sources.imagenet_index,
-                ground_truth=sources.imagenet_ground_truth,
-                synsets=sources.imagenet_synsets,
-                out=base.out / "imagenet",
+                base,
+                data="voc",
+                root=request.voc_root,
+                model=request.voc_model,
+                weights=request.voc_weights,
+                class_map=request.voc_class_map,
+                out=request.out / "voc2007",
             )
         )
-    return found or [replace(base, model=model, out=base.out / model) for model in ("digits-shallow", "digits-deep")]
+    if request.imagenet_root:
+        found.append(
+            replace(
+                base,
+                data="imagenet",
+                root=request.imagenet_root,
+                model=request.imagenet_model,
+                weights=request.imagenet_weights,
+                annotations=request.imagenet_annotations,
+                index=request.imagenet_index,
+                ground_truth=request.imagenet_ground_truth,
+                synsets=request.imagenet_synsets,
+                out=request.out / "imagenet",
+            )
+        )
+    return found or [replace(base, model=model, out=request.out / model) for model in EMBEDDED_NETWORKS]
 
 
-def reproduce(sources: Sources, base: Request, *, as_json: bool) -> None:
+def run(request: ReproduceRequest) -> None:
     """Measure, draw, report, and print Table I, the models' accuracy and what became of the claims."""
     folders: list[Path] = []
-    out = base.out
-    for request in requests(sources, base):
-        task, _ = measure(request, request.out.name)
+    out = request.out
+    for study in studies(request):
+        task, _ = measure(study, study.out.name)
         with waiting("drawing heat maps"):
-            for index in telling(task):
+            for index in with_several_classes(task):
                 drawn = render(grid(task, index), dpi=110)
-                name = f"{request.out.name}-{task.data[index].id}".replace("/", "_")
+                name = f"{study.out.name}-{task.data[index].id}".replace("/", "_")
                 write_whole(out / "report" / reports.GRIDS / f"{name}.png", drawn)
-        folders.append(request.out)
+        folders.append(study.out)
     with waiting("writing the report"):
         written = reports.report(folders, out / "report")
-    if as_json:
+    if request.json:
         print(json.dumps(_as_data(written), indent=2))  # noqa: T201 - the result
         return
     for folder, (name, claims) in zip(folders, written.claims.items(), strict=True):
-        study = load(folder)
+        measured = load(folder)
         print(f"\n{name}\n")  # noqa: T201
-        for table in (tables.accuracy(study), tables.localisation(study)):
+        for table in (tables.accuracy(measured), tables.localisation(measured)):
             print(tables.markdown(table) + "\n")  # noqa: T201
         print("\n".join(_line(claim) for claim in claims))  # noqa: T201
     print(f"\nwrote {written.page} and {len(written.files) - 1} tables and figures beside it")  # noqa: T201

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ import torch
 
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
+from relprop.commands.requests import ReportRequest, StudyRequest
 from relprop.data import embedded, folder, imagenet, voc
 from relprop.data.entries import DataError, Dataset
 from relprop.data.geometry import Geometry, like, shortest_side, warp
@@ -26,62 +26,11 @@ DATA = ("embedded", "voc", "imagenet", "folder")
 GEOMETRIES = ("paper", "model")
 
 
-@dataclass(frozen=True)
-class Request:
-    """The options of ``relprop study``, as typed.
-
-    Attributes:
-        data: one of `DATA`.
-        root: the data's folder.
-        split: of VOC or the embedded data.
-        year: of VOC.
-        variant: of the embedded data.
-        annotations, index, ground_truth, synsets: of ImageNet and of plain folders.
-        class_map: a JSON file, class to outputs of the model.
-        model: a name that `relprop models` lists.
-        weights: as `relprop.models.load` takes them.
-        methods: names; none: those of the paper and what they are compared with, Pattern Attribution where the
-            network brings its patterns.
-        geometry: "paper" (VOC: rescale without cropping; ImageNet: shorter side, centre crop) or the "model"'s own.
-        limit: how many pictures; None: all.
-        out: the study's folder.
-        shard: i and n.
-        batch: pictures at once.
-        device: torch's name.
-        threads: of the CPU.
-        seed: of the bootstrap, and of the embedded data.
-        occlusion: whether object and context are hidden in turn.
-    """
-
-    data: str = "embedded"
-    root: Path | None = None
-    split: str | None = None
-    year: str = "2007"
-    variant: str = "multi"
-    annotations: Path | None = None
-    index: Path | None = None
-    ground_truth: Path | None = None
-    synsets: Path | None = None
-    class_map: Path | None = None
-    model: str = "digits-deep"
-    weights: str | None = None
-    methods: tuple[str, ...] = ()
-    geometry: str = "paper"
-    limit: int | None = None
-    out: Path = Path("relprop-study")
-    shard: tuple[int, int] = (1, 1)
-    batch: int = 16
-    device: str = "cpu"
-    threads: int | None = None
-    seed: int = 0
-    occlusion: bool = True
-
-
 EMBEDDED = 500
 """Pictures of the embedded data where no limit is given."""
 
 
-def measure(request: Request, title: str = "measuring") -> tuple[Task, Clock]:
+def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Clock]:
     """Measure, or continue.
 
     Raises:
@@ -104,7 +53,7 @@ def measure(request: Request, title: str = "measuring") -> tuple[Task, Clock]:
     return task, clock
 
 
-def task_of(request: Request) -> Task:
+def task_of(request: StudyRequest) -> Task:
     """What is asked for, as data."""
     data = dataset(request)
     model = load(request.model, request.weights)
@@ -125,7 +74,7 @@ def task_of(request: Request) -> Task:
     )
 
 
-def dataset(request: Request) -> Dataset:
+def dataset(request: StudyRequest) -> Dataset:
     """Open the data that was named."""
     if request.data not in DATA:
         raise InputError(f"no data {request.data!r}{did_you_mean(request.data, DATA) or ': ' + ', '.join(DATA)}")
@@ -144,7 +93,7 @@ def dataset(request: Request) -> Dataset:
     return folder.folder(request.root, request.annotations)
 
 
-def _geometry(request: Request, preprocess: Preprocess) -> Geometry:
+def _geometry(request: StudyRequest, preprocess: Preprocess) -> Geometry:
     if request.geometry not in GEOMETRIES:
         raise InputError(f"no geometry {request.geometry!r}; there are: {', '.join(GEOMETRIES)}")
     if request.geometry == "model" or request.data == "embedded":
@@ -168,24 +117,24 @@ def _mapping(path: Path | None) -> dict[str, list[int]] | None:
     return cast("dict[str, list[int]]", found)
 
 
-def study(request: Request, *, as_json: bool) -> None:
+def study(request: StudyRequest) -> None:
     """Measure, and say what was measured."""
     task, clock = measure(request)
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "study": str(request.out),
         "pictures": task.number,
         "methods": list(task.methods),
         "seconds": {what: round(seconds, 2) for what, seconds in clock.spent.items()},
         "overhead": round(clock.overhead, 3),
     }
-    if as_json:
-        print(json.dumps(told, indent=2))  # noqa: T201 - the result
+    if request.json:
+        print(json.dumps(summary, indent=2))  # noqa: T201 - the result
         return
     print(f"{task.name}: {task.number} pictures in {request.out}; next: relprop report {request.out}")  # noqa: T201
 
 
-def report(folders: list[Path], out: Path) -> None:
+def report(request: ReportRequest) -> None:
     """Write everything there is to read about studies, and say where."""
     with waiting("writing the report"):
-        written = reports.report(folders, out)
+        written = reports.report(list(request.folders), request.out)
     print(f"wrote {written.page} and {len(written.files) - 1} tables and figures beside it")  # noqa: T201

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from relprop.catalogue.names import own_source
+from relprop.catalogue.names import source_sha256
 from relprop.catalogue.presets import patterns_named
 from relprop.data.entries import Dataset
 from relprop.data.geometry import Geometry
@@ -104,7 +104,7 @@ class Task:
         """
         found = {name: patterns_named(name, self.model) for name in self.methods}
         patterns = {name: learned.identity() for name, learned in found.items() if learned}
-        own = {name: source for name in self.methods if (source := own_source(name)) is not None}
+        own = {name: source for name in self.methods if (source := source_sha256(name)) is not None}
         return {
             "task_version": VERSION,
             "name": self.name,

@@ -1,0 +1,132 @@
+"""The application that the groups of commands add themselves to, and how a request becomes options.
+
+Exit codes: 0, 1 for a failure the user can mend, 2 for wrong usage, 130 after Ctrl-C.
+"""
+
+# Typer reads the annotations at run time, so what they name is imported for real.
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from importlib.metadata import version
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+from typer.core import TyperGroup
+
+from relprop.support.errors import RelpropError
+
+Request = TypeVar("Request")
+
+
+class OneLine(TyperGroup):
+    """Commands whose failures, as far as the user can mend them, are one line on stderr."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; exit 1 on an error of ours or of the disk, 130 on Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # whoever read our output has had enough; Typer ends quietly
+        except (RelpropError, OSError) as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=OneLine,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def command(summary: str, *examples: str) -> Callable[[Callable[[Request], None]], Callable[[Request], None]]:
+    """Make a command of a function that takes a request: its options are the request's fields, its help its docstring.
+
+    Args:
+        summary: one line for the list of commands.
+        examples: lines to stand below the options.
+    """
+
+    def register(function: Callable[[Request], None]) -> Callable[[Request], None]:
+        app.command(short_help=summary, epilog=_examples(*examples))(_taking_options(function))
+        return function
+
+    return register
+
+
+def _examples(*lines: str) -> str:
+    """Lines to stand below a command's options, not to be wrapped (that is what the backspace says)."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _taking_options(function: Callable[[Request], None]) -> Callable[..., None]:
+    """The function with a parameter for each field of the request that it takes, as Typer wants it."""
+    (parameter,) = inspect.signature(function, eval_str=True).parameters.values()
+    request: type[Any] = parameter.annotation
+    annotations = get_type_hints(request, include_extras=True)
+
+    def called(**options: Any) -> None:
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        function(request(**given))
+
+    called.__name__, called.__doc__ = function.__name__, function.__doc__
+    called.__annotations__ = {name: _for_typer(annotation) for name, annotation in annotations.items()}
+    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                annotation=called.__annotations__[field.name],
+            )
+            for field in fields(request)
+        ]
+    )
+    return called
+
+
+def _for_typer(annotation: Any) -> Any:
+    """A field's annotation in types that Typer knows: text for what has a parser, a list for a tuple of any length."""
+    kind, option = get_args(annotation)
+    if option.parser is not None:
+        return Annotated[str, option]
+    if get_origin(kind) is tuple:
+        return Annotated[list[get_args(kind)[0]], option]  # type: ignore[misc]
+    return annotation
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"relprop {version('relprop')}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog=_examples(
+        "relprop explain",
+        "relprop explain cat.jpg --model vgg16 --target tabby",
+        "relprop plan --model vgg16",
+        "relprop COMMAND --help",
+    ),
+)
+def relprop(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Explain what PyTorch models decide, with Layer-wise Relevance Propagation."""
+
+
+def main() -> None:
+    """Run the command line, as ``relprop`` and ``python -m relprop`` do."""
+    app(prog_name="relprop")

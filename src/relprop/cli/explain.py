@@ -1,0 +1,65 @@
+"""``relprop explain``, ``compare`` and ``plan``: what one picture, or a network's structure, has to say."""
+
+# ruff: noqa: PLC0415
+# A command imports its work when it runs: torch takes seconds, and --help must not wait for it.
+
+from __future__ import annotations
+
+from relprop.cli.app import command
+from relprop.commands.console import waiting
+from relprop.commands.requests import CompareRequest, ExplainRequest, PlanRequest
+
+
+@command(
+    "Picture in, heat map of relevance out.",
+    "relprop explain",
+    "relprop explain cat.jpg --model vgg16",
+    "relprop explain cat.jpg --model vgg16 --weights vgg16.safetensors",
+    "relprop explain cat.jpg --model vgg16 --target tabby --target 282",
+    "relprop explain cat.jpg --method lrp-z --method cmp-alpha2-flat --out maps/",
+    "relprop explain cat.jpg --out cat.pdf --raw --json",
+)
+def explain(request: ExplainRequest) -> None:
+    """Show which pixels of PICTURE speak for a class (red) and which against it (blue).
+
+    The figure has the picture, exactly as the network saw it, beside its map. Maps are summed over the
+    colour channels. Their colour scale is symmetric around zero and ends at the 99.9th percentile of the
+    absolute relevance; a pointed end of the colour bar says that some pixels lie beyond. Files that exist
+    are overwritten.
+    """
+    with waiting("starting"):
+        from relprop.commands.explain import run
+
+    run(request)
+
+
+@command(
+    "A grid of maps: classes by methods.",
+    "relprop compare",
+    "relprop compare cat.jpg --model vgg16 --target tabby --target 'Labrador retriever'",
+    "relprop compare cat.jpg --method lrp-z --method cmp-alpha2-flat",
+)
+def compare(request: CompareRequest) -> None:
+    """Draw the grid of the paper's Figures 1 and 4: a row per class, a column per method.
+
+    Without --method: one rule everywhere, then composites with the flat rule on none, the first, the lowest three,
+    and all convolutions. Without --target the two highest classes.
+    """
+    with waiting("starting"):
+        from relprop.commands.compare import run
+
+    run(request)
+
+
+@command(
+    "Which rule each op of a network gets, and why.",
+    "relprop plan --model vgg16",
+    "relprop plan --model resnet50 --method cmp-alpha1-flat:layers=3",
+    "relprop plan --json",
+)
+def plan(request: PlanRequest) -> None:
+    """Show which rule each op of a network gets, and why. No weights are needed."""
+    with waiting("starting"):
+        from relprop.commands.plan import run
+
+    run(request)

@@ -1,0 +1,168 @@
+"""What the options of several commands are: type, name on the command line, help. No torch here.
+
+A command's request, in `requests`, is made of these; nothing else says what an option is.
+"""
+
+# Typer reads the annotations at run time, so what they name is imported for real.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+T = TypeVar("T")
+
+MODEL = "digits-deep"
+"""The network that is explained where none is named."""
+
+
+# -- reading -----------------------------------------------------------------------------------------
+
+
+def read_by(read: Callable[[str], T]) -> Callable[[T | str], T]:
+    """A parser for Typer, which hands it an option's default too, already read."""
+    return lambda value: read(value) if isinstance(value, str) else value
+
+
+def read_std(text: str) -> tuple[float, ...]:
+    """Read "0.229,0.224,0.225".
+
+    Raises:
+        BadParameter: it is no such thing.
+    """
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not all(0 < number < float("inf") for number in numbers):
+        raise typer.BadParameter(f"{text!r}: give three positive numbers, such as 1,1,1")
+    return numbers
+
+
+def read_channels(text: str) -> str:
+    """Read "RGB" or "BGR".
+
+    Raises:
+        BadParameter: it is another order.
+    """
+    if text not in ("RGB", "BGR"):
+        raise typer.BadParameter(f"{text!r}: RGB or BGR")
+    return text
+
+
+def read_size(text: str) -> int | tuple[int, int]:
+    """Read "224" or "256x256".
+
+    Raises:
+        BadParameter: it is no such thing.
+    """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and 0 < int(part) <= 1 << 14 for part in parts):
+        raise typer.BadParameter(f"{text!r}: give the shorter side, such as 224, or HEIGHTxWIDTH")
+    return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """Read "2/8".
+
+    Raises:
+        BadParameter: it is no such thing.
+    """
+    i, _, n = text.partition("/")
+    if not (i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n)):
+        raise typer.BadParameter(f"{text!r}: give I/N with I from 1 to N, such as 2/8")
+    return int(i), int(n)
+
+
+def split_names(given: Sequence[str]) -> tuple[str, ...]:
+    """Methods that were given one by one or by commas; an option such as eps=0.1 belongs to the name before it."""
+    names: list[str] = []
+    for part in ",".join(given).split(","):
+        if names and "=" in part.partition(":")[0]:
+            names[-1] += f",{part}"
+        elif part:
+            names.append(part)
+    return tuple(dict.fromkeys(names))
+
+
+# -- what is explained, and how ----------------------------------------------------------------------
+
+Picture = Annotated[
+    Path | None,
+    typer.Argument(metavar="PICTURE", help="A picture file. Without it the embedded sample."),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="The network: a name that `relprop models` lists, timm:NAME, hf:FOLDER, FILE.onnx, "
+        "or package.module:function of your own.",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="A safetensors or torch file, or for VGG a Keras .h5, instead of the network's own weights. "
+        "No code in it is run.",
+    ),
+]
+Targets = Annotated[
+    tuple[str, ...],
+    typer.Option(
+        "--target",
+        metavar="CLASS",
+        help="A class to explain, by index or name; several make a row each. Without it the top class.",
+    ),
+]
+Method = Annotated[str, typer.Option(metavar="NAME", help="As `relprop methods` lists them.")]
+Methods = Annotated[
+    tuple[str, ...],
+    typer.Option("--method", metavar="NAME", help="As `relprop methods` lists them; several make a column each."),
+]
+Profile = Annotated[
+    str, typer.Option(metavar="NAME", help="Numeric conventions: paper, innvestigate, toolbox or zennit.")
+]
+
+# -- data --------------------------------------------------------------------------------------------
+
+Root = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The data's folder.")]
+Year = Annotated[str, typer.Option(help="Of VOC.")]
+Variant = Annotated[str, typer.Option(help="Of the embedded data: multi or single.")]
+Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="So many pictures, from the first on.")]
+Batch = Annotated[int, typer.Option(metavar="N", min=1, help="Pictures at once.")]
+Shard = Annotated[
+    tuple[int, int],
+    typer.Option(
+        metavar="I/N",
+        parser=read_by(read_shard),
+        show_default="1/1",
+        help="Measure the I-th of N shares, for several processes.",
+    ),
+]
+
+# -- where to, and on what ---------------------------------------------------------------------------
+
+Figure = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="The figure's file (png, pdf, svg, jpg, ...) or a folder for it. Without it the current folder.",
+    ),
+]
+Raw = Annotated[
+    bool,
+    typer.Option(
+        "--raw",
+        help="Write each method's maps too, as .npy beside the figure: (targets, channels, height, width).",
+    ),
+]
+Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the results go; continued if begun.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1, mps.")]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="CPU threads. Without it as many as torch takes.")
+]

@@ -1,0 +1,252 @@
+"""What each command can be asked for: a field an option, as `options` or the field itself says. No torch here.
+
+`relprop.cli` makes the command line of these, and hands one, filled, to what does the work.
+"""
+
+# Typer reads the annotations at run time, so what they name is imported for real.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from relprop.catalogue.table import BEST
+from relprop.commands.options import (
+    MODEL,
+    Batch,
+    Device,
+    Figure,
+    Folder,
+    Json,
+    Limit,
+    Method,
+    Methods,
+    Model,
+    Picture,
+    Profile,
+    Raw,
+    Root,
+    Shard,
+    Targets,
+    Threads,
+    Variant,
+    Weights,
+    Year,
+    read_by,
+    read_channels,
+    read_size,
+    read_std,
+    split_names,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainRequest:
+    """Of ``relprop explain``."""
+
+    picture: Picture = None
+    model: Model = MODEL
+    weights: Weights = None
+    targets: Targets = ()
+    methods: Methods = (BEST,)
+    profile: Profile = "paper"
+    out: Figure = None
+    raw: Raw = False
+    json: Json = False
+    device: Device = "cpu"
+    threads: Threads = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest(ExplainRequest):
+    """Of ``relprop compare``; without methods those of the paper's figures."""
+
+    methods: Methods = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """Of ``relprop plan``."""
+
+    model: Model = MODEL
+    method: Method = BEST
+    profile: Profile = "paper"
+    json: Json = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodsRequest:
+    """Of ``relprop methods``."""
+
+    json: Json = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsRequest:
+    """Of ``relprop models``."""
+
+    prefix: Annotated[
+        str, Argument(metavar="PREFIX", help="What the names begin with; timm: lists timm's, over a thousand.")
+    ] = ""
+    json: Json = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertRequest:
+    """Of ``relprop convert``."""
+
+    source: Annotated[
+        Path, Argument(metavar="SOURCE", help="A .caffemodel, a Keras .h5, a torch or a safetensors file.")
+    ]
+    model: Annotated[
+        str, Option(metavar="NAME", help="The network: caffenet, torchvision's (vgg16) or an embedded one.")
+    ]
+    out: Annotated[
+        Path | None, Option(metavar="FILE", help="The result; without it SOURCE's name with .safetensors, here.")
+    ] = None
+    mean: Annotated[
+        str | None, Option(metavar="MEAN", help="A .binaryproto, or three numbers in the network's order of colours.")
+    ] = None
+    std: Annotated[
+        tuple[float, ...] | None,
+        Option(
+            metavar="A,B,C", parser=read_by(read_std), help="What divides the colours after the mean is subtracted."
+        ),
+    ] = None
+    channels: Annotated[
+        str | None, Option(metavar="ORDER", parser=read_by(read_channels), help="Of the colours: RGB or BGR.")
+    ] = None
+    scale: Annotated[float | None, Option(metavar="NUMBER", min=1e-6, help="What white is before that: 1 or 255.")] = (
+        None
+    )
+    crop: Annotated[
+        int | None, Option(metavar="N", min=1, max=1 << 14, help="Height and width that the network sees.")
+    ] = None
+    resize: Annotated[
+        int | tuple[int, int] | None,
+        Option(
+            metavar="N|HxW", parser=read_by(read_size), help="Before the crop: the shorter side, or height and width."
+        ),
+    ] = None
+    preprocess: Annotated[
+        str | None, Option(metavar="NAME", help="torchvision, embedded, keras or caffe; flags beside it go before it.")
+    ] = None
+    classes: Annotated[
+        str | None,
+        Option(metavar="FILE", help="A name per line, or ImageNet's class index (JSON); or imagenet, or voc."),
+    ] = None
+    prototxt: Annotated[
+        Path | None, Option(metavar="FILE", help="Describes the .caffemodel, to be compared with the network.")
+    ] = None
+    force: Annotated[bool, Option("--force", help="Replace a file that relprop has not written.")] = False
+    json: Json = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternsRequest:
+    """Of ``relprop patterns``."""
+
+    model: Model = MODEL
+    weights: Weights = None
+    data: Annotated[str, Option(metavar="NAME", help="embedded, folder, imagenet or voc.")] = "embedded"
+    root: Root = None
+    split: Annotated[str | None, Option(help="Of VOC or embedded data. Without it what networks are trained on.")] = (
+        None
+    )
+    year: Year = "2007"
+    variant: Variant = "multi"
+    limit: Annotated[int | None, Option(metavar="N", min=1, help="So many pictures, spread evenly over the data.")] = (
+        None
+    )
+    estimator: Annotated[
+        str,
+        Option(
+            metavar="NAME",
+            help="two-component (the paper's), two-component-bias (for networks with large biases, such as folded "
+            "BatchNorm leaves) or linear.",
+        ),
+    ] = "two-component"
+    out: Annotated[
+        Path | None, Option(metavar="FILE", help="Without it MODEL.patterns.safetensors in the current folder.")
+    ] = None
+    batch: Batch = 32
+    seed: Annotated[int, Option(min=0, help="Of the embedded data.")] = 0
+    json: Json = False
+    device: Device = "cpu"
+    threads: Threads = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRequest:
+    """Of ``relprop study``; without methods those of the paper and what they are compared with."""
+
+    data: Annotated[str, Option(metavar="NAME", help="embedded, voc, imagenet or folder.")] = "embedded"
+    root: Root = None
+    split: Annotated[str | None, Option(help="Of VOC (train, val, trainval, test, all) or embedded data.")] = None
+    year: Year = "2007"
+    variant: Variant = "multi"
+    annotations: Annotated[Path | None, Option(help="Folder of XML files, or a COCO JSON file.")] = None
+    index: Annotated[Path | None, Option(help="ImageNet's class index, a JSON file.")] = None
+    ground_truth: Annotated[Path | None, Option(help="ImageNet's labels, a text or CSV file.")] = None
+    synsets: Annotated[Path | None, Option(help="What ILSVRC2012_ID means, a text file.")] = None
+    class_map: Annotated[
+        Path | None, Option(help="JSON, class of the data to outputs of the model; the highest is explained.")
+    ] = None
+    model: Model = MODEL
+    weights: Weights = None
+    methods: Annotated[
+        tuple[str, ...],
+        Option(
+            "--method",
+            "--methods",
+            metavar="NAMES",
+            callback=split_names,
+            help="As `relprop methods` lists them, by commas.",
+        ),
+    ] = ()
+    geometry: Annotated[
+        str, Option(help="paper (VOC: no cropping; ImageNet: shorter side, centre crop) or the model's own.")
+    ] = "paper"
+    limit: Limit = None
+    out: Folder = Path("relprop-study")
+    shard: Shard = (1, 1)
+    batch: Batch = 16
+    seed: Annotated[int, Option(min=0, help="Of the embedded data and the bootstrap.")] = 0
+    occlusion: Annotated[bool, Option(help="Hide object and context in turn, for Figure 2.")] = True
+    json: Json = False
+    device: Device = "cpu"
+    threads: Threads = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRequest:
+    """Of ``relprop report``."""
+
+    folders: Annotated[tuple[Path, ...], Argument(metavar="FOLDER...", help="Folders of studies.")]
+    out: Annotated[Path, Option(metavar="FOLDER", help="Where to.")] = Path("relprop-report")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceRequest:
+    """Of ``relprop reproduce``; without folders of data the embedded ones."""
+
+    voc_root: Annotated[Path | None, Option(help="VOCdevkit, with VOC2007 in it.")] = None
+    voc_model: Annotated[str, Option(help="The network for VOC; relprop convert writes its weights.")] = "caffenet"
+    voc_weights: Annotated[str | None, Option(help="Its weights, as relprop convert writes them.")] = None
+    voc_class_map: Annotated[Path | None, Option(help="JSON, VOC class to outputs of the network.")] = None
+    imagenet_root: Annotated[Path | None, Option(help="ImageNet's validation pictures.")] = None
+    imagenet_model: Annotated[str, Option(help="The network for ImageNet.")] = "vgg16"
+    imagenet_weights: Annotated[str | None, Option(help="Its weights.")] = None
+    imagenet_annotations: Annotated[Path | None, Option(help="Folder of the boxes' XML files.")] = None
+    imagenet_index: Annotated[Path | None, Option(help="Class index, a JSON file.")] = None
+    imagenet_ground_truth: Annotated[Path | None, Option(help="Labels, a text or CSV file.")] = None
+    imagenet_synsets: Annotated[Path | None, Option(help="What ILSVRC2012_ID means.")] = None
+    limit: Limit = None
+    out: Folder = Path("relprop-reproduce")
+    batch: Batch = 16
+    json: Json = False
+    device: Device = "cpu"
+    threads: Threads = None
