@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,9 +18,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import relprop as rp
-from relprop.cli import METHOD
+from relprop.catalogue.table import BEST
+from relprop.commands.explain import raw_path
 from relprop.data.clutter import sample_picture
-from relprop.models.families import download, embedded
+from relprop.models.families import embedded
 from relprop.support.suggest import nearest
 
 SMALL = "digits-shallow"
@@ -53,26 +55,63 @@ def in_a_process(*words, **options):
 # Starting
 
 
-def test_help_imports_no_torch_and_is_quick():
-    assert "Usage: relprop" in in_a_process("-m", "relprop", "--help").stdout
-    script = "import sys, relprop.cli as c; c.app(['--help'], standalone_mode=False); print(*sys.modules)"
-    loaded = set(in_a_process("-c", script).stdout.split())
+SLOW_TO_IMPORT = set(
+    "torch torchvision numpy PIL matplotlib sklearn pyarrow h5py google.protobuf safetensors captum timm transformers "
+    "onnx onnx2torch".split()
+)
+
+
+def loaded_by(script):
+    """The modules that are there after a program has run in a process of its own."""
+    result = in_a_process("-W", "error", "-c", f"import sys\n{script}\nprint(*sys.modules, file=sys.stderr)")
+    assert result.returncode == 0, result.stderr
+    return set(result.stderr.split())
+
+
+COMMANDS = "explain compare plan methods models convert patterns study report reproduce".split()
+
+
+def test_all_commands_are_there(call):
+    listed = re.findall(r"^  (\w+)  ", call("--help").output.split("Commands:")[1], re.MULTILINE)
+    assert sorted(listed) == sorted(COMMANDS)
+
+
+def test_help_imports_nothing_slow():
+    words = [["--help"], *([command, "--help"] for command in COMMANDS)]
+    loaded = loaded_by(f"from relprop.cli import app\nfor words in {words}: app(words, standalone_mode=False)")
     assert "relprop.cli" in loaded
-    assert not {"torch", "torchvision", "matplotlib", "numpy", "PIL"} & loaded
-    assert min(seconds("-m", "relprop", "--help") for _ in range(3)) < 1  # the best of three: machines are shared
+    assert not SLOW_TO_IMPORT & loaded
 
 
-def seconds(*words):
-    begin = time.perf_counter()
-    assert in_a_process(*words).returncode == 0
-    return time.perf_counter() - begin
+@pytest.mark.parametrize("words", [["methods"], ["methods", "--json"]])
+def test_what_needs_no_network_imports_nothing_slow(words):
+    loaded = loaded_by(f"from relprop.cli import app\napp({words}, standalone_mode=False)")
+    assert "relprop.catalogue.table" in loaded
+    assert not SLOW_TO_IMPORT & loaded
+
+
+def test_names_of_methods_import_nothing_slow():
+    loaded = loaded_by("import relprop\nassert relprop.methods() and dir(relprop)")
+    assert not (SLOW_TO_IMPORT | {"typer", "rich"}) & loaded
 
 
 def test_the_library_imports_nothing_it_may_not_need():
-    script = "import sys, relprop; relprop.explain, relprop.plan, relprop.methods(); print(*sys.modules)"
-    loaded = set(in_a_process("-c", script).stdout.split())
-    assert "torch" in loaded
-    assert not {"captum", "timm", "transformers", "matplotlib", "pyarrow"} & loaded
+    loaded = loaded_by(
+        "import torch, relprop as rp, relprop.cli\n"
+        "model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)).eval()\n"
+        "rp.explain(model, torch.ones(1, 4), 0, ['lrp-z', 'uniform'])\n"
+        "rp.plan(model, torch.ones(1, 4), 'lrp-z')"
+    )
+    assert not {"captum", "timm", "transformers", "matplotlib", "pyarrow", "torchvision"} & loaded
+
+
+def test_the_public_names_are_these():
+    names = "attribute explain plan methods fit_patterns metrics models on rules Composite Explanation Patterns"
+    errors = "RelpropError InputError RuleError UnsupportedOp"
+    assert dir(rp) == sorted(rp.__all__) == sorted(f"{names} {errors}".split())
+    assert all(getattr(rp, name) is not None for name in dir(rp))
+    with pytest.raises(AttributeError, match="no attribute 'atribute'"):
+        _ = rp.atribute
 
 
 def test_as_a_module_and_as_a_script():
@@ -103,7 +142,7 @@ def test_the_sample_without_any_argument(call):
     told = call("explain").stdout
     assert "embedded sample, digits-deep" in told
     assert "wrote relprop-explain.png" in told
-    assert METHOD in told
+    assert BEST in told
     with Image.open("relprop-explain.png") as figure:
         assert figure.width > 500
 
@@ -124,7 +163,7 @@ def test_the_top_class_is_explained_as_attribute_does(call):
     maps = np.load("relprop-explain.npy")
     assert maps.shape == (1, 3, 64, 64)
     assert np.allclose(maps, rp.attribute(model, x).numpy(), atol=1e-7)
-    assert only["method"] == METHOD
+    assert only["method"] == BEST
     assert only["relevance_sum"] == pytest.approx(maps.sum(), rel=1e-4)
     assert 0 <= only["conservation_error"] < 1e-5
     accounted = only["relevance_sum"] + only["bias"] + only["eps"] + only["lost"]
@@ -182,10 +221,16 @@ def test_local_weights_and_threads(call):
     assert told["top"][0]["logit"] > 80
 
 
-def test_results_go_to_stdout_and_nothing_else_does():
-    result = in_a_process("-m", "relprop", "explain", "--model", SMALL, "--threads", "1", "--json")
+def test_results_go_to_stdout_and_nothing_else_does_and_modules_are_found_in_the_current_folder():
+    Path("mine.py").write_text("def ones(model, x, target):\n    return x * 0 + 1\n")
+    code = "from relprop.cli import main; main()"
+    Image.new("RGB", (64, 64)).save("black.png")
+    words = ("explain", "black.png", "--model", SMALL, "--threads", "1", "--method", "mine:ones", "--json")
+    result = in_a_process("-P", "-c", code, *words)
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["files"] == ["relprop-explain.png"]
+    told = json.loads(result.stdout)
+    assert told["files"] == ["black-explained.png"]
+    assert told["explanations"][0]["relevance_sum"] == 3 * 64 * 64
     assert result.stderr == ""  # progress is for terminals
 
 
@@ -212,11 +257,11 @@ def test_names_that_are_wrong(fails):
 
 
 def test_weights_that_cannot_be_had(fails, monkeypatch, tmp_path):
-    def urlopen(_url, **_):
-        raise download.URLError("Name or service not known")
+    def offline(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(download.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(socket, "create_connection", offline)
     assert "--weights FILE" in fails("explain", "--model", "vgg16")
     assert "no such weight file" in fails("explain", "--model", "vgg16", "--weights", "gone.pth")
     Path("cut.safetensors").write_bytes(b"\x90\x01\0\0\0\0\0\0{" + b" " * 30)
@@ -274,13 +319,13 @@ def test_a_symbolic_link_is_written_through(call):
 
 def test_ctrl_c_ends_with_one_line_and_130(tmp_path):
     (tmp_path / "slow.py").write_text(
-        "import pathlib, sys, time, types\n"
-        "def run(*_, **__): pathlib.Path('ready').touch(); time.sleep(60)\n"
-        "sys.modules['relprop.commands.lists'] = types.SimpleNamespace(models=run)\n"
-        "from relprop.cli import main\n"
+        "import pathlib, time\n"
+        "from relprop.cli import app, main\n"
+        "@app.command()\n"
+        "def slow(): pathlib.Path('ready').touch(); time.sleep(60)\n"
         "main()\n"
     )
-    process = subprocess.Popen([sys.executable, "slow.py", "models"], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    process = subprocess.Popen([sys.executable, "slow.py", "slow"], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     while not (tmp_path / "ready").exists():
         assert process.poll() is None
         time.sleep(0.05)
@@ -324,6 +369,15 @@ def test_models_tell_what_they_need(call, monkeypatch, tmp_path):
     assert rows["digits-deep"]["needs"].startswith("nothing")
     assert "528 MB" in rows["vgg16"]["needs"]
     assert re.search(r"^resnet50 +torchvision +a download of", call("models").stdout, re.MULTILINE)
+
+
+def test_names_of_files_are_fit_for_every_file_system(tmp_path):
+    for method, name in {
+        "cmp-alpha1-flat:head=features.*,eps=0.1": "f.cmp-alpha1-flat_head=features._,eps=0.1.npy",
+        "mine:edges": "f.mine_edges.npy",
+        "pattern-net:patterns=C:\\a|b?/c": "f.pattern-net_patterns=C__a_b__c.npy",
+    }.items():
+        assert raw_path(tmp_path / "f.png", method, 2).name == name
 
 
 # What would be lost, and what is not as it should be
