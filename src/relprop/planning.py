@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from relprop.catalogue.names import BEST, Method, resolve
+from relprop.catalogue.names import Method, resolve
+from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
 from relprop.record.prepare import Model, recorded

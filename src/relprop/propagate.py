@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relprop.catalogue.names import BEST, Function, Method, resolve
+from relprop.catalogue.names import Function, Method, resolve
+from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
 from relprop.record.prepare import Model, outputs_of, recorded

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from relprop.catalogue.options import parse_options
 from relprop.catalogue.presets import Options
-from relprop.catalogue.table import BEST, COMPOSITES, METHODS
+from relprop.catalogue.table import COMPOSITES, METHODS
 from relprop.composites.composite import Composite
 from relprop.composites.profiles import Profile
 from relprop.record.prepare import Model
@@ -24,8 +24,6 @@ Function = Callable[[Model, Tensor, Tensor], Tensor]
 """(model, x, target (B,)) to relevance of x's shape."""
 
 Method = str | Composite
-
-__all__ = ["BEST", "Function", "Method", "resolve", "source_sha256"]
 
 
 def resolve(method: Any, model: Model, profile: Profile) -> Composite | Function:
