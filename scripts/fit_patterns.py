@@ -21,7 +21,8 @@ import torch
 from relprop.catalogue.pattern_fit import Fitter
 from relprop.catalogue.patterns import ESTIMATORS, WITH_BIAS
 from relprop.data.clutter import Clutter
-from relprop.models.families.embedded import MEAN, NAMES, STD, load
+from relprop.models.families.embedded import trained
+from relprop.models.networks.digits import MEAN, NAMES, STD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ def main() -> None:
     """Draw each picture once, for both networks; write."""
     settings = options()
     torch.set_num_threads(settings.threads)
-    fitters = {name: Fitter(load(name), settings.estimator) for name in NAMES}
+    fitters = {name: Fitter(trained(name), settings.estimator) for name in NAMES}
     tenth = max(1, settings.pictures // 10)
     done = 0
     for x in batches(settings.pictures, settings.batch, settings.seed):

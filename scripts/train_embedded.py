@@ -29,8 +29,9 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.data import DataLoader, Dataset
 
-from relprop.data.clutter import SIDE, Clutter, Sample
-from relprop.models.families.embedded import CLASSES, MEAN, NAMES, STD, Network, architecture, load
+from relprop.data.clutter import CLASSES, SIDE, Clutter, Sample
+from relprop.models.families.embedded import trained
+from relprop.models.networks.digits import MEAN, NAMES, STD, Network, architecture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +160,7 @@ def outputs(network: Network, samples: list[Sample]) -> Tensor:
 
 def measure(name: str, pictures: int) -> dict[str, Any]:
     """Measure the saved network on `pictures` held-out pictures of each variant."""
-    network = load(name)
+    network = trained(name)
     single = [Clutter("test", "single").sample(i) for i in range(pictures)]
     multi = [Clutter("test", "multi").sample(i) for i in range(pictures)]
     labels = torch.tensor([sample.labels[0] for sample in single])

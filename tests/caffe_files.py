@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from relprop.models import ModelError
-from relprop.models.files import caffe, caffe_check, caffe_import
+from relprop.models.files import caffe, caffe_description, caffe_weights
 
 CONV, POOL, NORM, FULL = "Convolution", "Pooling", "LRN", "InnerProduct"
 LOCAL = {"local_size": 5, "alpha": 1e-4, "beta": 0.75}
@@ -356,8 +356,8 @@ def hammer(kind, folder, count=1000):
             return [caffe.read_mean(file)]
         net = caffe.read_prototxt(file) if kind == "prototxt" else caffe.read_caffemodel(file)
         try:
-            caffe_check.check(net, "caffenet", "damaged")
-            caffe_import.caffenet_state(net.weighted, "damaged")
+            caffe_description.check(net, "caffenet", "damaged")
+            caffe_weights.caffenet_state(net.weighted, "damaged")
         except ModelError as error:
             check_line(error)
         return [blob for layer in net.layers for blob in layer.blobs]

@@ -94,7 +94,7 @@ def read(kind, path):
     """Read a file as `relprop.models.load` does, into a network."""
     name = "vgg16" if kind.endswith("h5") else "tiny"
     network = filled(kind)
-    found = weight_files.to_load(path, name)
+    found = weight_files.weights_for(name, path)
     checkpoints.fit(network, found.state, found.source, name)
     found.names(checkpoints.classes_in(found.state, network), ())
     if found.preprocess is not None:

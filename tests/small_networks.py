@@ -58,8 +58,8 @@ def initialised(model):
 
 
 NETWORKS = {
-    "digits-shallow": lambda: (embedded.load("digits-shallow"), 64),
-    "digits-deep": lambda: (embedded.load("digits-deep"), 64),
+    "digits-shallow": lambda: (embedded.trained("digits-shallow"), 64),
+    "digits-deep": lambda: (embedded.trained("digits-deep"), 64),
     "vgg11": lambda: (narrow_vgg11(), 32),
     "resnet18": lambda: (initialised(resnet18(num_classes=5)), 32),
     "squeezenet": lambda: (initialised(squeezenet1_1(num_classes=5)), 64),

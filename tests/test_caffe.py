@@ -19,7 +19,8 @@ import caffe_files as files
 import relprop as rp
 from caffe_files import CONV, FULL
 from relprop.models import ModelError
-from relprop.models.files import caffe, caffe_check, caffe_import, checkpoints
+from relprop.models.families import caffe as caffe_family
+from relprop.models.files import caffe, caffe_description, caffe_weights, checkpoints
 from relprop.models.networks import caffenet
 
 log = logging.getLogger(__name__)  # figures: pytest --log-cli-level=info
@@ -221,10 +222,10 @@ def test_a_thousand_damaged_files_are_read_or_refused(kind, tmp_path):
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("name", ["caffenet", "vgg16"])
 def test_the_published_descriptions_pass(name, old, tmp_path):
-    side = caffe_check.INPUT_SIDES[name]
+    side = caffe_description.INPUT_SIDES[name]
     layers = getattr(files, name)(CLASSES)
-    caffe_check.check_prototxt(written(tmp_path, files.prototxt(layers, old, side)), name)
-    caffe_check.check(caffe.read_caffemodel(written(tmp_path, files.caffemodel(layers, SMALL, old))), name, "it")
+    caffe_description.check_prototxt(written(tmp_path, files.prototxt(layers, old, side)), name)
+    caffe_description.check(caffe.read_caffemodel(written(tmp_path, files.caffemodel(layers, SMALL, old))), name, "it")
 
 
 TRAINING = """
@@ -239,7 +240,7 @@ layer { name: "loss" type: "SigmoidCrossEntropyLoss" bottom: "fc8" bottom: "labe
 
 def test_a_description_for_training_passes(tmp_path):
     layers = files.prototxt(files.caffenet(CLASSES)[:-1]).split("input_dim: 227\n")[-1]
-    caffe_check.check_prototxt(written(tmp_path, TRAINING % layers), "caffenet")
+    caffe_description.check_prototxt(written(tmp_path, TRAINING % layers), "caffenet")
 
 
 def alexnet():
@@ -280,10 +281,10 @@ def changed(name, **settings):
 )
 def test_another_network_is_told_by_its_first_difference(layers, said, tmp_path):
     with pytest.raises(ModelError, match=f"not caffenet: .*{said}"):
-        caffe_check.check_prototxt(written(tmp_path, files.prototxt(layers)), "caffenet")
+        caffe_description.check_prototxt(written(tmp_path, files.prototxt(layers)), "caffenet")
     net = caffe.read_caffemodel(written(tmp_path, files.caffemodel(layers, {layers[0][0]: SMALL["conv1"]})))
     with pytest.raises(ModelError, match=f"it: not caffenet: .*{said}"):
-        caffe_check.check(net, "caffenet", "it")
+        caffe_description.check(net, "caffenet", "it")
 
 
 @pytest.mark.parametrize(
@@ -305,7 +306,7 @@ def test_a_description_that_differs_in_a_detail(old, new, said, tmp_path):
     text = files.prototxt(files.caffenet())
     assert old in text
     with pytest.raises(ModelError, match=f"not caffenet: .*{said}"):
-        caffe_check.check_prototxt(written(tmp_path, text.replace(old, new)), "caffenet")
+        caffe_description.check_prototxt(written(tmp_path, text.replace(old, new)), "caffenet")
 
 
 def test_dropout_out_of_place_is_passed_through(tmp_path):
@@ -315,18 +316,18 @@ def test_dropout_out_of_place_is_passed_through(tmp_path):
     text = text.replace('layer {\n  name: "fc8"', f'{extra}\nlayer {{\n  name: "fc8"')
     text = text.replace('bottom: "fc7" top: "fc8"', 'bottom: "d" top: "fc8"')
     assert 'bottom: "d" top: "fc8"' in text
-    caffe_check.check_prototxt(written(tmp_path, text), "caffenet")
+    caffe_description.check_prototxt(written(tmp_path, text), "caffenet")
 
 
 def test_what_describes_no_network(tmp_path):
     with pytest.raises(ModelError, match=r"deploy\.prototxt, not its solver's"):
-        caffe_check.check_prototxt(written(tmp_path, 'net: "train.prototxt" base_lr: 0.01'), "caffenet")
+        caffe_description.check_prototxt(written(tmp_path, 'net: "train.prototxt" base_lr: 0.01'), "caffenet")
     with pytest.raises(ModelError, match="none of its layers has a bottom"):
-        caffe_check.check_prototxt(written(tmp_path, 'layer { name: "a" type: "Data" top: "a" }'), "caffenet")
+        caffe_description.check_prototxt(written(tmp_path, 'layer { name: "a" type: "Data" top: "a" }'), "caffenet")
     with pytest.raises(ModelError, match=r"not a .prototxt that describes a network \(2:"):
-        caffe_check.check_prototxt(written(tmp_path, "layer {\n }}"), "caffenet")
+        caffe_description.check_prototxt(written(tmp_path, "layer {\n }}"), "caffenet")
     with pytest.raises(ModelError, match="no network 'vgg19' is read from Caffe's files; did you mean vgg16"):
-        caffe_check.check_prototxt(tmp_path / "none", "vgg19")
+        caffe_description.check_prototxt(tmp_path / "none", "vgg19")
 
 
 # Blobs to state dicts
@@ -335,7 +336,7 @@ def test_what_describes_no_network(tmp_path):
 def zeros(name, classes=CLASSES, old=False):
     """Weights of the right shapes, of no memory to speak of."""
     weights = {}
-    for ours, (_, module) in zip(caffe_check.WEIGHTED[name], weighted(name, classes), strict=True):
+    for ours, (_, module) in zip(caffe_description.WEIGHTED[name], weighted(name, classes), strict=True):
         shapes = [tuple(p.shape) for p in (module.weight, module.bias)]
         shapes = [(1,) * (4 - len(shape)) + shape for shape in shapes] if old else shapes
         blobs = tuple(torch.zeros(1).expand(shape) for shape in shapes)
@@ -344,24 +345,24 @@ def zeros(name, classes=CLASSES, old=False):
 
 
 def weighted(name, classes):
-    modules = caffe_check.structure(name, classes).named_modules()
+    modules = caffe_description.structure(name, classes).named_modules()
     return [(path, m) for path, m in modules if isinstance(m, (nn.Conv2d, nn.Linear))]
 
 
 @pytest.mark.parametrize("old", [False, True])
 def test_weights_take_the_networks_own_names(old):
-    state = caffe_import.vgg16_state(zeros("vgg16", old=old), "it")
-    own = caffe_check.structure("vgg16", CLASSES).state_dict()
+    state = caffe_weights.vgg16_state(zeros("vgg16", old=old), "it")
+    own = caffe_description.structure("vgg16", CLASSES).state_dict()
     assert {key: t.shape for key, t in state.items()} == {key: t.shape for key, t in own.items()}
-    state = caffe_import.caffenet_state(zeros("caffenet", old=old), "it")
-    assert list(state) == [f"{n}.{key}" for n in caffe_check.WEIGHTED["caffenet"] for key in ("weight", "bias")]
+    state = caffe_weights.caffenet_state(zeros("caffenet", old=old), "it")
+    assert list(state) == [f"{n}.{key}" for n in caffe_description.WEIGHTED["caffenet"] for key in ("weight", "bias")]
     assert state["fc6.weight"].shape == (4096, 9216)
 
 
 def test_a_fine_tuned_last_layer_may_have_another_name():
     blobs = zeros("caffenet")
     blobs["fc8_voc"] = blobs.pop("fc8")
-    assert caffe_import.caffenet_state(blobs, "it")["fc8.weight"].shape == (CLASSES, 4096)
+    assert caffe_weights.caffenet_state(blobs, "it")["fc8.weight"].shape == (CLASSES, 4096)
 
 
 def replaced(name, *shapes):
@@ -386,14 +387,14 @@ def replaced(name, *shapes):
 )
 def test_weights_that_do_not_fit(blobs, said):
     with pytest.raises(ModelError, match=f"it: its layers do not fit caffenet .*{said}"):
-        caffe_import.caffenet_state(blobs, "it")
+        caffe_weights.caffenet_state(blobs, "it")
 
 
 def test_weights_without_a_description_are_taken(tmp_path):
     layers = [(n, k, s) for n, k, s in files.caffenet(CLASSES) if k in (CONV, FULL)]
     net = caffe.read_caffemodel(written(tmp_path, files.caffemodel(layers, SMALL, described=False)))
-    caffe_check.check(net, "caffenet", "it")
-    assert list(net.weighted) == list(caffe_check.WEIGHTED["caffenet"])
+    caffe_description.check(net, "caffenet", "it")
+    assert list(net.weighted) == list(caffe_description.WEIGHTED["caffenet"])
 
 
 # By name
@@ -403,7 +404,7 @@ def test_random_weights_are_the_same_each_time_and_draw_no_numbers_of_the_caller
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    (first, preprocess, classes), second = caffenet.load("caffenet", "random"), caffenet.build(1000)
+    (first, preprocess, classes), second = caffe_family.load("caffenet", "random"), caffenet.build(1000)
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert classes[207] == "golden retriever"
@@ -415,14 +416,14 @@ def test_random_weights_are_the_same_each_time_and_draw_no_numbers_of_the_caller
 
 def test_other_weights_are_refused_with_the_way_to_convert_them(tmp_path):
     with pytest.raises(ModelError, match=r"no weights are published.*relprop convert FILE --model caffenet --mean"):
-        caffenet.load("caffenet", None)
+        caffe_family.load("caffenet", None)
     with pytest.raises(ModelError, match=r"network.caffemodel: a .caffemodel .*relprop convert .* --mean"):
-        caffenet.load("caffenet", written(tmp_path, files.caffemodel(files.caffenet(), SMALL)))
+        caffe_family.load("caffenet", written(tmp_path, files.caffemodel(files.caffenet(), SMALL)))
     torch.save({"fc8.bias": torch.zeros(CLASSES)}, tmp_path / "a.pth")
     with pytest.raises(ModelError, match=r"a.pth: .*relprop convert .* --mean"):
-        caffenet.load("caffenet", tmp_path / "a.pth")
+        caffe_family.load("caffenet", tmp_path / "a.pth")
     with pytest.raises(ModelError, match="did you mean random"):
-        caffenet.load("caffenet", tmp_path / "randm")
+        caffe_family.load("caffenet", tmp_path / "randm")
 
 
 # The numbers
@@ -487,7 +488,7 @@ def drawn():
     """Weights that keep the size of what passes, so that normalisation matters, and logits of order 1."""
     rng = np.random.default_rng(0)
     weights = {}
-    for name, (_, module) in zip(caffe_check.WEIGHTED["caffenet"], weighted("caffenet", CLASSES), strict=True):
+    for name, (_, module) in zip(caffe_description.WEIGHTED["caffenet"], weighted("caffenet", CLASSES), strict=True):
         shape = tuple(module.weight.shape)
         gain = {"conv1": 1.0, "conv2": 2.0, "fc8": 0.016}.get(name, 1.4)
         w = rng.standard_normal(shape, dtype="f4") * np.float32(gain / np.sqrt(np.prod(shape[1:])))
@@ -502,12 +503,12 @@ def imported(drawn, tmp_path_factory):
     data = files.caffemodel(files.caffenet(CLASSES), drawn)
     path = written(folder, data)
     text = files.prototxt(files.caffenet(CLASSES)[:-1])
-    caffe_check.check_prototxt(written(folder, text, "deploy.prototxt"), "caffenet")
+    caffe_description.check_prototxt(written(folder, text, "deploy.prototxt"), "caffenet")
     net = caffe.read_caffemodel(path)
     path.unlink()  # 250 MB
-    caffe_check.check(net, "caffenet", str(path))
-    network = caffe_check.structure("caffenet", CLASSES).to_empty(device="cpu")
-    checkpoints.fit(network, caffe_import.caffenet_state(net.weighted, str(path)), str(path), "caffenet")
+    caffe_description.check(net, "caffenet", str(path))
+    network = caffe_description.structure("caffenet", CLASSES).to_empty(device="cpu")
+    checkpoints.fit(network, caffe_weights.caffenet_state(net.weighted, str(path)), str(path), "caffenet")
     return network.eval(), text, data
 
 

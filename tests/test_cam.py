@@ -199,7 +199,7 @@ def test_grad_cam_of_functional_code_needs_no_modules():
 )
 def test_a_layer_that_grad_cam_cannot_take(layer, message):
     with pytest.raises(rp.InputError, match=message):
-        rp.attribute(embedded.load("digits-deep"), torch.randn(1, 3, 64, 64), 1, f"grad-cam:layer={layer}")
+        rp.attribute(embedded.trained("digits-deep"), torch.randn(1, 3, 64, 64), 1, f"grad-cam:layer={layer}")
 
 
 def test_grad_cam_without_convolutions_is_an_error():

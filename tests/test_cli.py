@@ -119,7 +119,7 @@ def test_a_second_run_overwrites_with_the_same_bytes_and_leaves_nothing_beside(c
 
 
 def test_local_weights_and_threads(call):
-    state = embedded.load(SMALL).state_dict()
+    state = embedded.trained(SMALL).state_dict()
     save_file(state | {"classifier.6.bias": state["classifier.6.bias"] + 100}, "mine.safetensors")
     threads = torch.get_num_threads()
     words = ("--weights", "mine.safetensors", "--threads", "1", "--json")
@@ -163,7 +163,7 @@ def test_weights_that_cannot_be_had(fails, monkeypatch, tmp_path):
 
 
 def test_weights_that_are_not_finite(fails):
-    state = embedded.load(SMALL).state_dict()
+    state = embedded.trained(SMALL).state_dict()
     save_file(state | {"classifier.6.bias": torch.full((10,), torch.nan)}, "nan.safetensors")
     assert "finite" in fails("explain", "--model", SMALL, "--weights", "nan.safetensors")
 
@@ -172,7 +172,7 @@ def test_a_file_of_the_package_that_is_gone(fails, monkeypatch):
     def load(_name):
         raise FileNotFoundError(2, "No such file or directory", "weights/digits-shallow.safetensors")
 
-    monkeypatch.setattr(embedded, "load", load)
+    monkeypatch.setattr(embedded, "trained", load)
     assert "digits-shallow.safetensors" in fails("explain", "--model", SMALL)
 
 

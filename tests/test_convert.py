@@ -24,8 +24,9 @@ import relprop as rp
 from relprop.data.preprocess import Preprocess
 from relprop.models import ModelError
 from relprop.models.convert import self_check
-from relprop.models.families import embedded, zoo
+from relprop.models.families import embedded, torchvision_zoo
 from relprop.models.files import cards, keras_weights, weight_files
+from relprop.models.networks import digits
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "squeezenet1_0_imagenet.safetensors"
 SMALL = "digits-shallow"
@@ -63,7 +64,7 @@ def converts(call):
 @pytest.fixture
 def state():
     """The weights of an embedded network."""
-    return embedded.load(SMALL).state_dict()
+    return embedded.trained(SMALL).state_dict()
 
 
 @pytest.fixture
@@ -215,8 +216,8 @@ def test_the_picture_of_the_self_check_is_not_interpolated():
         assert corners[0, -1].tolist() == [255, 0, 128]
 
 
-def checked(state, preprocess=rp.models.registry.EMBEDDED_PREPROCESS):
-    model = embedded.architecture(SMALL).eval()
+def checked(state, preprocess=digits.PREPROCESS):
+    model = digits.architecture(SMALL).eval()
     model.load_state_dict(state)
     return self_check.self_check(model, preprocess, "it")
 
@@ -226,7 +227,7 @@ def test_the_self_check_tells_weights_and_preprocessing_apart(state):
     assert checked(state) == usual
     assert [logit for _, logit in usual.top] == sorted((logit for _, logit in usual.top), reverse=True)
     assert checked(state | {"features.0.weight": state["features.0.weight"] * 1.001}) != usual
-    shifted = replace(rp.models.registry.EMBEDDED_PREPROCESS, mean=(0.45, 0.45, 0.451))
+    shifted = replace(digits.PREPROCESS, mean=(0.45, 0.45, 0.451))
     assert checked(state, shifted).sha256 != usual.sha256
 
 
@@ -362,14 +363,14 @@ def test_presets_and_flags_before_them(converts, state):
 
 def test_a_network_of_torchvision(converts, fails):
     with torch.random.fork_rng(devices=[]):
-        torch.save(zoo.models.get_model("squeezenet1_1", num_classes=20).state_dict(), "a.pth")
+        torch.save(torchvision_zoo.models.get_model("squeezenet1_1", num_classes=20).state_dict(), "a.pth")
     told = fails("a.pth", "--model", "squeezenet1_1")
     assert "torch weights without a card do not say how pictures are prepared for them" in told
     assert "--preprocess torchvision if they were trained with it, or say all of --crop --resize --mean --std" in told
     told = converts("--preprocess", "torchvision", "--classes", "voc", model="squeezenet1_1")["card"]
     assert told["classes"][8] == "chair"
     model = rp.models.load("squeezenet1_1", "a.safetensors")
-    assert model.preprocess == zoo.preprocessing("squeezenet1_1")
+    assert model.preprocess == torchvision_zoo.preprocessing("squeezenet1_1")
     assert model.classes[19] == "tvmonitor"
     assert "its card says that it is for squeezenet1_1, not resnet18" in fails(
         "a.safetensors", "--model", "resnet18", "--out", "b.safetensors"

@@ -2,6 +2,11 @@
 
 import hashlib
 import pickle
+import pkgutil
+import socket
+import subprocess
+import sys
+import time
 import warnings
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -13,10 +18,11 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from relprop.models import ModelError, load, names, needs
+from relprop.models import ModelError, load, names, needs, registry
 from relprop.models.classes import ClassError, class_index
-from relprop.models.families import download, embedded, zoo
+from relprop.models.families import download, embedded, library_names, torch_cache, torchvision_zoo
 from relprop.models.files import checkpoints
+from relprop.models.networks import digits
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "squeezenet1_0_imagenet.safetensors"
 
@@ -33,11 +39,11 @@ def state():
 def offline(tmp_path, monkeypatch):
     """An empty cache of downloads, and a network on which no name is known."""
 
-    def urlopen(_url, **_):
-        raise download.URLError("Name or service not known")
+    def getaddrinfo(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(download.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 def same(model, state):
@@ -51,6 +57,39 @@ def test_names_are_the_embedded_ones_and_torchvisions():
     assert not {"fcn_resnet50", "r3d_18"} & set(names())  # not classifiers of pictures
 
 
+def test_names_of_torchvision_and_what_it_publishes_are_found_without_importing_it():
+    models = torchvision.models
+    found = library_names.torchvision()
+    assert list(found) == models.list_models(module=models)
+    for name, published in found.items():
+        entry = models.get_model_weights(name).DEFAULT
+        assert (published.url, published.megabytes) == (entry.url, entry.meta["_file_size"])
+
+
+def test_the_digits_are_listed_by_their_names():
+    assert tuple(registry.FAMILIES[0].names()) == digits.NAMES
+
+
+def test_every_family_has_its_loader_where_the_table_says():
+    for family in registry.FAMILIES:
+        assert callable(pkgutil.resolve_name(family.loader))
+
+
+LIGHT = """
+import sys
+import relprop.models
+relprop.models.names(), relprop.models.needs("vgg16")
+heavy = {"torch", "torchvision", "timm", "numpy"} & set(sys.modules)
+from relprop.models import Preprocess
+print(sorted(heavy), Preprocess.__module__)
+"""
+
+
+def test_a_list_of_names_imports_neither_torch_nor_torchvision():
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] relprop.data.preprocess\n"
+
+
 @pytest.mark.usefixtures("offline")
 def test_needs():
     assert needs("digits-deep").startswith("nothing")
@@ -60,7 +99,7 @@ def test_needs():
 def test_an_embedded_network_is_ready_to_use():
     model = load("digits-shallow")
     assert not model.training
-    assert model.classes == embedded.CLASSES
+    assert model.classes == digits.CLASSES
     x = model.preprocess(Image.new("RGB", (100, 70), "white"))
     assert x.shape == (3, 64, 64)
     assert torch.allclose(x[:, 0, 0], torch.tensor(model.preprocess.bounds[1]))
@@ -68,7 +107,7 @@ def test_an_embedded_network_is_ready_to_use():
 
 
 def test_what_is_attached_is_no_part_of_the_network():
-    assert load("digits-shallow").state_dict().keys() == embedded.load("digits-shallow").state_dict().keys()
+    assert load("digits-shallow").state_dict().keys() == embedded.trained("digits-shallow").state_dict().keys()
 
 
 def test_a_wrong_name_suggests_the_near_one():
@@ -131,7 +170,7 @@ def test_a_file_with_other_classes_makes_a_network_with_as_many(tmp_path):
 
 
 def test_an_embedded_network_with_a_local_file(tmp_path):
-    state = {key: value + 1 for key, value in embedded.architecture("digits-shallow").state_dict().items()}
+    state = {key: value + 1 for key, value in digits.architecture("digits-shallow").state_dict().items()}
     save_file(state, tmp_path / "a")
     assert same(load("digits-shallow", tmp_path / "a"), state)
 
@@ -161,7 +200,7 @@ def test_published_files_of_an_older_layout_that_we_translate(tmp_path):
     dotted = renamed(model.state_dict(), {f"{part}{n}.": f"{part}.{n}." for part in ("norm", "conv") for n in (1, 2)})
     published = {key: value for key, value in dotted.items() if "num_batches" not in key}
     torch.save(published, tmp_path / "a")
-    checkpoints.fit(model, zoo._translated(checkpoints.read(tmp_path / "a")), "a", "densenet")
+    checkpoints.fit(model, torchvision_zoo._translated(checkpoints.read(tmp_path / "a")), "a", "densenet")
     assert same(model, state)
 
 
@@ -336,27 +375,51 @@ def test_a_download_that_came_damaged_is_not_kept(server, tmp_path, monkeypatch)
     assert not list(tmp_path.rglob("*.pth*"))
 
 
+@pytest.mark.parametrize("settings", [{"TORCH_HOME": "/a"}, {"XDG_CACHE_HOME": "~/b"}, {"HOME": "/c"}])
+def test_where_weights_are_kept_is_known_without_torch(settings, monkeypatch):
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    expected = torch_cache.cached("https://there/a.pth")
+    assert str(expected.parent.parent) == torch.hub.get_dir()
+    monkeypatch.delitem(sys.modules, "torch.hub")
+    assert torch_cache.cached("https://there/a.pth") == expected
+
+
 def test_torchvisions_own_loading_agrees_on_where_weights_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     entry = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT
-    assert download.cached(entry.url) == tmp_path / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+    assert torch_cache.cached(entry.url) == tmp_path / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+
+
+def test_a_server_that_falls_silent_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(download, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        with pytest.raises(ModelError, match="timed out"):
+            download.fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/model-0123abcd.pth", "model")
+    assert time.monotonic() - start < 10
+    assert socket.getdefaulttimeout() is None
+    assert not list(tmp_path.rglob("*.pth*"))
 
 
 def test_published_weights_come_from_the_cache(state, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     entry = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT
-    download.cached(entry.url).parent.mkdir(parents=True)
-    torch.save(state, download.cached(entry.url))
+    torch_cache.cached(entry.url).parent.mkdir(parents=True)
+    torch.save(state, torch_cache.cached(entry.url))
     assert same(load("squeezenet1_1"), state)
     assert same(load("squeezenet1_1", "IMAGENET1K_V1"), state)
     assert needs("squeezenet1_1").startswith("nothing")
 
 
 def test_every_network_of_torchvision_has_preprocessing_and_classes():
-    for name in zoo.names():
-        entry = zoo._published(name)["DEFAULT"]
+    for name in library_names.torchvision():
+        entry = torchvision_zoo._published(name)["DEFAULT"]
         assert len(entry.meta["categories"]) == 1000
-        low, high = zoo._preprocess(entry).bounds
+        low, high = torchvision_zoo._preprocess(entry).bounds
         assert all(low[c] < 0 < high[c] for c in range(3))
 
 

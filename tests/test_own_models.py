@@ -25,9 +25,9 @@ from relprop.commands.requests import StudyRequest
 from relprop.commands.study import task_of
 from relprop.data.preprocess import Preprocess
 from relprop.models import ModelError, load, names, registry
-from relprop.models.families import timm_zoo
-from relprop.models.families.agreement import differ
-from relprop.models.families.unknown import Unknown
+from relprop.models.families import library_names, timm_zoo
+from relprop.models.families.not_stated import NotStated
+from relprop.models.families.same_preprocessing import differ
 from relprop.record.recorder import logits_of
 
 
@@ -103,7 +103,7 @@ def test_what_holds_no_logits_is_described(returned, told):
 
 
 def test_what_is_unknown_says_how_to_tell_it_whatever_is_asked():
-    unknown = Unknown("say so")
+    unknown = NotStated("say so")
     for use in (
         lambda: unknown(picture()),
         lambda: unknown.crop,
@@ -142,14 +142,15 @@ def test_ways_to_preprocess_differ_by_what_they_differ_by():
 
 def test_names_of_timm_are_found_without_importing_it():
     timm = pytest.importorskip("timm")
-    assert [name.removeprefix("timm:") for name in timm_zoo.names()] == sorted(timm.list_models())
+    assert [name.removeprefix("timm:") for name in library_names.timm()] == sorted(timm.list_models())
 
 
 @pytest.mark.slow
-def test_listing_imports_neither_timm_nor_transformers_nor_onnx():
+def test_listing_imports_neither_torch_nor_timm_nor_transformers_nor_onnx():
     script = (
         "import sys\nfrom relprop.cli import app\napp(['models', '--json'], standalone_mode=False)\n"
-        "print(*(set(sys.modules) & {'timm', 'transformers', 'onnx', 'onnx2torch'}), file=sys.stderr)"
+        "slow = {'torch', 'torchvision', 'timm', 'transformers', 'onnx', 'onnx2torch'}\n"
+        "print(*(set(sys.modules) & slow), file=sys.stderr)"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stderr == "\n"
@@ -176,19 +177,20 @@ def test_names_that_begin_so(call):
 def test_a_library_that_is_not_installed_is_one_line(monkeypatch, tmp_path):
     absent = {"timm", "transformers", "onnx2torch"}
     find = importlib.util.find_spec
-    monkeypatch.setattr("relprop.models.families.extras.find_spec", lambda name: None if name in absent else find(name))
-    monkeypatch.setattr(timm_zoo, "find_spec", lambda name: None)
-    timm_zoo.names.cache_clear()
+    monkeypatch.setattr(
+        "relprop.models.families.optional_libraries.find_spec", lambda name: None if name in absent else find(name)
+    )
+    library_names.timm.cache_clear()
     (tmp_path / "net.onnx").write_bytes(b"")
     try:
         assert failure("timm:resnet18") == 'timm:resnet18: timm is not installed; pip install "relprop[timm]"'
         assert 'transformers is not installed; pip install "relprop[huggingface]"' in failure(f"hf:{tmp_path}")
         assert 'onnx2torch is not installed; pip install "relprop[onnx]"' in failure(tmp_path / "net.onnx")
-        rows = {name: source.needs(name) for name, source in registry.listing()}
+        rows = {name: family.needs(name) for name, family in registry.listing()}
         assert rows["timm:NAME"] == 'pip install "relprop[timm]"'
         assert rows["FILE.onnx"] == 'pip install "relprop[onnx]"'
     finally:
-        timm_zoo.names.cache_clear()
+        library_names.timm.cache_clear()
 
 
 @pytest.mark.parametrize(

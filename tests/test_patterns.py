@@ -25,7 +25,7 @@ from relprop.cli import app
 from relprop.commands import patterns as command
 from relprop.commands.patterns import spread
 from relprop.data.pictures import PictureError
-from relprop.models.families import embedded
+from relprop.models.networks import digits
 from relprop.study.task import METHODS, Task
 from relprop.support.fingerprint import weights_hash
 
@@ -664,7 +664,7 @@ def test_a_thousand_damaged_files_are_loaded_or_refused(tmp_path):
 # The networks and the study that come with the package
 
 
-@pytest.mark.parametrize("name", embedded.NAMES)
+@pytest.mark.parametrize("name", digits.NAMES)
 def test_embedded_networks_bring_theirs(name):
     model = rp.models.load(name)
     found = model.patterns

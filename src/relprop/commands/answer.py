@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from relprop.models.files.checkpoints import ModelError
+from relprop.models.errors import ModelError
 from relprop.record.logits import logits_of
 from relprop.support import own
 from relprop.support.errors import RelpropError

@@ -11,7 +11,7 @@ from relprop.commands.console import waiting
 from relprop.commands.preparation import in_words
 from relprop.commands.requests import ConvertRequest
 from relprop.models.convert.convert import Converted, convert
-from relprop.models.convert.settle import Wanted
+from relprop.models.convert.preprocessing import Wanted
 
 FEW = 5
 """Classes that are named."""

@@ -18,17 +18,17 @@ def models(request: ModelsRequest) -> None:
     Raises:
         ModelError: no name begins so.
     """
-    from relprop.models.files.checkpoints import ModelError
-    from relprop.models.registry import SOURCES, listing
+    from relprop.models.errors import ModelError
+    from relprop.models.registry import FAMILIES, listing
 
     prefix = request.prefix
     found = list(listing(prefix))
-    owner = next((source for source in SOURCES if source.owns(prefix)), None)
-    if not found and owner is not None and set(owner.names()) <= {owner.form}:  # a family that cannot be listed
-        found = [(prefix, owner)]
-    rows = [{"name": name, "source": source.title, "needs": source.needs(name)} for name, source in found]
+    family_of_form = next((family for family in FAMILIES if family.includes(prefix)), None)
+    if not found and family_of_form is not None and set(family_of_form.names()) <= {family_of_form.form}:
+        found = [(prefix, family_of_form)]  # its networks cannot be listed
+    rows = [{"name": name, "source": family.title, "needs": family.needs(name)} for name, family in found]
     if not rows:
-        names = [name for source in SOURCES for name in source.names()]
+        names = [name for family in FAMILIES for name in family.names()]
         raise ModelError(f"no model's name begins with {prefix!r}{did_you_mean(prefix, names)}")
     _print(rows, as_json=request.json)
 

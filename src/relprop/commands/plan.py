@@ -11,7 +11,7 @@ import relprop as rp
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import waiting
 from relprop.commands.requests import PlanRequest
-from relprop.models.families.unknown import Unknown
+from relprop.models.families.not_stated import NotStated
 from relprop.models.registry import structure
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ def run(request: PlanRequest) -> None:
     """
     with waiting("planning"):
         network = structure(request.model)
-        side = _side(cast("Preprocess | Unknown", network.preprocess))
+        side = _side(cast("Preprocess | NotStated", network.preprocess))
         x = torch.zeros(1, 3, side, side)
         demand_answer(network, request.model, x)
         steps = rp.plan(network, x, request.method, profile=request.profile)
     print(json.dumps(steps.as_dicts(), indent=2) if request.json else steps)  # noqa: T201 - the result
 
 
-def _side(preprocess: Preprocess | Unknown) -> int:
+def _side(preprocess: Preprocess | NotStated) -> int:
     """The height and width that a network takes, which may be known where its preprocessing is not."""
-    known = preprocess.side if isinstance(preprocess, Unknown) else None
+    known = preprocess.side if isinstance(preprocess, NotStated) else None
     return known or cast("Preprocess", preprocess).crop

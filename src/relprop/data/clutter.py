@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Split = Literal["train", "test"]
 Variant = Literal["single", "multi"]
 
+CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+"""The digits' names, by the label that a `Sample` has."""
 SIDE = 64
 """Height and width of every picture, in pixels."""
 SMALLEST, LARGEST = 14, 60

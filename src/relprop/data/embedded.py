@@ -7,9 +7,8 @@ from typing import cast
 
 from PIL import Image
 
-from relprop.data.clutter import Clutter, Split, Variant
+from relprop.data.clutter import CLASSES, Clutter, Split, Variant
 from relprop.data.entries import DataError, Entry, Listing, Thing
-from relprop.models.families.embedded import CLASSES
 from relprop.support.suggest import did_you_mean
 
 VARIANTS = ("multi", "single")

@@ -1,7 +1,21 @@
 """Networks by name, ready to be explained: with weights, preprocessing and classes."""
 
-from relprop.data.preprocess import Preprocess
-from relprop.models.files.checkpoints import ModelError
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from relprop.models.errors import ModelError
 from relprop.models.registry import load, names, needs
 
+if TYPE_CHECKING:
+    from relprop.data.preprocess import Preprocess
+
 __all__ = ["ModelError", "Preprocess", "load", "names", "needs"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Preprocess":  # it imports torch, which a list of names does not need
+        from relprop.data.preprocess import Preprocess  # noqa: PLC0415
+
+        return Preprocess
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

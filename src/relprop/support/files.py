@@ -1,7 +1,8 @@
-"""Files: results are written whole or not at all, and of one that is missing the likely name is told."""
+"""Files: written whole or not at all, known by their hash, and of one that is missing the likely name is given."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,16 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         reason = f"{path}: not written ({error.strerror})"
         raise WriteError(f"{reason}; make room there or choose another place") from None
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, of which little is in memory at a time.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def demand_other(path: Path, sources: Iterable[Path]) -> None:

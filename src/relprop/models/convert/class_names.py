@@ -6,7 +6,7 @@ import json
 import stat
 from pathlib import Path
 
-from relprop.models.convert.settle import ConvertError
+from relprop.models.convert.preprocessing import ConvertError
 from relprop.models.files.cards import LONGEST_NAME
 from relprop.support.files import near
 
@@ -43,9 +43,9 @@ def read_classes(text: str | None) -> tuple[str, ...] | None:
 
 def imagenet() -> tuple[str, ...]:
     """Return torchvision's names of ImageNet's thousand classes, in the order of their WordNet ids."""
-    from relprop.models.families import zoo  # noqa: PLC0415 - torchvision takes long to import
+    from relprop.models.families import torchvision_zoo  # noqa: PLC0415 - torchvision takes long to import
 
-    return zoo.categories()
+    return torchvision_zoo.categories()
 
 
 def _text(path: Path) -> str:
@@ -54,8 +54,8 @@ def _text(path: Path) -> str:
             raise ConvertError(f"{path}: not a file, or too large for a list of classes; give a name per line")
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        told = near(path, NAMED) or f"; give a file, or {' or '.join(NAMED)}"
-        raise ConvertError(f"--classes {path}: {error.strerror}{told}") from None
+        reason = near(path, NAMED) or f"; give a file, or {' or '.join(NAMED)}"
+        raise ConvertError(f"--classes {path}: {error.strerror}{reason}") from None
     except UnicodeDecodeError:
         raise ConvertError(f"{path}: not a text in UTF-8; give a name per line") from None
 

@@ -1,12 +1,11 @@
 """Any weight file to safetensors with a card: what `relprop convert` does.
 
-`settle` says how pictures are prepared, which is never guessed; `self_check` what the
+`preprocessing` says how pictures are prepared, which is never guessed; `self_check` what the
 network answers to a fixed one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,22 +15,22 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from relprop.models import registry
 from relprop.models.convert.class_names import imagenet, read_classes
+from relprop.models.convert.preprocessing import ConvertError, Wanted, preprocessing_for
 from relprop.models.convert.self_check import self_check
-from relprop.models.convert.settle import ConvertError, Wanted, settle
+from relprop.models.errors import ModelError
 from relprop.models.files import cards, checkpoints, weight_files
 from relprop.models.files.cards import Card, Origin
-from relprop.models.files.checkpoints import HDF5, ModelError
+from relprop.models.files.checkpoints import HDF5
 from relprop.models.files.weight_files import Weights
-from relprop.support.files import WriteError, demand_other
+from relprop.models.registry import family_of
+from relprop.support.files import WriteError, demand_other, file_sha256
+from relprop.support.one_line import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
-    from relprop.models.registry import Loaded
+    from relprop.models.families.family import Family
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,12 @@ def convert(wanted: Wanted) -> Converted:
     """
     checkpoints.demand(wanted.source)
     _demand_free(wanted)
-    load = _loader(wanted.model)
+    family = _family(wanted.model)
     given = read_classes(wanted.classes)
-    origin = Origin(_printable(wanted.source.name), digest(wanted.source), checkpoints.format_of(wanted.source))
+    origin = Origin(_card_name(wanted.source.name), _digest(wanted.source), checkpoints.format_of(wanted.source))
     found = weight_files.open_weights(wanted.source, wanted.model, wanted.prototxt)
-    preprocess = settle(wanted, found)
-    model, _, known = load(wanted.model, replace(found, preprocess=preprocess))
+    preprocess = preprocessing_for(wanted, found)
+    model, _, known = family.load(wanted.model, replace(found, preprocess=preprocess))
     found = replace(found, state={})  # the weights are in the network now, and take room
     classes = _names(wanted, given, found, len(known))
     state = model.state_dict()
@@ -84,21 +83,17 @@ def _confirmed(old: Card | None, new: Card) -> bool | None:
     return old.check.sha256 == new.check.sha256 if alike else None
 
 
-def _loader(model: str) -> Callable[[str, Weights], Loaded]:
-    """How weights get into `model`."""
-    title = registry.source_of(model).title
-    if title == "embedded":
-        return registry.load_embedded
-    if title == "torchvision":
-        from relprop.models.families import zoo  # noqa: PLC0415 - torchvision takes long to import
+def _family(model: str) -> Family:
+    """The family of `model`, of those whose networks take weights that were read.
 
-        return zoo.load
-    if model == "caffenet":
-        from relprop.models.networks import caffenet  # noqa: PLC0415 - for Caffe alone
-
-        return caffenet.load
-    told = f"{model}: networks of {title} bring weights and preprocessing along"
-    raise ConvertError(f"{told}; convert takes embedded networks, torchvision's and CaffeNet")
+    Raises:
+        ConvertError: it is another.
+    """
+    family = family_of(model)
+    if not family.converts:
+        reason = f"{model}: networks of {family.title} bring weights and preprocessing along"
+        raise ConvertError(f"{reason}; convert takes embedded networks, torchvision's and CaffeNet")
+    return family
 
 
 def _names(wanted: Wanted, given: tuple[str, ...] | None, found: Weights, count: int) -> tuple[str, ...]:
@@ -118,11 +113,11 @@ def _demand_free(wanted: Wanted) -> None:
     if not out.is_file():
         raise WriteError(f"{out}: a folder or a device; name a file with --out")
     demand_other(out, [wanted.source])
-    if not wanted.force and not _carded(out):
+    if not wanted.force and not _has_card(out):
         raise WriteError(f"{out}: is there, and relprop has not written it; name another with --out, or add --force")
 
 
-def _carded(path: Path) -> bool:
+def _has_card(path: Path) -> bool:
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - few need it
 
     try:
@@ -149,10 +144,10 @@ def _write(path: Path, state: dict[str, Tensor], card: Card) -> tuple[str, int]:
         part.chmod(usual)  # the library leaves it to its owner alone
         with part.open("rb+") as file:
             os.fsync(file.fileno())  # some disks tell only now that they are full
-        written = digest(part), part.stat().st_size
+        written = file_sha256(part), part.stat().st_size
         part.replace(path)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or checkpoints.shown(str(error), 200)
+        reason = getattr(error, "strerror", None) or printable(str(error), 200)
         raise WriteError(f"{path}: not written ({reason}); make room there or choose another place") from None
     finally:
         with suppress(OSError):
@@ -160,19 +155,18 @@ def _write(path: Path, state: dict[str, Tensor], card: Card) -> tuple[str, int]:
     return written
 
 
-def digest(path: Path) -> str:
-    """Return a file's SHA-256.
+def _digest(path: Path) -> str:
+    """A file's SHA-256.
 
     Raises:
         ModelError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _printable(name: str) -> str:
+def _card_name(name: str) -> str:
     """A file's name as a card may hold it."""
     return "".join(sign if sign.isprintable() else "?" for sign in name)[: cards.LONGEST_NAME]

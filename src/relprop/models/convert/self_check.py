@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from relprop.data.preprocess import Preprocess
+from relprop.models.errors import ModelError
 from relprop.models.files.cards import Check
-from relprop.models.files.checkpoints import ModelError
 
 INPUT = "ramps from 0 to 255: red along x, green along y, blue against both; as large as pictures are rescaled to"
 """The picture, in words; so large, it is not interpolated."""
@@ -53,9 +53,9 @@ def self_check(model: torch.nn.Module, preprocess: Preprocess, source: str) -> C
         with torch.no_grad():
             logits = model.double()(x)[0]
     except RuntimeError as error:
-        told = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise ModelError(
-            f"{source}: fails on pictures of {x.shape[2]}x{x.shape[3]} pixels ({told}); see --crop"
+            f"{source}: fails on pictures of {x.shape[2]}x{x.shape[3]} pixels ({reason}); see --crop"
         ) from None
     if not logits.isfinite().all():
         raise ModelError(f"{source}: gives logits that are not finite; check the weights")

@@ -1,18 +1,20 @@
-"""Networks of the user's own: ``package.module:factory`` is imported and called."""
+"""The family of the user's own networks: ``package.module:factory`` is imported and called."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from relprop.data.preprocess import Preprocess
+from relprop.models.errors import ModelError
 from relprop.models.files import checkpoints, weight_files
-from relprop.models.files.checkpoints import ModelError
 from relprop.support import own
 
-FORM = "package.module:factory"
+if TYPE_CHECKING:
+    from relprop.models.families.family import Loaded
+
 EXAMPLE = """\
     from relprop.models import Preprocess
     network.preprocess = Preprocess(crop=224, resize=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -20,18 +22,7 @@ EXAMPLE = """\
 """What a factory has to add to a network."""
 
 
-def owns(name: str) -> bool:
-    """Return whether a name is of this form."""
-    return own.is_name(name)
-
-
-def needs(name: str) -> str:
-    """Say what loading a network takes."""
-    del name
-    return "a function of yours that returns it, with .preprocess and .classes"
-
-
-def load(name: str, weights: str | Path | None) -> tuple[nn.Module, Preprocess, tuple[str, ...]]:
+def load(name: str, weights: str | Path | None) -> Loaded:
     """Import a module and call what it names, or take that if it is a network.
 
     Args:
@@ -45,17 +36,17 @@ def load(name: str, weights: str | Path | None) -> tuple[nn.Module, Preprocess, 
         ModelError: nothing of that name; importing or calling it failed; it gave no network, or one without those
             attributes; a file that does not fit.
     """
-    network = _made(name)
+    network = _network(name)
     if weights is None or weights == "random":
-        return network, *_told(network, name)
-    found = weight_files.to_load(weights, name, ["random"])
+        return network, *_stated(network, name)
+    found = weight_files.weights_for(name, weights, ["random"])
     checkpoints.fit(network, found.state, found.source, name)
     if found.preprocess and found.classes:
         return network, found.preprocess, found.classes
-    return network, *_told(network, name)
+    return network, *_stated(network, name)
 
 
-def _made(name: str) -> nn.Module:
+def _network(name: str) -> nn.Module:
     """The network that the name stands for."""
     try:
         found = own.find(name, ["timm", "hf"])
@@ -75,7 +66,7 @@ def _made(name: str) -> nn.Module:
     return network
 
 
-def _told(network: nn.Module, name: str) -> tuple[Preprocess, tuple[str, ...]]:
+def _stated(network: nn.Module, name: str) -> tuple[Preprocess, tuple[str, ...]]:
     """What a network says of its input and its output.
 
     Raises:

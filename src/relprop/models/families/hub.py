@@ -10,9 +10,10 @@ import urllib.request
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
+from relprop.models.errors import ModelError
 from relprop.models.families.download import PATIENCE
-from relprop.models.families.extras import first_line, library
-from relprop.models.files.checkpoints import ModelError
+from relprop.models.families.optional_libraries import library
+from relprop.support.one_line import first_line
 
 
 def file(repository: str, filename: str, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Image classifiers in the format of Hugging Face: a folder, or a repository on their Hub.
+"""The Hugging Face family: image classifiers in their format, a folder, or a repository on their Hub.
 
 Weights are read from safetensors alone, and code that a repository brings along is never run.
 """
@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from relprop.data.preprocess import Preprocess
-from relprop.models.families import extras, hub
-from relprop.models.families.agreement import differ
-from relprop.models.families.extras import first_line
-from relprop.models.families.unknown import Unknown
+from relprop.models.errors import ModelError
+from relprop.models.families import hub, optional_libraries
+from relprop.models.families.needs import HUGGING_FACE
+from relprop.models.families.not_stated import NotStated
+from relprop.models.families.same_preprocessing import differ
 from relprop.models.files import checkpoints, weight_files
-from relprop.models.files.checkpoints import ModelError
 from relprop.support.files import near
+from relprop.support.one_line import first_line
 
-PREFIX = "hf:"
-FORM = "hf:FOLDER, hf:OWNER/NAME"
+if TYPE_CHECKING:
+    from relprop.models.families.family import Loaded
+
 FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
 """What is downloaded of a repository."""
 INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}
@@ -31,14 +33,7 @@ LEVELS = 2.5
 """So far, of 255, the pictures of two libraries may differ: each rounds after each of the two passes of rescaling."""
 
 
-def needs(name: str) -> str:
-    """Say what loading a network takes, or any of them (where `name` is none of them)."""
-    return extras.remedy("transformers") or (
-        "nothing: it is there" if Path(name.removeprefix(PREFIX)).is_dir() else "a folder, or a download"
-    )
-
-
-def load(name: str, weights: str | Path | None) -> tuple[torch.nn.Module, Preprocess | Unknown, tuple[str, ...]]:
+def load(name: str, weights: str | Path | None) -> Loaded:
     """Build a network.
 
     Args:
@@ -47,22 +42,22 @@ def load(name: str, weights: str | Path | None) -> tuple[torch.nn.Module, Prepro
         weights: None: its own; ``"random"``; or a file.
 
     Returns:
-        The network in float32; its preprocessing, or an `Unknown` where that is not told or none of ours; its classes.
+        The network in float32; its preprocessing, or a `NotStated` where that is missing or none of ours; its classes.
 
     Raises:
         ModelError: transformers is not installed; no such folder, no network, no safetensors; not a classifier of
             pictures; damaged; code of its own; a file that does not fit.
     """
-    extras.library("transformers", name)
+    optional_libraries.library("transformers", name)
     folder = _folder(name)
     with _quiet():
         config = _config(folder, name)
-        model = _own(folder, name) if weights is None else _random(config, name)
+        model = _with_own_weights(folder, name) if weights is None else _with_random_weights(config, name)
     labels = getattr(config, "id2label", None) or {}
     classes = tuple(str(labels.get(index, f"class {index}")) for index in range(len(labels)))
     if weights is None or weights == "random":
         return model.float(), _preprocess(folder, name), classes
-    found = weight_files.to_load(weights, name, ["random"])
+    found = weight_files.weights_for(name, weights, ["random"])
     checkpoints.fit(model, found.state, found.source, name)
     return model.float(), found.preprocess or _preprocess(folder, name), found.names(len(classes), classes)
 
@@ -73,7 +68,7 @@ def _folder(name: str) -> Path:
     Raises:
         ModelError: they are nowhere.
     """
-    place = name.removeprefix(PREFIX)
+    place = name.removeprefix(HUGGING_FACE)
     folder = Path(place)
     if folder.is_dir():
         return folder
@@ -93,14 +88,14 @@ def _config(folder: Path, name: str) -> Any:
     if not (folder / "config.json").is_file():
         raise ModelError(f"{name}: no config.json in {folder}; save the model there with save_pretrained")
     try:
-        return extras.library("transformers").AutoConfig.from_pretrained(
+        return optional_libraries.library("transformers").AutoConfig.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
     except Exception as error:  # whatever the file's content leads to
         raise ModelError(f"{name}: {folder / 'config.json'} cannot be used ({first_line(error)})") from error
 
 
-def _own(folder: Path, name: str) -> torch.nn.Module:
+def _with_own_weights(folder: Path, name: str) -> torch.nn.Module:
     """The network with its own weights, all of them.
 
     Raises:
@@ -110,7 +105,7 @@ def _own(folder: Path, name: str) -> torch.nn.Module:
         pickled = any(folder.glob("*.bin"))
         reason = "only pickled weights, which are not read" if pickled else "no model.safetensors"
         raise ModelError(f"{name}: {reason} in {folder}; save it with save_pretrained(..., safe_serialization=True)")
-    auto = extras.library("transformers").AutoModelForImageClassification
+    auto = optional_libraries.library("transformers").AutoModelForImageClassification
     try:
         model, report = auto.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True, use_safetensors=True, output_loading_info=True
@@ -126,9 +121,9 @@ def _own(folder: Path, name: str) -> torch.nn.Module:
     return network
 
 
-def _random(config: Any, name: str) -> torch.nn.Module:
+def _with_random_weights(config: Any, name: str) -> torch.nn.Module:
     """The network with random weights, the same each time, leaving the caller's random numbers alone."""
-    auto = extras.library("transformers").AutoModelForImageClassification
+    auto = optional_libraries.library("transformers").AutoModelForImageClassification
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -138,22 +133,22 @@ def _random(config: Any, name: str) -> torch.nn.Module:
     return model
 
 
-def _preprocess(folder: Path, name: str) -> Preprocess | Unknown:
-    """Their preprocessing as ours; an `Unknown` that says why where it is none of ours, or not told."""
+def _preprocess(folder: Path, name: str) -> Preprocess | NotStated:
+    """Their preprocessing as ours; a `NotStated` that says why where it is none of ours, or not told."""
     how = "set model.preprocess to a relprop.models.Preprocess, or explain tensors of your own with relprop.attribute"
     if not (folder / "preprocessor_config.json").is_file():
-        return Unknown(f"{name}: no preprocessor_config.json in {folder}; add it, or {how}")
-    auto = extras.library("transformers").AutoImageProcessor
+        return NotStated(f"{name}: no preprocessor_config.json in {folder}; add it, or {how}")
+    auto = optional_libraries.library("transformers").AutoImageProcessor
     try:
         with _quiet():
             processor = auto.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         mapped = _mapped(processor)
         difference = differ(mapped, lambda image: processor(image, return_tensors="pt")["pixel_values"][0], shift=1)
     except Exception as error:  # noqa: BLE001 - whatever the file's content leads to
-        return Unknown(f"{name}: its preprocessing is none of ours ({first_line(error)}); {how}")
+        return NotStated(f"{name}: its preprocessing is none of ours ({first_line(error)}); {how}")
     if difference > LEVELS:
         kind = type(processor).__name__
-        return Unknown(
+        return NotStated(
             f"{name}: its preprocessing, {kind}, is none of ours (differs by {difference:.3g} of 255); {how}"
         )
     return mapped
@@ -215,7 +210,7 @@ def _plain(size: Any) -> dict[str, int]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers' bars and notes, which are for those who train, from stderr."""
-    logging = extras.library("transformers.utils.logging")
+    logging = optional_libraries.library("transformers.utils.logging")
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

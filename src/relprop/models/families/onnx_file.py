@@ -1,4 +1,4 @@
-"""Networks from ONNX files, turned into PyTorch's by onnx2torch.
+"""The ONNX family: networks from files, turned into PyTorch's by onnx2torch.
 
 A file may come from anyone, so nothing in it is trusted: its parts are checked, its names are replaced by harmless
 ones (the converter writes them into Python code, which it runs), and weights outside of it are read from its own
@@ -14,22 +14,23 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from relprop.data.preprocess import Preprocess
-from relprop.models.families import extras
-from relprop.models.families.extras import first_line
-from relprop.models.families.unknown import Unknown
-from relprop.models.files.checkpoints import ModelError, shown
+from relprop.models.errors import ModelError
+from relprop.models.families import optional_libraries
+from relprop.models.families.not_stated import NotStated
 from relprop.models.files.weight_files import numbered
 from relprop.support.errors import InputError, RelpropError
 from relprop.support.files import near
+from relprop.support.one_line import first_line, printable
 
-SUFFIX = ".onnx"
-FORM = "FILE.onnx"
+if TYPE_CHECKING:
+    from relprop.models.families.family import Loaded
+
 MOST = 2 << 30
 """Bytes: no file of the format can be larger; weights beyond that lie in files beside it."""
 COPIES = 256 << 20
@@ -66,7 +67,7 @@ class Converted(nn.Module):
         except (torch.OutOfMemoryError, RelpropError):
             raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            reason = f"{self.title} takes {_told(self.shape)} and does not run on {_told(tuple(x.shape))}"
+            reason = f"{self.title} takes {_dimensions(self.shape)} and does not run on {_dimensions(tuple(x.shape))}"
             remedy = "give it what it takes, or export it again with dynamic_axes"
             raise InputError(f"{reason} ({first_line(error)}); {remedy}") from error
 
@@ -90,13 +91,7 @@ class Slice(nn.Module):
         return x[tuple(index)]
 
 
-def needs(name: str) -> str:
-    """Say what loading a file takes."""
-    told = f"a JSON file beside it, {name}.json, that tells its preprocessing" if name == FORM else "nothing"
-    return extras.remedy("onnx2torch") or told
-
-
-def load(name: str, weights: str | Path | None) -> tuple[nn.Module, Preprocess | Unknown, tuple[str, ...] | Unknown]:
+def load(name: str, weights: str | Path | None) -> Loaded:
     """Convert a file.
 
     Args:
@@ -104,14 +99,14 @@ def load(name: str, weights: str | Path | None) -> tuple[nn.Module, Preprocess |
         weights: None; an ONNX file holds its own.
 
     Returns:
-        The network; its preprocessing as the JSON file beside it tells, or an `Unknown`; its classes, likewise, or
+        The network; its preprocessing as the JSON file beside it tells, or a `NotStated`; its classes, likewise, or
         ``class 0`` and so on where the file tells their number.
 
     Raises:
         ModelError: onnx2torch is not installed; no such file, damaged, hostile, not a network of one input, or with
             ops that cannot be converted; weights are given; or the JSON file is not what it should be.
     """
-    extras.library("onnx2torch", name)
+    optional_libraries.library("onnx2torch", name)
     if weights is not None:
         raise ModelError(f"{name}: an ONNX file holds its own weights; leave --weights out")
     path = Path(name)
@@ -125,7 +120,7 @@ def load(name: str, weights: str | Path | None) -> tuple[nn.Module, Preprocess |
 
 def _parsed(path: Path) -> Any:
     """The file's content, checked, its weights read and its names made harmless."""
-    onnx = extras.library("onnx")
+    onnx = optional_libraries.library("onnx")
     if path.stat().st_size > MOST:
         raise ModelError(f"{path}: larger than an ONNX file can be (2 GiB); export it with its weights beside it")
     try:
@@ -134,7 +129,8 @@ def _parsed(path: Path) -> Any:
             raise ValueError("it holds no network")  # noqa: TRY301 - told as other damage is
         _check_ops(model, path)
         _check_places(model, path)
-        extras.library("onnx.external_data_helper").load_external_data_for_model(model, str(path.parent.resolve()))
+        helper = optional_libraries.library("onnx.external_data_helper")
+        helper.load_external_data_for_model(model, str(path.parent.resolve()))
         onnx.checker.check_model(model)
         model = onnx.shape_inference.infer_shapes(model)
         _write_out_copies(model.graph)
@@ -157,16 +153,16 @@ def _check_places(model: Any, path: Path) -> None:
     home = path.parent.resolve()
     claimed, held = 0, dict[Path, int]()
     for tensor in _tensors(model.graph):
-        told = {entry.key: entry.value for entry in tensor.external_data}
-        if "location" not in told:
+        stored_at = {entry.key: entry.value for entry in tensor.external_data}
+        if "location" not in stored_at:
             continue
-        place, name = (home / told["location"]).resolve(), shown(told["location"])
+        place, name = (home / stored_at["location"]).resolve(), printable(stored_at["location"])
         if not place.is_relative_to(home):
             raise ModelError(f"{path}: its weights are in {name!r}, outside of its folder, where none are read from")
         if not place.is_file():
             raise ModelError(f"{path}: its weights are in {name!r}, which is not there; put it beside it")
         held[place] = place.stat().st_size
-        claimed += int(told.get("length") or held[place])
+        claimed += int(stored_at.get("length") or held[place])
     if claimed > 2 * sum(held.values()):
         raise ModelError(
             f"{path}: claims {claimed} bytes of weights in files of {sum(held.values())}; get a whole copy"
@@ -186,19 +182,19 @@ def _check_ops(model: Any, path: Path) -> None:
     Raises:
         ModelError: naming them.
     """
-    get_converter = extras.library("onnx2torch.node_converters.registry").get_converter
+    get_converter = optional_libraries.library("onnx2torch.node_converters.registry").get_converter
     versions = {entry.domain: entry.version for entry in model.opset_import}
     unknown: Counter[str] = Counter()
     for node in model.graph.node:
         try:
             get_converter(node.op_type, version=versions.get(node.domain, 0), domain=node.domain)
         except (NotImplementedError, TypeError):  # the second where the version is no number that versions have
-            domain = f" of {shown(node.domain)}" if node.domain else ""
-            unknown[f"{shown(node.op_type)}{domain}"] += 1
+            domain = f" of {printable(node.domain)}" if node.domain else ""
+            unknown[f"{printable(node.op_type)}{domain}"] += 1
     if unknown:
-        told = ", ".join(f"{op} ({times} times)" if times > 1 else op for op, times in sorted(unknown.items())[:10])
+        named = ", ".join(f"{op} ({times} times)" if times > 1 else op for op, times in sorted(unknown.items())[:10])
         version = versions.get("", 0)
-        raise ModelError(f"{path}: onnx2torch cannot convert {told} of opset {version}; export with {EXPORT}")
+        raise ModelError(f"{path}: onnx2torch cannot convert {named} of opset {version}; export with {EXPORT}")
 
 
 def _write_out_copies(graph: Any) -> None:
@@ -240,7 +236,7 @@ def _converted(model: Any, path: Path) -> nn.Module:
     Raises:
         ModelError: the converter cannot.
     """
-    onnx2torch = extras.library("onnx2torch")
+    onnx2torch = optional_libraries.library("onnx2torch")
     try:
         network: nn.Module = onnx2torch.convert(model)
     except Exception as error:  # whatever the content leads to
@@ -283,7 +279,7 @@ def _shape(value: Any) -> Shape:
     return tuple(d.dim_value if d.dim_value > 0 else None for d in dimensions)
 
 
-def _card(path: Path, shape: Shape, count: int | None) -> tuple[Preprocess | Unknown, tuple[str, ...] | Unknown]:
+def _card(path: Path, shape: Shape, count: int | None) -> tuple[Preprocess | NotStated, tuple[str, ...] | NotStated]:
     """What the JSON file beside an ONNX file tells, and what can be known without it.
 
     Raises:
@@ -294,14 +290,14 @@ def _card(path: Path, shape: Shape, count: int | None) -> tuple[Preprocess | Unk
     example = json.dumps({"preprocess": Preprocess(224, 256, (0.5,) * 3, (0.25,) * 3).as_data(), "classes": ["cat"]})
     how = f"write {card} as {example}, with its own numbers and names"
     side = shape[2] if len(shape) == 4 and shape[2] == shape[3] else None
-    unknown = Unknown(f"{path}: an ONNX file does not tell its preprocessing; {how}", side)
-    unnamed = Unknown(f"{path}: does not tell how many classes it has; {how}")
+    unknown = NotStated(f"{path}: an ONNX file does not tell its preprocessing; {how}", side)
+    unnamed = NotStated(f"{path}: does not tell how many classes it has; {how}")
     if not card.is_file():
         return unknown, numbers or unnamed
     try:
-        told = json.loads(card.read_text(encoding="utf-8"))
-        preprocess = Preprocess.from_data(told["preprocess"])
-        classes = tuple(told.get("classes") or numbers or ())
+        card_data = json.loads(card.read_text(encoding="utf-8"))
+        preprocess = Preprocess.from_data(card_data["preprocess"])
+        classes = tuple(card_data.get("classes") or numbers or ())
         if not all(isinstance(name, str) for name in classes):
             raise ValueError("classes must be names")  # noqa: TRY301 - told as other mistakes are
         _check_card(preprocess, classes, shape, count)
@@ -319,10 +315,10 @@ def _check_card(preprocess: Preprocess, classes: tuple[str, ...], shape: Shape, 
     """
     given = (3, preprocess.crop, preprocess.crop)
     if shape and (len(shape) != 4 or any(a not in (None, b) for a, b in zip(shape[1:], given, strict=True))):
-        raise ValueError(f"it gives {_told((None, *given))}, and the network takes {_told(shape)}")
+        raise ValueError(f"it gives {_dimensions((None, *given))}, and the network takes {_dimensions(shape)}")
     if count and classes and len(classes) != count:
         raise ValueError(f"it names {len(classes)} classes, and the network has {count}")
 
 
-def _told(shape: Shape) -> str:
+def _dimensions(shape: Shape) -> str:
     return " x ".join("?" if side is None else str(side) for side in shape) or "any shape"

@@ -1,63 +1,34 @@
-"""The networks of timm, by name, with the preprocessing that timm gives each.
-
-Names come from the text of timm's sources, where each network is a function under ``@register_model``: timm itself
-takes seconds to import, and is only imported to build a network.
-"""
+"""The timm family: its networks, by the names in `library_names`, with the preprocessing that timm gives each."""
 
 from __future__ import annotations
 
 import math
-import re
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from relprop.data.preprocess import Preprocess
-from relprop.models.families import download, extras, hub
-from relprop.models.families.agreement import differ
-from relprop.models.families.unknown import Unknown
+from relprop.models.errors import ModelError
+from relprop.models.families import download, hub, library_names, optional_libraries
+from relprop.models.families.library_names import TIMM
+from relprop.models.families.not_stated import NotStated
+from relprop.models.families.same_preprocessing import differ
 from relprop.models.files import checkpoints, weight_files
-from relprop.models.files.checkpoints import ModelError
 from relprop.models.files.weight_files import numbered
+from relprop.support.one_line import first_line
 from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from relprop.models.families.family import Loaded
     from relprop.models.files.checkpoints import State
 
-PREFIX = "timm:"
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 IMAGENET = 1000
 """So many classes are taken for ImageNet's, as timm takes them."""
 
-_DEFINITION = re.compile(r"^@register_model\s*\ndef (\w+)\(", re.MULTILINE)
 
-
-@cache
-def names() -> tuple[str, ...]:
-    """Return the networks' names, ``timm:`` before each; none where timm is not installed."""
-    spec = find_spec("timm")
-    if spec is None or spec.origin is None:
-        return ()
-    sources = (Path(spec.origin).parent / "models").rglob("*.py")
-    found = {name for source in sources for name in _DEFINITION.findall(source.read_text(encoding="utf-8"))}
-    return tuple(PREFIX + name for name in sorted(found))
-
-
-def needs(name: str) -> str:
-    """Say what loading a network takes, or any of them (where `name` is none of them)."""
-    if extras.remedy("timm"):
-        return extras.remedy("timm")
-    if name not in names():
-        return f"a download, or --weights FILE; relprop models {PREFIX} lists all {len(names()):,}"
-    timm = extras.library("timm", name)
-    published = timm.is_model_pretrained(name.removeprefix(PREFIX))
-    return "a download, or --weights FILE" if published else "--weights FILE (timm publishes none)"
-
-
-def load(name: str, weights: str | Path | None) -> tuple[torch.nn.Module, Preprocess | Unknown, tuple[str, ...]]:
+def load(name: str, weights: str | Path | None) -> Loaded:
     """Build a network.
 
     Args:
@@ -66,21 +37,21 @@ def load(name: str, weights: str | Path | None) -> tuple[torch.nn.Module, Prepro
             the network takes.
 
     Returns:
-        The network; its preprocessing, as timm would evaluate it, or an `Unknown` where that is none of ours; its
+        The network; its preprocessing, as timm would evaluate it, or a `NotStated` where that is none of ours; its
         classes: ImageNet's, where their number is that of one of its subsets; of 1000 torchvision's names.
 
     Raises:
         ModelError: timm is not installed; no such name; weights as `checkpoints.read`, `checkpoints.fit` and
             `download.fetch` do.
     """
-    extras.library("timm", name)
-    settings = _settings(name.removeprefix(PREFIX))
+    optional_libraries.library("timm", name)
+    settings = _settings(name.removeprefix(TIMM))
     if weights is None:
         model = _published(name, settings)
     elif weights == "random":
         model = _build(name, num_classes=settings.num_classes or IMAGENET)
     else:
-        found = weight_files.to_load(weights, name, ["random"])
+        found = weight_files.weights_for(name, weights, ["random"])
         count = _classes_in(found.state, settings)
         model = _build(name, **({"num_classes": count} if count else {}))
         checkpoints.fit(model, found.state, found.source, name)
@@ -96,24 +67,24 @@ def _settings(bare: str) -> Any:
         ModelError: there is no such name or no such tag.
     """
     base, _, tag = bare.partition(".")
-    if PREFIX + base not in names():
-        near = did_you_mean(PREFIX + base, names()) or f"; relprop models {PREFIX} lists them"
-        raise ModelError(f"no model {PREFIX + base!r}{near}")
-    timm = extras.library("timm")
+    if TIMM + base not in library_names.timm():
+        near = did_you_mean(TIMM + base, library_names.timm()) or f"; relprop models {TIMM} lists them"
+        raise ModelError(f"no model {TIMM + base!r}{near}")
+    timm = optional_libraries.library("timm")
     try:
         return timm.get_pretrained_cfg(bare, allow_unregistered=False)
     except RuntimeError:
-        tagged = [PREFIX + other for other in timm.list_pretrained(f"{base}.*")]
-        near = did_you_mean(PREFIX + bare, tagged) or f"; {PREFIX + base} takes timm's choice"
-        raise ModelError(f"no weights {tag!r} of {PREFIX + base}{near}") from None
+        tagged = [TIMM + other for other in timm.list_pretrained(f"{base}.*")]
+        near = did_you_mean(TIMM + bare, tagged) or f"; {TIMM + base} takes timm's choice"
+        raise ModelError(f"no weights {tag!r} of {TIMM + base}{near}") from None
 
 
 def _build(name: str, **arguments: Any) -> Any:
     """Build with random weights, the same each time, leaving the caller's random numbers alone."""
-    timm = extras.library("timm", name)
+    timm = optional_libraries.library("timm", name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return timm.create_model(name.removeprefix(PREFIX), **arguments)
+        return timm.create_model(name.removeprefix(TIMM), **arguments)
 
 
 def _published(name: str, settings: Any) -> Any:
@@ -135,7 +106,7 @@ def _published(name: str, settings: Any) -> Any:
         return _build(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # whatever a damaged or a strange file leads to
         checkpoints.read(path)  # says it better, where the file is at fault
-        reason = f"{name}: timm cannot load {path} ({extras.first_line(error)})"
+        reason = f"{name}: timm cannot load {path} ({first_line(error)})"
         raise ModelError(f"{reason}; pass a state dict with --weights FILE") from error
 
 
@@ -148,11 +119,11 @@ def _classes_in(state: State, settings: Any) -> int | None:
 
 def _classes(count: int) -> tuple[str, ...]:
     """The names of so many classes: ImageNet's, where it is the number of one of its subsets."""
-    data = extras.library("timm.data")
+    data = optional_libraries.library("timm.data")
     if count == IMAGENET:
-        from relprop.models.families import zoo  # noqa: PLC0415 - torchvision takes its time, as timm does
+        from relprop.models.families import torchvision_zoo  # noqa: PLC0415 - torchvision takes long to import
 
-        return zoo.categories()
+        return torchvision_zoo.categories()
     subset = data.infer_imagenet_subset({"num_classes": count})
     if subset is None:
         return numbered(count)
@@ -160,19 +131,19 @@ def _classes(count: int) -> tuple[str, ...]:
     return tuple(info.index_to_description(index).partition(",")[0] for index in range(count))
 
 
-def preprocess(model: torch.nn.Module, name: str) -> Preprocess | Unknown:
-    """Return timm's preprocessing for evaluation as ours; an `Unknown` that says why where it is none of ours."""
-    data = extras.library("timm.data", name)
+def preprocess(model: torch.nn.Module, name: str) -> Preprocess | NotStated:
+    """Return timm's preprocessing for evaluation as ours; a `NotStated` that says why where it is none of ours."""
+    data = optional_libraries.library("timm.data", name)
     config = data.resolve_model_data_config(model)
     channels, height, width = config["input_size"]
     side = height if height == width else None
     try:
         mapped = _mapped(config)
     except ValueError as error:
-        return Unknown(f"{name}: timm's preprocessing is none of ours ({error}); {HOW}", side)
+        return NotStated(f"{name}: timm's preprocessing is none of ours ({error}); {HOW}", side)
     difference = differ(mapped, data.create_transform(**config)) if channels == 3 else float("inf")
     if difference > 1e-3:
-        return Unknown(
+        return NotStated(
             f"{name}: timm's preprocessing is none of ours (differs by {difference:.3g} of 255); {HOW}", side
         )
     return mapped

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from relprop.models.errors import ModelError
 from relprop.models.files.caffe_schema import ENUMS, message
-from relprop.models.files.checkpoints import ModelError
 from relprop.support.files import near
 
 LARGEST = (1 << 31) - 1
@@ -125,8 +125,8 @@ def read_prototxt(path: str | Path) -> Net:
     except UnicodeDecodeError as error:
         raise ModelError(f"{path}: not a .prototxt: no UTF-8 text from byte {error.start} on") from None
     except text_format.ParseError as error:
-        told = "".join(c for c in " ".join(str(error).split()) if c.isprintable())[:200]
-        raise ModelError(f"{path}: not a .prototxt that describes a network ({told})") from None
+        reason = "".join(c for c in " ".join(str(error).split()) if c.isprintable())[:200]
+        raise ModelError(f"{path}: not a .prototxt that describes a network ({reason})") from None
     except RecursionError:
         raise ModelError(f"{path}: not a .prototxt that describes a network (nested too deeply)") from None
     net = _net(parsed, path)
@@ -263,8 +263,8 @@ def _tensor(blob: Any, where: str) -> Tensor:
     if len(shape) > MOST_DIMENSIONS or min(shape, default=1) < 1:
         raise ModelError(f"{where} has the shape {_size(shape)}, which no blob can have; get a whole copy")
     if prod(shape) * width != size:
-        told = f"{size / width:.10g} packed numbers in the shape {_size(shape)}"
-        raise ModelError(f"{where} holds {told}; get a whole copy (numbers that are not packed are not read)")
+        reason = f"{size / width:.10g} packed numbers in the shape {_size(shape)}"
+        raise ModelError(f"{where} holds {reason}; get a whole copy (numbers that are not packed are not read)")
     raw = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     numbers = torch.from_numpy(np.frombuffer(raw, f"<f{width}").astype(f"=f{width}")).float().reshape(shape)
     if not torch.stack(numbers.aminmax()).isfinite().all():  # both are NaN where any number is

@@ -16,7 +16,9 @@ from typing import Any
 import torch
 
 from relprop.data.preprocess import Preprocess
-from relprop.models.files.checkpoints import RESERVED, ModelError, shown
+from relprop.models.errors import ModelError
+from relprop.models.files.checkpoints import RESERVED
+from relprop.support.one_line import printable
 
 KEY = "relprop"
 """Of the card among a safetensors file's texts."""
@@ -117,14 +119,15 @@ def read(texts: dict[str, str], tensors: dict[str, torch.Tensor], source: str) -
     """
     unknown = [key for key in tensors if key != MEAN_IMAGE]
     if unknown or (tensors and KEY not in texts):
-        raise ModelError(f"{source}: {shown([*unknown, MEAN_IMAGE][0])} belongs to no card; convert its source again")
+        key = printable([*unknown, MEAN_IMAGE][0])
+        raise ModelError(f"{source}: {key} belongs to no card; convert its source again")
     if KEY not in texts:
         return None
     try:
         return _card(_parsed(texts[KEY]), tensors.get(MEAN_IMAGE))
     except (ValueError, TypeError, RecursionError) as error:
-        told = shown(str(error), 200)
-        raise ModelError(f"{source}: its card cannot be used ({told}); convert the source again") from None
+        reason = printable(str(error), 200)
+        raise ModelError(f"{source}: its card cannot be used ({reason}); convert the source again") from None
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from relprop.support.errors import RelpropError
+from relprop.models.errors import ModelError
 from relprop.support.files import near
+from relprop.support.one_line import first_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,10 +40,6 @@ SWELL = 50
 """So many bytes of tensors per byte of a packed torch file at most; torch itself packs none."""
 HDF5, CAFFE, SAFETENSORS, TORCH = "keras", "caffe", "safetensors", "torch"
 """Formats of weight files."""
-
-
-class ModelError(RelpropError):
-    """A model that cannot be had; the message says why and what to do."""
 
 
 def format_of(path: Path) -> str:
@@ -124,7 +121,7 @@ def _read_safetensors(path: Path) -> tuple[Any, dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        reason = f"{path}: a safetensors file cut short or damaged ({_first_line(error)})"
+        reason = f"{path}: a safetensors file cut short or damaged ({first_line(error)})"
         raise ModelError(f"{reason}; get a whole copy") from None
 
 
@@ -185,8 +182,8 @@ def _unwrapped(found: Any, path: Path) -> State:
     state._metadata = _notes(getattr(found, "_metadata", None))  # noqa: SLF001 - torch's name
     for key, tensor in state.items():
         if not _plain(tensor):
-            told = f"{path}: {shown(key)} is {str(tensor.layout).removeprefix('torch.')} {_type(tensor)}"
-            raise ModelError(f"{told} of size {_size(tensor)}; only plain dense tensors, held whole, are read")
+            reason = f"{path}: {printable(key)} is {str(tensor.layout).removeprefix('torch.')} {_type(tensor)}"
+            raise ModelError(f"{reason} of size {_size(tensor)}; only plain dense tensors, held whole, are read")
     return state
 
 
@@ -212,15 +209,6 @@ def _plain(tensor: torch.Tensor) -> bool:
     """Whether a tensor is dense, on the CPU, of ordinary numbers, each of which the file holds."""
     ordinary = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_nested
     return ordinary and tensor.dtype in NUMBERS and tensor.nbytes <= tensor.untyped_storage().nbytes()
-
-
-def shown(name: str, most: int = 80) -> str:
-    """A name from a file, safe to print in one line."""
-    return name if len(name) <= most and name.isprintable() else ascii(name[:most])[1:-1]
-
-
-def _first_line(error: Exception) -> str:
-    return shown((str(error).splitlines() or [type(error).__name__])[0], 200)
 
 
 def _type(tensor: torch.Tensor) -> str:
@@ -276,13 +264,13 @@ def fit(model: torch.nn.Module, state: State, source: str, name: str) -> None:
     missing = [key for key in outcome.missing_keys if key not in misshapen]
     wrong = {
         "missing": [key for key in missing if not key.endswith("num_batches_tracked")],
-        "unexpected": [shown(key) for key in outcome.unexpected_keys],
+        "unexpected": [printable(key) for key in outcome.unexpected_keys],
         "of another shape": [f"{key} {_size(state[key])} for {_size(own[key])}" for key in misshapen],
         "of another kind": [f"{key} {_type(state[key])} for {_type(own[key])}" for key in mistyped],
     }
     if any(wrong.values()):
-        told = "; ".join(f"{what}: {_first(keys)}" for what, keys in wrong.items() if keys)
-        raise ModelError(f"{source}: does not fit {name} ({told}); it may be another model's: see --model")
+        reason = "; ".join(f"{what}: {_first(keys)}" for what, keys in wrong.items() if keys)
+        raise ModelError(f"{source}: does not fit {name} ({reason}); it may be another model's: see --model")
 
 
 def _size(tensor: torch.Tensor) -> str:

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import torch
 
 from relprop.data.preprocess import Preprocess
+from relprop.models.errors import ModelError
 from relprop.models.files import hdf5_child
-from relprop.models.files.checkpoints import ModelError
 
 if TYPE_CHECKING:
     from relprop.models.files.checkpoints import State
@@ -82,9 +82,9 @@ def vgg_state(layers: Layers, name: str, source: str) -> State:
     missing = [layer for layer in paths if layer not in layers]
     foreign = [ascii(layer)[1:-1] for layer in layers if layer not in paths]
     if missing or foreign:
-        told = [f"{what} {', '.join(some[:3])}" for what, some in (("no", missing), ("unknown", foreign)) if some]
+        differing = [f"{what} {', '.join(some[:3])}" for what, some in (("no", missing), ("unknown", foreign)) if some]
         notop = "; a file without its top cannot classify: get the one with it" if missing[:1] == ["fc1"] else ""
-        raise ModelError(f"{source}: not the layers of Keras' {name} ({'; '.join(told)}){notop}")
+        raise ModelError(f"{source}: not the layers of Keras' {name} ({'; '.join(differing)}){notop}")
     found: State = {}
     channels = 3
     for layer, path in paths.items():
@@ -118,8 +118,8 @@ def _parts(parts: dict[str, torch.Tensor], layer: str, source: str) -> tuple[tor
 
 def _convolution(kernel: torch.Tensor, layer: str, source: str) -> torch.Tensor:
     if kernel.ndim != 4 or kernel.shape[:2] != (3, 3):
-        told = f"{source}: the kernel of {layer} has shape {list(kernel.shape)}, not [3, 3, in, out]"
-        raise ModelError(f"{told}; files in Theano's order of dimensions are not read: get the one for TensorFlow's")
+        reason = f"{source}: the kernel of {layer} has shape {list(kernel.shape)}, not [3, 3, in, out]"
+        raise ModelError(f"{reason}; files in Theano's order of dimensions are not read: get the one for TensorFlow's")
     return kernel.permute(3, 2, 0, 1)
 
 
@@ -228,6 +228,6 @@ def _role(layer: str, weight: str, source: str) -> str:
     match = _ROLE.fullmatch(last)
     role = _ROLES.get(match[1] if match else last)
     if role is None:
-        told = f"{ascii(layer)[1:-1]} holds {ascii(last)[1:-1]}, which is neither a kernel nor a bias"
-        raise ModelError(f"{source}: {told}; it is no VGG network")
+        reason = f"{ascii(layer)[1:-1]} holds {ascii(last)[1:-1]}, which is neither a kernel nor a bias"
+        raise ModelError(f"{source}: {reason}; it is no VGG network")
     return role

@@ -7,8 +7,9 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from relprop.models.errors import ModelError
 from relprop.models.files import cards, checkpoints
-from relprop.models.files.checkpoints import CAFFE, HDF5, ModelError
+from relprop.models.files.checkpoints import CAFFE, HDF5
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,8 +48,8 @@ class Weights:
         if self.classes is None:
             return known if len(known) == count else numbered(count)
         if len(self.classes) != count:
-            told = f"its card names {len(self.classes)} classes, and its weights have {count}"
-            raise ModelError(f"{self.source}: {told}; convert its source again")
+            reason = f"its card names {len(self.classes)} classes, and its weights have {count}"
+            raise ModelError(f"{self.source}: {reason}; convert its source again")
         return self.classes
 
 
@@ -57,12 +58,12 @@ def numbered(count: int) -> tuple[str, ...]:
     return tuple(f"class {index}" for index in range(count))
 
 
-def to_load(weights: str | Path | Weights, name: str, words: Iterable[str] = ()) -> Weights:
+def weights_for(name: str, weights: str | Path | Weights, words: Iterable[str] = ()) -> Weights:
     """Open weights for the network `name`, ready for use.
 
     Args:
-        weights: a file; or what is opened already, which is returned.
         name: of the network.
+        weights: a file; or what is opened already, which is returned.
         words: what else could have been meant where no such file is.
 
     Raises:
@@ -109,13 +110,13 @@ def open_weights(path: Path, name: str, prototxt: Path | None = None) -> Weights
 
 
 def _from_caffe(path: Path, name: str, prototxt: Path | None) -> State:
-    from relprop.models.files import caffe, caffe_check, caffe_import  # noqa: PLC0415 - for such files alone
+    from relprop.models.files import caffe, caffe_description, caffe_weights  # noqa: PLC0415 - for such files alone
 
-    states = {"caffenet": caffe_import.caffenet_state, "vgg16": caffe_import.vgg16_state}
+    states = {"caffenet": caffe_weights.caffenet_state, "vgg16": caffe_weights.vgg16_state}
     if name not in states:
         raise ModelError(f"{path}: a .caffemodel, which is read for {' and '.join(states)} alone, not for {name}")
     if prototxt is not None:
-        caffe_check.check_prototxt(prototxt, name)
+        caffe_description.check_prototxt(prototxt, name)
     net = caffe.read_caffemodel(path)
-    caffe_check.check(net, name, str(path))
+    caffe_description.check(net, name, str(path))
     return states[name](net.weighted, str(path))

@@ -1,23 +1,18 @@
 """CaffeNet, the network of the paper's PASCAL VOC study.
 
 It is the reference network of Jia et al., "Caffe: Convolutional Architecture for Fast Feature Embedding" (2014):
-AlexNet (Krizhevsky et al. 2012) with pooling before normalisation. `files.caffe_import` gives it weights.
+AlexNet (Krizhevsky et al. 2012) with pooling before normalisation. `files.caffe_weights` gives it weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from relprop.data.preprocess import Preprocess
-from relprop.models.files import checkpoints, weight_files
-from relprop.models.files.checkpoints import ModelError
-from relprop.models.files.weight_files import Weights
 
-NAMES = ("caffenet",)
 SIDE = 227
 """Height and width of the network's input, in pixels."""
 MEAN = (104.00698793, 116.66876762, 122.67891434)
@@ -77,39 +72,3 @@ def build(classes: int) -> CaffeNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return CaffeNet(classes)
-
-
-def needs(name: str) -> str:
-    """Say what loading `name` takes."""
-    del name
-    return "a .caffemodel that relprop convert has converted, as --weights FILE"
-
-
-def load(name: str, weights: str | Path | Weights | None) -> tuple[nn.Module, Preprocess, tuple[str, ...]]:
-    """Build CaffeNet.
-
-    Args:
-        name: one of `NAMES`.
-        weights: ``"random"``: numbers that are the same each time, ImageNet's thousand classes, and the mean
-            pixel. Or a file that `relprop convert` wrote, whose card has preprocessing and classes; or what it holds.
-
-    Raises:
-        ModelError: the file is of another network, or has no card; no weights are published to be fetched.
-    """
-    if weights == "random":
-        from torchvision.models import get_model_weights  # type: ignore[import-untyped]  # noqa: PLC0415 - slow import
-
-        classes = tuple(get_model_weights("vgg16").DEFAULT.meta["categories"])
-        return build(len(classes)), PREPROCESS, classes
-    convert = f"relprop convert FILE --model {name} --mean MEAN"
-    if weights is None:
-        raise ModelError(f"{name}: no weights are published for download here; convert a .caffemodel with {convert}")
-    found = weight_files.to_load(weights, name, ["random"])
-    if found.preprocess is None:
-        told = f"{found.source}: weights without a card do not say how pictures are prepared for them"
-        raise ModelError(f"{told}, which is not guessed; use {convert}")
-    with torch.device("meta"):
-        count = checkpoints.classes_in(found.state, CaffeNet())
-    model = build(count)
-    checkpoints.fit(model, found.state, found.source, name)
-    return model, found.preprocess, found.names(count, ())

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from relprop.models.files.checkpoints import ModelError
+from relprop.models.errors import ModelError
 
 
-class NotToldError(ModelError, AttributeError):
+class NotStatedError(ModelError, AttributeError):
     """Something that a network does not say of itself was asked for.
 
     An AttributeError as well, so that ``getattr(preprocess, "bounds", None)`` finds that there are none.
     """
 
 
-class Unknown:
-    """Stands where `preprocess` or `classes` should; raises `NotToldError` when it is used in any way.
+class NotStated:
+    """Stands where `preprocess` or `classes` should; raises `NotStatedError` when it is used in any way.
 
     Args:
         how: why nothing is known, and what to do.
@@ -25,19 +25,19 @@ class Unknown:
         self.side = side
 
     def __repr__(self) -> str:
-        return f"Unknown({self.how!r})"
+        return f"NotStated({self.how!r})"
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):  # copying and pickling look for these
             raise AttributeError(name)
-        raise NotToldError(vars(self).get("how", name))
+        raise NotStatedError(vars(self).get("how", name))
 
     def __call__(self, *_: object) -> object:
-        """Raise `NotToldError`."""
-        raise NotToldError(self.how)
+        """Raise `NotStatedError`."""
+        raise NotStatedError(self.how)
 
     def __len__(self) -> int:
-        raise NotToldError(self.how)
+        raise NotStatedError(self.how)
 
     def __getitem__(self, index: int) -> str:
-        raise NotToldError(self.how)
+        raise NotStatedError(self.how)

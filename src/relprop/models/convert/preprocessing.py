@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relprop.data.preprocess import Preprocess
-from relprop.models import registry
 from relprop.models.files.checkpoints import CAFFE
+from relprop.models.registry import family_of
 from relprop.support.errors import RelpropError
 from relprop.support.suggest import did_you_mean
 
@@ -63,7 +63,7 @@ class Wanted:
     force: bool = False
 
 
-def settle(wanted: Wanted, found: Weights) -> Preprocess:
+def preprocessing_for(wanted: Wanted, found: Weights) -> Preprocess:
     """Put together what is known of the preprocessing: what flags say, or else a preset, a card, the format.
 
     Raises:
@@ -104,18 +104,20 @@ def _base(wanted: Wanted, found: Weights) -> dict[str, Any]:
 
         if wanted.model in keras_weights.BLOCKS:
             return _fields(keras_weights.PREPROCESS)
-    elif preset == registry.source_of(wanted.model).title:
-        return _fields(_own(wanted.model))
+    elif preset == family_of(wanted.model).title:
+        return _fields(_published(wanted.model))
     raise ConvertError(f"--preprocess {preset} says nothing about {wanted.model}; {_all_flags(FLAGS)}")
 
 
-def _own(model: str) -> Preprocess:
+def _published(model: str) -> Preprocess:
     """What the network's own published weights expect."""
-    if registry.source_of(model).title == "embedded":
-        return registry.EMBEDDED_PREPROCESS
-    from relprop.models.families import zoo  # noqa: PLC0415 - torchvision takes long to import
+    if family_of(model).title == "embedded":
+        from relprop.models.networks import digits  # noqa: PLC0415 - for these alone
 
-    return zoo.preprocessing(model)
+        return digits.PREPROCESS
+    from relprop.models.families import torchvision_zoo  # noqa: PLC0415 - torchvision takes long to import
+
+    return torchvision_zoo.preprocessing(model)
 
 
 def _fields(preprocess: Preprocess | None) -> dict[str, Any]:
@@ -125,10 +127,10 @@ def _fields(preprocess: Preprocess | None) -> dict[str, Any]:
 def _too_little(wanted: Wanted, found: Weights, missing: list[str]) -> str:
     if missing == ["mean"]:
         return f"{wanted.source}: nothing says which mean to subtract: add --mean FILE.binaryproto or --mean B,G,R"
-    title = registry.source_of(wanted.model).title
+    title = family_of(wanted.model).title
     preset = f"--preprocess {title} if they were trained with it, or " if title in PRESETS else ""
-    told = f"{wanted.source}: {found.format} weights without a card do not say how pictures are prepared for them"
-    return f"{told}; add {preset}{_all_flags(missing)}"
+    reason = f"{wanted.source}: {found.format} weights without a card do not say how pictures are prepared for them"
+    return f"{reason}; add {preset}{_all_flags(missing)}"
 
 
 def _all_flags(flags: Iterable[str]) -> str:
@@ -146,8 +148,8 @@ def _mean(text: str, known: dict[str, Any]) -> dict[str, Any]:
 
     image = caffe.read_mean(text)
     if (known["channels"], known["scale"]) != ("BGR", 255):
-        told = f"{text}: a .binaryproto has BGR in 0..255, and this network takes"
-        raise ConvertError(f"{told} {known['channels']} in 0..{known['scale']:g}; give --mean three numbers")
+        reason = f"{text}: a .binaryproto has BGR in 0..255, and this network takes"
+        raise ConvertError(f"{reason} {known['channels']} in 0..{known['scale']:g}; give --mean three numbers")
     return {"mean": tuple(image.mean((1, 2)).tolist()), "mean_image": image}
 
 

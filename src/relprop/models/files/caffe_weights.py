@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from relprop.models.errors import ModelError
 from relprop.models.files.caffe import Layer
-from relprop.models.files.caffe_check import WEIGHTED, structure
-from relprop.models.files.checkpoints import ModelError, State
+from relprop.models.files.caffe_description import WEIGHTED, structure
+from relprop.models.files.checkpoints import State
 
 
 def caffenet_state(blobs: Mapping[str, Layer], source: str) -> State:
@@ -62,8 +63,8 @@ def _state(name: str, blobs: Mapping[str, Layer], source: str) -> State:
         "of another shape": misshapen,
     }
     if any(wrong.values()):
-        told = "; ".join(f"{what}: {_first(layers)}" for what, layers in wrong.items() if layers)
-        raise ModelError(f"{source}: its layers do not fit {name} ({told}); it may be another network's: see --model")
+        reason = "; ".join(f"{what}: {_first(layers)}" for what, layers in wrong.items() if layers)
+        raise ModelError(f"{source}: its layers do not fit {name} ({reason}); it may be another network's: see --model")
     return state
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from relprop.models.errors import ModelError
 from relprop.models.files import caffe
 from relprop.models.files.caffe import Layer, Net
-from relprop.models.files.checkpoints import ModelError
 from relprop.models.networks.caffenet import SIDE, CaffeNet
 from relprop.support.suggest import did_you_mean
 
@@ -86,8 +86,8 @@ def _check_settings(ours: Layer, theirs: Layer, begin: str) -> None:
         given = theirs.settings[key]
         same = math.isclose(given, value, rel_tol=1e-5) if isinstance(value, float) else given == value
         if not same:
-            told = f"{key} {_setting(given)} where {ours.name} has {_setting(value)}"
-            raise ModelError(f"{begin}: {_called(theirs)} has {told}")
+            reason = f"{key} {_setting(given)} where {ours.name} has {_setting(value)}"
+            raise ModelError(f"{begin}: {_called(theirs)} has {reason}")
 
 
 def _check_wiring(net: Net, chain: list[Layer], begin: str) -> None:

@@ -1,4 +1,4 @@
-"""Torchvision's classification networks, with the preprocessing and the classes they were trained with."""
+"""The torchvision family: its classification networks, with the preprocessing and the classes of their weights."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from relprop.models.files import checkpoints, weight_files
 from relprop.models.files.weight_files import Weights
 
 if TYPE_CHECKING:
+    from relprop.models.families.family import Loaded
     from relprop.models.files.checkpoints import State
 
 _GOOGLE: dict[str, Any] = {"transform_input": True, "aux_logits": False, "init_weights": False}
@@ -25,30 +26,11 @@ _TRAINING_ONLY = re.compile(r"^(aux1|aux2|AuxLogits)\.")  # auxiliary classifier
 _DOTTED = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")  # DenseNet's files say norm.1 for norm1
 
 
-def names() -> list[str]:
-    """Return the networks' names."""
-    found: list[str] = models.list_models(module=models)
-    return found
-
-
-NOT_YET = ("convnext_", "maxvit_", "swin_", "vit_")
-"""How the names begin of networks that have no rules yet."""
-
-
-def needs(name: str) -> str:
-    """Say what loading `name` takes."""
-    published = models.get_model_weights(name).DEFAULT
-    later = "; not explained yet: it has LayerNorm or attention" if name.startswith(NOT_YET) else ""
-    if download.cached(published.url).exists():
-        return f"nothing: {download.cached(published.url)} is there{later}"
-    return f"a download of {published.meta['_file_size']:.0f} MB, or --weights FILE{later}"
-
-
-def load(name: str, weights: str | Path | Weights | None) -> tuple[torch.nn.Module, Preprocess, tuple[str, ...]]:
+def load(name: str, weights: str | Path | Weights | None) -> Loaded:
     """Build a network.
 
     Args:
-        name: one of `names`.
+        name: one of `library_names.torchvision`.
         weights: None: the published ones that torchvision recommends; the name of others that it publishes
             (``"IMAGENET1K_V1"``); ``"random"``; a file; or what one holds.
 
@@ -59,7 +41,7 @@ def load(name: str, weights: str | Path | Weights | None) -> tuple[torch.nn.Modu
         called ``class 0``, ``class 1``, ...
 
     Raises:
-        ModelError: as `weight_files.to_load`, `checkpoints.fit` and `download.fetch` do.
+        ModelError: as `weight_files.weights_for`, `checkpoints.fit` and `download.fetch` do.
     """
     published = _published(name)
     entry = published.get(weights if isinstance(weights, str) else "", published["DEFAULT"])
@@ -68,7 +50,7 @@ def load(name: str, weights: str | Path | Weights | None) -> tuple[torch.nn.Modu
         return _build(name, len(classes)), _preprocess(entry), classes
     if weights is None or (isinstance(weights, str) and weights in published):
         weights = download.fetch(entry.url, name)
-    found = weight_files.to_load(weights, name, [*published, "random"])
+    found = weight_files.weights_for(name, weights, [*published, "random"])
     state = _translated(found.state)
     model = _build(name, len(classes))
     count = checkpoints.classes_in(state, model)

@@ -25,14 +25,14 @@ def differ(ours: Preprocess, theirs: Callable[[Image.Image], Tensor], shift: int
         The largest difference of a number, where white less black is 255; infinite where the shapes differ.
     """
     picture = _noise(ours)
-    mine, other = ours(picture), theirs(picture)
-    if mine.shape != other.shape:
+    given, expected = ours(picture), theirs(picture)
+    if given.shape != expected.shape:
         return float("inf")
     level = torch.tensor(ours.std)[:, None, None] * 255 / ours.scale
     side = ours.crop
     shifts = [(down, right) for down in range(shift + 1) for right in range(shift + 1)]
     return min(
-        float(((mine[:, : side - down, : side - right] - other[:, down:, right:]).abs() * level).max())
+        float(((given[:, : side - down, : side - right] - expected[:, down:, right:]).abs() * level).max())
         for down, right in shifts
     )
 

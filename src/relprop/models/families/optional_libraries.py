@@ -1,20 +1,27 @@
-"""Libraries that are needed for some networks only, and may not be installed."""
+"""Libraries that are needed for some networks only, and may not be installed. Nothing is imported until it is used."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from relprop.models.files.checkpoints import ModelError, shown
+from relprop.models.errors import ModelError
 
 EXTRAS = {"timm": "timm", "transformers": "huggingface", "onnx2torch": "onnx"}
 """What each of them is called in ``pip install "relprop[...]"``."""
 
 
 def remedy(library: str) -> str:
-    """Return what installs a library of `EXTRAS`, ``""`` where it is there. Nothing is imported."""
+    """Return what installs a library of `EXTRAS`, ``""`` where it is there."""
     return "" if find_spec(library) else f'pip install "relprop[{EXTRAS[library]}]"'
+
+
+def folder(library: str) -> Path | None:
+    """Return where a library's sources are; None: it is not installed."""
+    spec = find_spec(library)
+    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def library(path: str, name: str = "") -> Any:
@@ -31,9 +38,3 @@ def library(path: str, name: str = "") -> Any:
     if top in EXTRAS and remedy(top):
         raise ModelError(f"{name}: {top} is not installed; {remedy(top)}")
     return import_module(path)
-
-
-def first_line(error: BaseException) -> str:
-    """Return what a library said went wrong, as part of a line: its first, safe to print."""
-    told = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return shown(told, 200) if told else type(error).__name__

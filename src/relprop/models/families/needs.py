@@ -1,0 +1,65 @@
+"""What loading a network takes, in a few words, by family: what `relprop models` prints beside each name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relprop.models.families import library_names, optional_libraries
+from relprop.models.families.library_names import TIMM
+from relprop.models.families.torch_cache import cached
+
+HUGGING_FACE = "hf:"
+"""How names of folders and repositories of Hugging Face begin."""
+ONNX_FORM = "FILE.onnx"
+NO_RULES_YET = ("convnext_", "maxvit_", "swin_", "vit_")
+"""How the names begin of torchvision's networks that have no rules yet."""
+
+
+def embedded(_: str) -> str:
+    """Say what an embedded network takes."""
+    return "nothing: it is in the package"
+
+
+def caffe(_: str) -> str:
+    """Say what CaffeNet takes."""
+    return "a .caffemodel that relprop convert has converted, as --weights FILE"
+
+
+def torchvision(name: str) -> str:
+    """Say what a network of torchvision takes."""
+    later = "; not explained yet: it has LayerNorm or attention" if name.startswith(NO_RULES_YET) else ""
+    published = library_names.torchvision()[name]
+    if published is None:
+        return f"a download, or --weights FILE{later}"
+    if cached(published.url).exists():
+        return f"nothing: {cached(published.url)} is there{later}"
+    return f"a download of {published.megabytes:.0f} MB, or --weights FILE{later}"
+
+
+def timm(name: str) -> str:
+    """Say what a network of timm takes, or any of them (where `name` is none of them)."""
+    if optional_libraries.remedy("timm"):
+        return optional_libraries.remedy("timm")
+    names = library_names.timm()
+    if name not in names:
+        return f"a download, or --weights FILE; relprop models {TIMM} lists all {len(names):,}"
+    published = optional_libraries.library("timm", name).is_model_pretrained(name.removeprefix(TIMM))
+    return "a download, or --weights FILE" if published else "--weights FILE (timm publishes none)"
+
+
+def hugging_face(name: str) -> str:
+    """Say what a folder or a repository takes, or any of them (where `name` is none of them)."""
+    return optional_libraries.remedy("transformers") or (
+        "nothing: it is there" if Path(name.removeprefix(HUGGING_FACE)).is_dir() else "a folder, or a download"
+    )
+
+
+def onnx(name: str) -> str:
+    """Say what an ONNX file takes, or any of them (where `name` is their form)."""
+    beside = f"a JSON file beside it, {name}.json, that tells its preprocessing" if name == ONNX_FORM else "nothing"
+    return optional_libraries.remedy("onnx2torch") or beside
+
+
+def factory(_: str) -> str:
+    """Say what a function of the user's takes."""
+    return "a function of yours that returns it, with .preprocess and .classes"
