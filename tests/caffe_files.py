@@ -1,7 +1,7 @@
 """Caffe's files written by hand, byte by byte, and damaged: what its readers are tested with.
 
-Run as a program, ``caffe_files.py KIND FOLDER``, it gives a reader a thousand damaged files under a limit of memory
-and prints how many were read and refused.
+Run as a program, ``caffe_files.py FOLDER COUNT``, it gives the reader of each kind that many damaged files under a
+limit of memory, each reader in a process of its own, and prints how many were read and refused.
 """
 
 import json
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from forks import for_each
 from relprop.models import ModelError
 from relprop.models.files import caffe, caffe_description, caffe_weights
 
@@ -58,21 +59,21 @@ def caffenet(classes=1000):
     ]
 
 
-def vgg16(classes=1000):
+def vgg16(classes=1000, widths=(64, 128, 256, 512, 512), hidden=4096):
     """VGG_ILSVRC_16_layers, likewise."""
     layers = []
-    for block, (width, depth) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), 1):
+    for block, (width, depth) in enumerate(zip(widths, (2, 2, 3, 3, 3), strict=True), 1):
         for n in range(1, depth + 1):
             layers += [(f"conv{block}_{n}", CONV, {"num_output": width, "pad": 1, "kernel_size": 3})]
             layers += [(f"relu{block}_{n}", "ReLU", {})]
         layers += [(f"pool{block}", POOL, {"pool": "MAX", "kernel_size": 2, "stride": 2})]
-    return layers + _head(classes)
+    return layers + _head(classes, hidden)
 
 
-def _head(classes):
+def _head(classes, hidden=4096):
     layers = []
     for n in (6, 7):
-        layers += [(f"fc{n}", FULL, {"num_output": 4096}), (f"relu{n}", "ReLU", {}), (f"drop{n}", "Dropout", {})]
+        layers += [(f"fc{n}", FULL, {"num_output": hidden}), (f"relu{n}", "ReLU", {}), (f"drop{n}", "Dropout", {})]
     return [*layers, ("fc8", FULL, {"num_output": classes}), ("prob", "Softmax", {})]
 
 
@@ -153,11 +154,10 @@ def small_weights():
     }
 
 
-def damaged(data, count, awkward):
-    """`count` damaged copies of `data`, the `awkward` ones first; the same each time."""
+def damaged(data, count):
+    """`count` damaged copies of `data`; the same each time."""
     rng = random.Random(0)
-    yield from awkward
-    for n in range(count - len(awkward)):
+    for n in range(count):
         yield _DAMAGES[n % len(_DAMAGES)](bytearray(data), rng)
 
 
@@ -347,8 +347,8 @@ EXTRA = 1 << 31
 """Bytes that the readers may ask for beyond what the program holds before."""
 
 
-def hammer(kind, folder, count=1000):
-    """Give the reader `count` damaged files; what it does but read or refuse ends the program."""
+def hammer(kind, folder, count):
+    """Give the reader the awkward files and `count` damaged ones; what it does but read or refuse ends the program."""
     file = Path(folder) / "damaged"
 
     def read():
@@ -371,7 +371,8 @@ def hammer(kind, folder, count=1000):
     started, size = held("VmHWM"), held("VmSize")
     resource.setrlimit(resource.RLIMIT_AS, (size + EXTRA, size + EXTRA))
     outcomes = Counter()
-    for data in damaged(undamaged(kind), count, awkward(kind)):
+    made = awkward(kind)
+    for data in (*made, *damaged(undamaged(kind), count)):
         file.write_bytes(data)
         try:
             blobs = read()
@@ -381,7 +382,7 @@ def hammer(kind, folder, count=1000):
         else:
             assert all(math.prod(t.shape) == t.numel() > 0 and t.isfinite().all() for t in blobs)
             outcomes["read"] += 1
-    print(json.dumps(dict(outcomes) | {"grown_mib": (held("VmHWM") - started) >> 20}))
+    print(json.dumps({"kind": kind, "made": len(made)} | outcomes | {"grown_mib": (held("VmHWM") - started) >> 20}))
 
 
 def held(what):
@@ -391,4 +392,4 @@ def held(what):
 
 
 if __name__ == "__main__":
-    hammer(sys.argv[1], sys.argv[2])
+    for_each(KINDS, lambda kind: hammer(kind, sys.argv[1], int(sys.argv[2])))

@@ -13,11 +13,18 @@ torch.set_num_threads(1)
 
 def pytest_addoption(parser):
     parser.addoption("--networks", type=int, default=200, help="how many random networks are compared")
+    parser.addoption("--damaged", type=int, default=100, help="how many damaged files of each format are read")
 
 
 def pytest_generate_tests(metafunc):
     if "network_seed" in metafunc.fixturenames:
         metafunc.parametrize("network_seed", range(metafunc.config.getoption("--networks")))
+
+
+@pytest.fixture(scope="session")
+def damaged(request):
+    """How many damaged files of each format a reader is given."""
+    return request.config.getoption("--damaged")
 
 
 @pytest.fixture(autouse=True)

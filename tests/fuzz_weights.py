@@ -1,8 +1,8 @@
 """Weight files damaged at random, and what becomes of them: read or refused, never anything else.
 
-Run as a program, ``fuzz_weights.py KIND FOLDER COUNT`` gives a reader that many damaged files under a limit of memory
-and time, and prints how many were read and how many refused. It stops at the first file that raises anything but a
-`ModelError`, takes long, or executes code.
+Run as a program, ``fuzz_weights.py FOLDER COUNT`` gives the reader of each kind that many damaged files under a limit
+of memory and time, each in a process of its own, and prints how many were read and how many refused. A reader stops at
+the first file that raises anything but a `ModelError`, takes long, or executes code.
 """
 
 import faulthandler
@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import keras_files
+from forks import for_each
 from relprop.data.preprocess import Preprocess
 from relprop.models import ModelError
 from relprop.models.files import cards, checkpoints, hdf5_child, keras_weights, weight_files
@@ -280,6 +281,17 @@ def hammer(kind, folder, count):
         attempt(kind, path)
 
 
+def work(kind, folder, count):
+    """All that is done to one reader, and what is printed of it."""
+    folder.mkdir()
+    os.chdir(folder)
+    if kind.endswith("h5"):
+        keras_weights._start, keras_weights.PATIENCE = Server(folder), 5
+    hammer(kind, folder, count)
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    print(json.dumps({"kind": kind} | outcomes | {"peak_mib": int(peak[1]) // 1024}))
+
+
 def attempt(kind, path):
     faulthandler.dump_traceback_later(SECONDS, exit=True)
     try:
@@ -296,11 +308,5 @@ def attempt(kind, path):
 
 
 if __name__ == "__main__":
-    kind, folder, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
-    os.chdir(folder)
-    if kind.endswith("h5"):
-        keras_weights._start, keras_weights.PATIENCE = Server(folder), 5
-    hammer(kind, folder, count)
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    print(json.dumps(outcomes | {"peak_mib": int(peak[1]) // 1024}))
+    for_each(KINDS, lambda kind: work(kind, Path(sys.argv[1]) / kind, int(sys.argv[2])))

@@ -1,7 +1,7 @@
 """Files of Keras written by hand, in the layouts that its versions had, and a VGG so small that tests are quick.
 
-Run as a program, it lets Keras itself work: ``keras_files.py FOLDER`` writes the small VGG in every layout that Keras
-still can, with its logits on `picture`; ``keras_files.py FILE LOGITS`` reads a file into VGG-16 and writes its logits.
+Run as a program, ``keras_files.py FILE FOLDER``, it lets Keras itself work: it writes the small VGG in every layout
+that Keras still can, with its logits on `picture`, and reads a file into VGG-16 and writes that one's logits.
 """
 
 # ruff: noqa: PLC0415 - Keras is slow to import, and is there for the program alone
@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import torch
 from torch import nn
+from torchvision.models import vgg
 from torchvision.models.vgg import VGG, make_layers
 
 BLOCKS = (2, 2, 3, 3, 3)
@@ -23,6 +24,8 @@ SMALL = (2, 3, 4, 4, 5)
 """Channels per block of the small VGG."""
 HIDDEN = 6
 """Width of its fully connected layers."""
+SMALL_PLAN = [part for width, depth in zip(SMALL, BLOCKS, strict=True) for part in [*[width] * depth, "M"]]
+"""The small VGG's convolutions and pools in the words of torchvision's `cfgs`."""
 
 
 def layers(widths=WIDTHS, hidden=4096, classes=1000, blocks=BLOCKS):
@@ -98,14 +101,25 @@ def _write_by_kind(file, found):
 
 def torch_vgg(classes=7):
     """The small VGG with torchvision's own code."""
-    plan = [part for width, depth in zip(SMALL, BLOCKS, strict=True) for part in [*[width] * depth, "M"]]
-    with torch.device("meta"):
-        model = VGG(nn.Sequential(), classes)
-    sizes = [*pairwise((49 * SMALL[-1], HIDDEN, HIDDEN, classes))]
-    model.features = make_layers(plan)
-    for index, (before, after) in zip((0, 3, 6), sizes, strict=True):
-        model.classifier[index] = nn.Linear(before, after)
-    return model.eval()
+    return NarrowVGG(make_layers(SMALL_PLAN), classes).eval()
+
+
+class NarrowVGG(VGG):
+    """A VGG whose fully connected layers are as narrow as those of the small one."""
+
+    def __init__(self, features, num_classes=1000, **_):
+        with torch.device("meta"):
+            super().__init__(nn.Sequential(), num_classes, init_weights=False)
+        self.features = features
+        sizes = pairwise((49 * SMALL[-1], HIDDEN, HIDDEN, num_classes))
+        for index, (before, after) in zip((0, 3, 6), sizes, strict=True):
+            self.classifier[index] = nn.Linear(before, after)
+
+
+def narrow_vgg16(monkeypatch):
+    """Let torchvision build its vgg16 as narrow as the small VGG; depth, kernels and names stay."""
+    monkeypatch.setitem(vgg.cfgs, "D", SMALL_PLAN)
+    monkeypatch.setattr(vgg, "VGG", NarrowVGG)
 
 
 def picture(seed=0, height=224, width=224):
@@ -168,4 +182,5 @@ def keras_reads(path, logits):
 if __name__ == "__main__":
     os.environ["KERAS_BACKEND"] = "torch"
     torch.set_num_threads(1)
-    keras_writes(Path(sys.argv[1])) if len(sys.argv) == 2 else keras_reads(*sys.argv[1:])
+    keras_writes(Path(sys.argv[2]))
+    keras_reads(sys.argv[1], Path(sys.argv[2]) / "whole.npy")

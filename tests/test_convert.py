@@ -577,10 +577,10 @@ def test_the_real_squeezenet(converts):
     assert not torch.allclose(logits[0], logits[1], rtol=0.01)
 
 
-@pytest.mark.slow
-def test_the_same_vgg16_from_keras_torch_and_caffe(converts, fails):
-    """553 MB each: the only size that the layouts of the three have."""
-    found = keras_files.weights(keras_files.layers())
+def test_the_same_vgg16_from_keras_torch_and_caffe(converts, fails, monkeypatch):
+    """In its true depth and narrow; the whole one is compared with Keras in test_keras.py."""
+    keras_files.narrow_vgg16(monkeypatch)
+    found = keras_files.weights(keras_files.small(classes=1000))
     keras_files.write("a.h5", found)
     told = converts(source="a.h5", model="vgg16")
     model = rp.models.load("vgg16", "a.safetensors")
@@ -593,7 +593,8 @@ def test_the_same_vgg16_from_keras_torch_and_caffe(converts, fails):
     assert from_torch["card"]["check"] == told["card"]["check"]
     for name in ("a.pth", "a.safetensors", "b.safetensors"):
         Path(name).unlink()
-    Path("a.caffemodel").write_bytes(caffe_files.caffemodel(caffe_files.vgg16(), as_caffe(found)))
+    narrow = caffe_files.vgg16(widths=keras_files.SMALL, hidden=keras_files.HIDDEN)
+    Path("a.caffemodel").write_bytes(caffe_files.caffemodel(narrow, as_caffe(found)))
     assert "nothing says which mean to subtract" in fails("a.caffemodel", "--model", "vgg16")
     mean = ",".join(map(str, keras_weights.MEAN))
     from_caffe = converts("--mean", mean, source="a.caffemodel", model="vgg16")
@@ -610,7 +611,7 @@ def as_caffe(found):
             continue
         kernel, bias = arrays
         if layer == "fc1":
-            kernel = kernel.reshape(7, 7, 512, -1).transpose(2, 0, 1, 3).reshape(25088, -1)
+            kernel = kernel.reshape(7, 7, -1, kernel.shape[1]).transpose(2, 0, 1, 3).reshape(kernel.shape)
         name = layer.replace("block", "conv").replace("_conv", "_")
         name = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}.get(layer, name)
         blobs[name] = [kernel.T if kernel.ndim == 2 else kernel.transpose(3, 2, 0, 1), bias]
@@ -660,23 +661,27 @@ def test_a_caffenet_with_a_mean_image(converts, fails):
 # Files damaged at random
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux'")
-@pytest.mark.parametrize("kind", fuzz.KINDS)
-def test_a_thousand_damaged_files_are_read_or_refused(kind, tmp_path):
-    """Nothing else: no crash, no hang, no memory beyond a bound, no code executed; see fuzz_weights.py."""
-    program, count = str(Path(fuzz.__file__)), 1000
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, program, kind, str(tmp_path), str(count)],
+@pytest.fixture(scope="module")
+def outcomes(damaged, tmp_path_factory):
+    """What became of damaged files, by kind; see fuzz_weights.py."""
+    ran = subprocess.run(
+        [sys.executable, fuzz.__file__, str(tmp_path_factory.mktemp("damaged")), str(damaged)],
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
-        env=environment,
+        timeout=1800,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["read"] + told["refused"] == count + told.get("made", 0)
-    assert min(told["read"], told["refused"]) >= count // 20
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return {told.pop("kind"): told for told in map(json.loads, ran.stdout.splitlines())}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux'")
+@pytest.mark.parametrize("kind", fuzz.KINDS)
+def test_damaged_files_are_read_or_refused(kind, outcomes, damaged):
+    """Nothing else: no crash, no hang, no memory beyond a bound, no code executed."""
+    told = outcomes[kind]
+    assert told["read"] + told["refused"] == damaged + told.get("made", 0)
+    assert min(told["read"], told["refused"]) >= damaged // 20
     assert told["peak_mib"] < 2048

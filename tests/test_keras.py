@@ -47,13 +47,17 @@ def answer(state):
         return model(keras_weights.PREPROCESS(Image.fromarray(files.picture()))[None])[0].numpy()
 
 
-def in_keras(*words):
-    program = Path(files.__file__)
+@pytest.fixture(scope="module")
+def in_keras(tmp_path_factory):
+    """The whole VGG-16 in a file, and the folder in which Keras left what it wrote and what it answered."""
+    folder = tmp_path_factory.mktemp("keras")
+    path = files.write(folder / "vgg16.h5", files.weights(files.layers()))
+    words = [sys.executable, files.__file__, path, folder]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, program, *words], capture_output=True, text=True, check=False, env=environment
-    )
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
+    yield path, folder
+    path.unlink()  # 553 MB
 
 
 # The numbers
@@ -108,21 +112,21 @@ def test_preprocessing_is_that_of_keras_application():
 
 
 @pytest.mark.slow
-def test_what_keras_writes_answers_as_in_keras(tmp_path):
-    in_keras(tmp_path)
-    expected = np.load(tmp_path / "logits.npy")
+def test_what_keras_writes_answers_as_in_keras(in_keras):
+    _, folder = in_keras
+    expected = np.load(folder / "logits.npy")
     for name in ("small.weights.h5", "whole.h5", "legacy.h5"):
-        logits = answer(keras_weights.state(tmp_path / name, "vgg16"))
+        logits = answer(keras_weights.state(folder / name, "vgg16"))
         assert np.abs(logits - expected).max() < 1e-5 * np.abs(expected).max()
     with pytest.raises(ModelError, match=r"small.keras: a .keras archive; save the weights alone"):
-        weight_files.open_weights(tmp_path / "small.keras", "vgg16")
+        weight_files.open_weights(folder / "small.keras", "vgg16")
 
 
 @pytest.mark.slow
-def test_the_whole_vgg16_answers_as_in_keras(tmp_path):
-    path = files.write(tmp_path / "vgg16.h5", files.weights(files.layers()))
-    in_keras(path, tmp_path / "logits.npy")
-    expected = np.load(tmp_path / "logits.npy")
+def test_the_whole_vgg16_answers_as_in_keras(in_keras):
+    """In its true size: the other tests have a narrow one."""
+    path, folder = in_keras
+    expected = np.load(folder / "whole.npy")
     model = load("vgg16", path)
     with torch.no_grad():
         logits = model(model.preprocess(Image.fromarray(files.picture()))[None])[0].numpy()
