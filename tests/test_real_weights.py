@@ -75,9 +75,18 @@ def double():
     return squeezenet(torch.float64)
 
 
+def opened(path):
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def batched(items, size):
+    items = list(items)
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
 def photograph(name):
-    with Image.open(REAL / "VOCdevkit" / "VOC2007" / "JPEGImages" / f"{name}.jpg") as image:
-        return warp(image.convert("RGB"))[None]
+    return warp(opened(REAL / "VOCdevkit" / "VOC2007" / "JPEGImages" / f"{name}.jpg"))[None]
 
 
 def zennit_relevance(model, x, target, method):
@@ -98,10 +107,11 @@ def test_squeezenet_recognises_the_validation_images_as_it_should(single):
     with (folder / "boxes.csv").open() as rows:
         labels = {row["filename"]: int(row["class_index"]) for row in csv.DictReader(rows)}
     right = torch.zeros(5)
-    for filename, label in labels.items():
-        with Image.open(folder / "images" / filename) as image, torch.no_grad():
-            ranking = single(normalise(image.convert("RGB"))[None]).topk(5).indices[0]
-        right += ranking == label
+    for some in batched(labels, 25):
+        x = torch.stack([normalise(opened(folder / "images" / filename)) for filename in some])
+        with torch.no_grad():
+            ranking = single(x).topk(5).indices
+        right += (ranking == torch.tensor([labels[filename] for filename in some])[:, None]).sum(0)
     top1, top5 = right[0] / len(labels), right.sum() / len(labels)
     # 69.4 and 90.2 % on the 500 of which these are half; two standard errors of a half are 4.1 and 2.7 %.
     log.info("top-1 %.1f %%, top-5 %.1f %%", 100 * top1, 100 * top5)
