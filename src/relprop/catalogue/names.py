@@ -16,7 +16,7 @@ from relprop.catalogue.table import COMPOSITES, METHODS
 from relprop.composites.composite import Composite
 from relprop.composites.profiles import Profile
 from relprop.record.prepare import Model
-from relprop.support import own
+from relprop.support import user_code
 from relprop.support.errors import InputError, RelpropError
 from relprop.support.suggest import did_you_mean
 
@@ -73,13 +73,13 @@ def _users(name: str) -> Composite | Function:
     Raises:
         InputError: if there is no such module or function, importing it fails, or it is no method.
     """
-    if not own.is_name(name):
-        if own.is_name(name.rpartition(":")[0]):
+    if not user_code.is_name(name):
+        if user_code.is_name(name.rpartition(":")[0]):
             raise InputError(f"no method is named {name!r}: functions of your own take no options after a colon")
         raise InputError(f"no method is named {name!r}{did_you_mean(name.partition(':')[0], METHODS)}")
     try:
-        found = own.find(name, METHODS)
-    except own.OwnError as error:
+        found = user_code.find(name, METHODS)
+    except user_code.UserCodeError as error:
         raise InputError(f"method {name!r}: {error}") from error.__cause__
     if isinstance(found, Composite):
         return found
@@ -97,12 +97,12 @@ def _errors_named(name: str, function: Callable[..., Any]) -> Function:
     @functools.wraps(function)
     def called(model: Model, x: Tensor, target: Tensor) -> Tensor:
         try:
-            with own.current_folder_first():
+            with user_code.current_folder_first():
                 result: Tensor = function(model, x, target)
         except RelpropError:
             raise
-        except own.FAILURES as error:
-            raise InputError(f"method {name!r} failed: {own.told(error)}") from error
+        except user_code.FAILURES as error:
+            raise InputError(f"method {name!r} failed: {user_code.in_one_line(error)}") from error
         return result
 
     return called
@@ -115,10 +115,10 @@ def source_sha256(name: str) -> str | None:
         InputError: as `resolve` does for such a method.
     """
     place = name.partition(":")[0]
-    if not own.is_name(name) or place in METHODS:
+    if not user_code.is_name(name) or place in METHODS:
         return None
     try:
-        file = getattr(own.module(place), "__file__", None)
-    except own.OwnError as error:
+        file = getattr(user_code.import_module(place), "__file__", None)
+    except user_code.UserCodeError as error:
         raise InputError(f"method {name!r}: {error}") from error.__cause__
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from relprop.models.errors import ModelError
 from relprop.record.logits import logits_of
-from relprop.support import own
+from relprop.support import user_code
 from relprop.support.errors import RelpropError
 
 
@@ -30,8 +30,10 @@ def demand_answer(model: nn.Module, name: str, x: Tensor, classes: Sequence[str]
             logits = logits_of(model(x))
     except RelpropError:
         raise
-    except own.FAILURES as error:
+    except user_code.FAILURES as error:
         shape = tuple(x.shape)
-        raise ModelError(f"{name}: its forward pass failed on a picture {shape}: {own.told(error)}") from error
+        raise ModelError(
+            f"{name}: its forward pass failed on a picture {shape}: {user_code.in_one_line(error)}"
+        ) from error
     if classes is not None and logits.ndim == 2 and logits.shape[1] != len(classes):
         raise ModelError(f"{name}: it has names for {len(classes)} classes, and gives {logits.shape[1]} logits")

@@ -12,7 +12,7 @@ from relprop.models.families import needs as needed
 from relprop.models.families.family import Family
 from relprop.models.families.library_names import TIMM
 from relprop.models.families.needs import HUGGING_FACE, ONNX_FORM
-from relprop.support import own
+from relprop.support import user_code
 from relprop.support.suggest import nearest
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ FAMILIES = (
     ),
     Family(
         "your own",
-        includes=own.is_name,
+        includes=user_code.is_name,
         names=lambda: ("package.module:factory",),
         needs=needed.factory,
         loader="relprop.models.families.factory:load",

@@ -1,1 +1,1 @@
-"""What every room may use: errors, files, names that are near, what is the user's own, hashes of networks."""
+"""What every room may use: errors, files, names that are near, the user's code, hashes of networks."""

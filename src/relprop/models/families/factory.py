@@ -10,7 +10,7 @@ from torch import nn
 from relprop.data.preprocess import Preprocess
 from relprop.models.errors import ModelError
 from relprop.models.files import checkpoints, weight_files
-from relprop.support import own
+from relprop.support import user_code
 
 if TYPE_CHECKING:
     from relprop.models.families.family import Loaded
@@ -49,18 +49,18 @@ def load(name: str, weights: str | Path | None) -> Loaded:
 def _network(name: str) -> nn.Module:
     """The network that the name stands for."""
     try:
-        found = own.find(name, ["timm", "hf"])
-    except own.OwnError as error:
+        found = user_code.find(name, ["timm", "hf"])
+    except user_code.UserCodeError as error:
         raise ModelError(f"{name}: {error}") from error.__cause__
     if isinstance(found, nn.Module):
         return found
     if not callable(found):
         raise ModelError(f"{name}: {type(found).__name__}, neither a network nor a function that returns one")
     try:
-        with own.current_folder_first():
+        with user_code.current_folder_first():
             network = found()
-    except own.FAILURES as error:
-        raise ModelError(f"{name}: calling it without arguments failed: {own.told(error)}") from error
+    except user_code.FAILURES as error:
+        raise ModelError(f"{name}: calling it without arguments failed: {user_code.in_one_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise ModelError(f"{name}: it returned {type(network).__name__}, not a torch.nn.Module")
     return network

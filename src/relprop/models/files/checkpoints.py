@@ -1,6 +1,6 @@
 """Weights from a file: safetensors, or a torch file of tensors; nothing in it is ever executed.
 
-A file may come from anyone. So its tensors must be plain (dense, on the CPU, of ordinary numbers) and must not claim
+torch and safetensors read; neither checks what it read for what follows here. A file may come from anyone. So its tensors must be plain (dense, on the CPU, of ordinary numbers) and must not claim
 more than the file holds, and its names must be names, before anything is built after them.
 """
 

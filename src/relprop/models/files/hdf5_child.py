@@ -1,5 +1,6 @@
 """Read Keras' weights out of an HDF5 file, in a process that may die of it.
 
+h5py reads; what is here is the confinement, which no library offers: Keras' own loader asks for the whole of Keras, and
 HDF5's C library crashes on files made to make it crash. `keras_weights` therefore starts this file as
 a program of its own, which confines itself before it looks at anything: little memory, little time, and once the
 weights are open no further file, socket or library. It imports nothing of relprop, so that it starts fast.

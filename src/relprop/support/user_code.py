@@ -1,4 +1,4 @@
-"""What is the user's own: ``package.module:name`` is imported, and what goes wrong in it is told in one line."""
+"""Code of the user's: ``package.module:name`` is imported, and what goes wrong in it is said in one line."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from relprop.support.errors import RelpropError
 from relprop.support.suggest import did_you_mean, nearest
 
 FAILURES = (Exception, SystemExit)
-"""What the user's code may raise that is told as its failure; Ctrl-C stays Ctrl-C."""
+"""What the user's code may raise that counts as its failure; Ctrl-C stays Ctrl-C."""
 
 _NAME = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _OURS = str(Path(__file__).parent.parent)
 _INSTALLED = tuple(sysconfig.get_paths()[where] for where in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
-class OwnError(RelpropError):
+class UserCodeError(RelpropError):
     """There is nothing of that name, or importing it failed; the message is for whoever knows what it was to be."""
 
 
@@ -42,23 +42,27 @@ def find(name: str, others: Iterable[str] = ()) -> Any:
         others: what else could have been meant, where there is no such module.
 
     Raises:
-        OwnError: no such module, or nothing of that name in it, with the near one; or importing it failed.
+        UserCodeError: no such module, or nothing of that name in it, with the near one; or importing it failed.
     """
     place, _, attribute = name.partition(":")
     if place.endswith(".py"):
-        raise OwnError(f"a module is named without .py; did you mean {place.removesuffix('.py')}:{attribute}?")
-    found: Any = module(place, others)
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            there = getattr(found, "__dict__", {})
-            theirs = [k for k, v in there.items() if not k.startswith("_") and not isinstance(v, ModuleType)]
-            where = getattr(found, "__file__", None) or getattr(found, "__name__", type(found).__name__)
-            raise OwnError(f"no {part!r} in {where}{did_you_mean(part, theirs)}")
-        found = getattr(found, part)
-    return found
+        raise UserCodeError(f"a module is named without .py; did you mean {place.removesuffix('.py')}:{attribute}?")
+    import_module(place, others)
+    try:
+        return pkgutil.resolve_name(name)
+    except AttributeError as error:
+        holder, part = error.obj, str(error.name)
+    there = [k for k, v in getattr(holder, "__dict__", {}).items() if not _hidden(k, v)]
+    where = getattr(holder, "__file__", None) or getattr(holder, "__name__", type(holder).__name__)
+    raise UserCodeError(f"no {part!r} in {where}{did_you_mean(part, there)}")
 
 
-def module(place: str, others: Iterable[str] = ()) -> ModuleType:
+def _hidden(name: str, value: object) -> bool:
+    """Whether nobody means it: what is private, and modules that a module imports."""
+    return name.startswith("_") or isinstance(value, ModuleType)
+
+
+def import_module(place: str, others: Iterable[str] = ()) -> ModuleType:
     """Import the module ``package.module``; arguments and errors as for `find`."""
     try:
         with current_folder_first():
@@ -66,15 +70,15 @@ def module(place: str, others: Iterable[str] = ()) -> ModuleType:
             return importlib.import_module(place)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{place}.".startswith(f"{error.name}."):
-            raise OwnError(f"importing {place} failed: {told(error)}") from error
+            raise UserCodeError(f"importing {place} failed: {in_one_line(error)}") from error
         beside = [path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or path.is_dir()]
         near = nearest(place, [*others, *filter(str.isidentifier, beside), *_within(error.name.rpartition(".")[0])], 1)
         remedy = f"did you mean {near[0]}?" if near else "name one of the current folder, or install it"
-        raise OwnError(f"no module {error.name!r}; {remedy}") from None
+        raise UserCodeError(f"no module {error.name!r}; {remedy}") from None
     except RelpropError:
         raise
     except FAILURES as error:
-        raise OwnError(f"importing {place} failed: {told(error)}") from error
+        raise UserCodeError(f"importing {place} failed: {in_one_line(error)}") from error
 
 
 def _within(package: str) -> list[str]:
@@ -95,7 +99,7 @@ def current_folder_first() -> Iterator[None]:
             sys.path.remove(here)
 
 
-def told(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
     """Return in one line what went wrong, and where: in their own code, else in what is installed."""
     kind, text = type(error).__name__, " ".join(str(error).split())
     line = f"{kind}: {text}" if text else kind
