@@ -1,8 +1,10 @@
 """Caffe's files, read without Caffe: ``.caffemodel``, ``.prototxt`` and the mean image in a ``.binaryproto``.
 
 Numbers are taken as they are stored; nothing is allocated for a shape before the file was seen to hold that many
-numbers. protobuf itself parses the bytes. No kept-up library reads these files: Caffe's last release is of 2017, and OpenCV's
-importer runs a network, but does not say what its file describes. Formats: the `layer` of 2015 and later and the `layers` of 2014; the one before those is refused.
+numbers. Formats: the `layer` of 2015 and later and the `layers` of 2014; the one before those is refused.
+
+Google's protobuf parses the bytes. No kept-up library does the rest: Caffe's last release is of 2017, and OpenCV's
+importer runs a network without saying what its file describes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Weights from a file: safetensors, or a torch file of tensors; nothing in it is ever executed.
 
-torch and safetensors read; neither checks what it read for what follows here. A file may come from anyone. So its tensors must be plain (dense, on the CPU, of ordinary numbers) and must not claim
-more than the file holds, and its names must be names, before anything is built after them.
+A file may come from anyone. So its tensors must be plain (dense, on the CPU, of ordinary numbers) and must not claim
+more than the file holds, and its names must be names, before anything is built after them. torch and safetensors do
+the reading; neither they nor another library make these checks.
 """
 
 from __future__ import annotations
