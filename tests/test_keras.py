@@ -47,17 +47,12 @@ def answer(state):
         return model(keras_weights.PREPROCESS(Image.fromarray(files.picture()))[None])[0].numpy()
 
 
-@pytest.fixture(scope="module")
-def in_keras(tmp_path_factory):
-    """The whole VGG-16 in a file, and the folder in which Keras left what it wrote and what it answered."""
-    folder = tmp_path_factory.mktemp("keras")
-    path = files.write(folder / "vgg16.h5", files.weights(files.layers()))
+def in_keras(path, folder):
+    """Let Keras read a file of the whole VGG-16, and write what it writes and answers into a folder."""
     words = [sys.executable, files.__file__, path, folder]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
-    yield path, folder
-    path.unlink()  # 553 MB
 
 
 # The numbers
@@ -112,22 +107,19 @@ def test_preprocessing_is_that_of_keras_application():
 
 
 @pytest.mark.slow
-def test_what_keras_writes_answers_as_in_keras(in_keras):
-    _, folder = in_keras
-    expected = np.load(folder / "logits.npy")
+def test_what_keras_writes_and_reads_answers_as_in_keras(tmp_path):
+    """The small VGG in every layout, and VGG-16 in its true size; one test, as Keras takes long to start."""
+    path = files.write(tmp_path / "vgg16.h5", files.weights(files.layers()))
+    in_keras(path, tmp_path)
+    expected = np.load(tmp_path / "logits.npy")
     for name in ("small.weights.h5", "whole.h5", "legacy.h5"):
-        logits = answer(keras_weights.state(folder / name, "vgg16"))
+        logits = answer(keras_weights.state(tmp_path / name, "vgg16"))
         assert np.abs(logits - expected).max() < 1e-5 * np.abs(expected).max()
     with pytest.raises(ModelError, match=r"small.keras: a .keras archive; save the weights alone"):
-        weight_files.open_weights(folder / "small.keras", "vgg16")
-
-
-@pytest.mark.slow
-def test_the_whole_vgg16_answers_as_in_keras(in_keras):
-    """In its true size: the other tests have a narrow one."""
-    path, folder = in_keras
-    expected = np.load(folder / "whole.npy")
+        weight_files.open_weights(tmp_path / "small.keras", "vgg16")
+    expected = np.load(tmp_path / "whole.npy")
     model = load("vgg16", path)
+    path.unlink()  # 553 MB
     with torch.no_grad():
         logits = model(model.preprocess(Image.fromarray(files.picture()))[None])[0].numpy()
     assert np.abs(logits - expected).max() < 1e-4 * np.abs(expected).max()
