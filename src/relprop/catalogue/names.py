@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from relprop.composites.profiles import Profile
 from relprop.record.prepare import Model
 from relprop.support import user_code
 from relprop.support.errors import InputError, RelpropError
+from relprop.support.files import file_sha256
 from relprop.support.suggest import did_you_mean
 
 Function = Callable[[Model, Tensor, Tensor], Tensor]
@@ -121,4 +121,4 @@ def source_sha256(name: str) -> str | None:
         file = getattr(user_code.import_module(place), "__file__", None)
     except user_code.UserCodeError as error:
         raise InputError(f"method {name!r}: {error}") from error.__cause__
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    return file_sha256(Path(file)) if file else ""
