@@ -10,6 +10,11 @@ from torch import nn
 
 import relprop as rp
 from conftest import Calls
+from relprop.ops.activation import activation
+from relprop.ops.table import LINES, TABLE, entered
+from relprop.record.prepare import recorded
+from relprop.rules import Kind
+from relprop.tape.tape import Op
 
 
 def explained(model, x=None, method="lrp-epsilon", **options):
@@ -269,3 +274,26 @@ def test_unknown_profile_and_start_are_refused():
         explained(Calls(torch.relu), profile="zenit")
     with pytest.raises(rp.InputError, match="'logit' or 'one'"):
         explained(Calls(torch.relu), start="logits")
+
+
+# -- what developers are told -------------------------------------------------------------------------
+
+
+def test_a_recorded_pass_is_walked_once():
+    tape = recorded(nn.Sequential(nn.Flatten(), nn.Linear(192, 5)).eval(), torch.randn(1, 3, 8, 8))
+    assert [node.op.name for node in tape.consume()] == ["linear", "flatten"]
+    with pytest.raises(rp.RelpropError, match="record it again"):
+        next(tape.consume())
+
+
+@pytest.mark.parametrize("words", ["relu", "F.relu", "erf relu_"])
+def test_a_function_that_stands_in_two_lines_is_refused(words):
+    assert entered(LINES) == TABLE
+    with pytest.raises(ValueError, match="stands in two lines: relu and another"):
+        entered([*LINES, (Op("another", Kind.ACTIVATION, activation), words)])
+
+
+def test_a_name_that_torch_does_not_have_is_refused():
+    with pytest.raises(ValueError, match="no function named rely"):
+        entered([(Op("rely", Kind.ACTIVATION, activation), "rely")])
+    assert entered([(Op("rely", Kind.ACTIVATION, activation), "rely?")]) == {}

@@ -275,6 +275,56 @@ def test_average_follows_epsilon_unless_asked_otherwise(case):
     assert_same(shares(pool, x, rules.AlphaBeta(2)), expected)
 
 
+class Even(rules.Rule):
+    """A rule of a user's own, for every kind of layer: an even share for each real input."""
+
+    def share(self, layer, R):
+        return rules.Share((layer.spread(R, layer.count()),))
+
+
+class Left(nn.Module):
+    """A product with a constant matrix on the left."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(5, 3))
+
+    def forward(self, x):
+        return torch.matmul(self.weight, x)
+
+
+class Right(Left):
+    """On the right."""
+
+    def forward(self, x):
+        return torch.matmul(x, self.weight)
+
+
+class Added(nn.Linear):
+    """In one call with the bias."""
+
+    def forward(self, x):
+        return torch.addmm(self.bias, x, self.weight.T)
+
+
+COUNTED = {
+    "linear": (partial(nn.Linear, 6, 5), (6,)),
+    "linear-on-sequence": (partial(nn.Linear, 4, 3), (3, 4)),
+    "product-with-a-matrix-on-the-left": (Left, (3, 2)),
+    "product-with-a-matrix-on-the-right": (Right, (2, 5)),
+    "addmm": (partial(Added, 6, 5), (6,)),
+    "conv2d-grouped": (partial(nn.Conv2d, 2, 4, 2, padding=1, groups=2), (2, 5, 4)),
+}
+
+
+@over(COUNTED)
+def test_a_rule_of_ones_own_counts_inputs_and_spreads_over_them(case):
+    make, shape = case
+    torch.manual_seed(0)
+    layer, x = make().double(), inputs(shape, "mixed")
+    assert_same(shares(layer, x, Even()), reference.flat(x.flatten(1), reference.dense(layer, shape)))
+
+
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 @pytest.mark.parametrize("rule", sorted(RULES.keys() - {"zbox"}))
 def test_padding_with_copies_hands_their_relevance_to_the_originals(rule, mode):

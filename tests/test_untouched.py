@@ -79,16 +79,16 @@ def test_after_an_error_in_the_forward_pass(error):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("in the middle"), KeyboardInterrupt()])
-def test_after_an_error_on_the_way_down(error, monkeypatch):
+def test_after_an_error_on_the_way_down(error):
+    class Broken(rp.rules.Rule):
+        def share(self, layer, R):
+            raise error
+
     model = model_with()
     before = state_of(model)
-
-    def broken(*_):
-        raise error
-
-    monkeypatch.setattr(rp.rules.AlphaBeta, "share", broken)
+    composite = rp.Composite([(rp.on.head, rp.rules.Epsilon()), (rp.on.any, Broken())])
     with pytest.raises(type(error)):
-        rp.attribute(model, torch.randn(2, 3, 8, 8), 1)
+        rp.attribute(model, torch.randn(2, 3, 8, 8), 1, composite)
     assert_same(before, state_of(model))
 
 
