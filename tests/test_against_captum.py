@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from captum.attr import LRP, Deconvolution, GuidedBackprop
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
 from torch import nn
-from torchvision.models import vgg16
 
 import relprop as rp
+from narrow import vgg, with_weights
 from relprop import rules
 
 log = logging.getLogger(__name__)  # figures: pytest --log-cli-level=info
@@ -53,18 +53,12 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def model():
-    """VGG-16, its classifier narrowed from 4096, flattened by a module that Captum can see."""
-    with torch.device("meta"):
-        vgg = vgg16(num_classes=10)
+    """VGG-16, flattened by a module that Captum can see."""
     torch.manual_seed(0)
-    classifier = [nn.Linear(512 * 7 * 7, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 10)]
-    features = vgg.features.to_empty(device="cpu")
-    model = nn.Sequential(*features, vgg.avgpool, nn.Flatten(), *classifier).double().eval()
+    narrow = with_weights(vgg("vgg16").double().eval())
+    model = nn.Sequential(*narrow.features, narrow.avgpool, nn.Flatten(), *narrow.classifier).eval()
     for module in model:
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight)
-            nn.init.normal_(module.bias, 0, 0.1)
-        elif isinstance(module, nn.ReLU):
+        if isinstance(module, nn.ReLU):
             module.inplace = False
     return model
 

@@ -8,18 +8,20 @@ is exact; the last test shows that this eps is all that stands between the two.
 
 import logging
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
 import zennit.rules as peer
 from torch import nn
-from torchvision.models import resnet18, vgg16, vgg16_bn
+from torchvision.models import resnet18
 from zennit.attribution import Gradient
 from zennit.composites import SpecialFirstLayerMapComposite, layer_map_base
 from zennit.torchvision import ResNetCanonizer, VGGCanonizer
 from zennit.types import Convolution, Linear
 
 import relprop as rp
+from narrow import vgg, with_weights
 from relprop import rules
 
 log = logging.getLogger(__name__)  # figures: pytest --log-cli-level=info
@@ -68,43 +70,16 @@ COMPOSITES = {
     ),
 }
 ARCHITECTURES = {
-    "vgg16": (vgg16, VGGCanonizer),
-    "vgg16_bn": (vgg16_bn, VGGCanonizer),
-    "resnet18": (resnet18, ResNetCanonizer),
+    "vgg16": (partial(vgg, "vgg16"), VGGCanonizer, 64),
+    "vgg16_bn": (partial(vgg, "vgg16_bn"), VGGCanonizer, 64),
+    "resnet18": (partial(resnet18, num_classes=10), ResNetCanonizer, 32),
 }
-
-
-def randomise(model):
-    """Random weights that keep activations of order one, random biases, random BatchNorm statistics."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight)
-            if module.bias is not None:
-                nn.init.normal_(module.bias, 0, 0.1)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.2)
-            nn.init.normal_(module.bias, 0, 0.2)
-            module.running_mean.normal_(0, 0.2)
-            module.running_var.uniform_(0.5, 2)
+"""How it is made, how zennit merges its BatchNorms, and the side of its pictures."""
 
 
 def random_model(build):
-    """Torchvision's model with its classifier narrowed from 4096: no rule depends on that width."""
-    with torch.device("meta"):
-        model = build(num_classes=10)
-        if hasattr(model, "classifier"):
-            model.classifier = nn.Sequential(
-                nn.Linear(512 * 7 * 7, 64),
-                nn.ReLU(),
-                nn.Dropout(),
-                nn.Linear(64, 64),
-                nn.ReLU(),
-                nn.Linear(64, 10),
-            )
     torch.manual_seed(0)
-    model = model.to_empty(device="cpu").double().eval()
-    randomise(model)
-    return model
+    return with_weights(build().double().eval())
 
 
 def with_eps_in_the_variance(model):
@@ -119,10 +94,10 @@ def with_eps_in_the_variance(model):
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def architecture(request):
-    build, canonizer = ARCHITECTURES[request.param]
+    build, canonizer, side = ARCHITECTURES[request.param]
     model = random_model(build)
     torch.manual_seed(1)
-    x = torch.rand(2, 3, 64, 64, dtype=torch.float64) * (HIGH - LOW) + LOW
+    x = torch.rand(2, 3, side, side, dtype=torch.float64) * (HIGH - LOW) + LOW
     return model, with_eps_in_the_variance(model), canonizer, x
 
 
@@ -151,11 +126,12 @@ def test_composite_agrees_with_zennit(architecture, name):
 
 @pytest.mark.slow
 def test_zennits_own_batchnorm_eps_explains_its_distance():
-    model = random_model(resnet18)
+    build, canonizer, side = ARCHITECTURES["resnet18"]
+    model = random_model(build)
     exact = with_eps_in_the_variance(model)
     torch.manual_seed(1)
-    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    x = torch.randn(2, 3, side, side, dtype=torch.float64)
     _, layers, first = COMPOSITES["epsilon-alpha2"]
     assert difference(exact(x), model(x)) < 1e-13
-    of_the_same_function = [zennit_relevance(m, ResNetCanonizer, x, layers, first) for m in (model, exact)]
+    of_the_same_function = [zennit_relevance(m, canonizer, x, layers, first) for m in (model, exact)]
     assert difference(*of_the_same_function) > 1e-6

@@ -7,6 +7,7 @@ from torch import nn
 
 import relprop as rp
 from conftest import randomised
+from narrow import classifier, vgg, with_weights
 
 PAPER = [
     "lrp-z",
@@ -29,15 +30,15 @@ SIZES = {
     "vgg11_bn": 32,
     "squeezenet1_0": 64,
     "squeezenet1_1": 64,
-    "resnet18": 64,
-    "resnet50": 64,
+    "resnet18": 48,
+    "resnet50": 48,
     "densenet121": 64,
-    "googlenet": 64,
+    "googlenet": 48,
     "inception_v3": 75,
-    "mobilenet_v2": 64,
-    "mobilenet_v3_small": 64,
-    "mobilenet_v3_large": 64,
-    "efficientnet_b0": 64,
+    "mobilenet_v2": 48,
+    "mobilenet_v3_small": 48,
+    "mobilenet_v3_large": 48,
+    "efficientnet_b0": 48,
 }
 
 
@@ -68,6 +69,13 @@ class CaffeNetLike(nn.Sequential):
 def build(name):
     if name == "caffenet":
         return CaffeNetLike(), 80
+    if name.startswith("vgg"):
+        return with_weights(vgg(name)), SIZES[name]
+    if name == "alexnet":
+        with torch.device("meta"):
+            model = torchvision.models.alexnet()
+            model.classifier = classifier(256 * 6 * 6, 10)
+        return with_weights(model.to_empty(device="cpu")), SIZES[name]
     extra = {"init_weights": False, "transform_input": True} if name in ("googlenet", "inception_v3") else {}
     return torchvision.models.get_model(name, weights=None, **extra), SIZES[name]
 

@@ -1,6 +1,6 @@
 """Every rule on every kind of layer, held against the definitions on an explicit matrix (`reference.py`)."""
 
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -147,6 +147,14 @@ def made(make):
     return layer
 
 
+@cache
+def made_once(name):
+    """A layer, the same written out, and the shape of its input."""
+    make, shape = LAYERS[name]
+    layer = made(make)
+    return layer, reference.dense(layer, shape), shape
+
+
 def normalised(make, norm):
     """A layer and a BatchNorm with statistics of its own behind it, in evaluation mode."""
     layer = made(make)
@@ -181,10 +189,9 @@ def assert_same(ours, expected):
 @pytest.mark.parametrize("signs", INPUTS)
 @with_rules(LAYERS)
 def test_rule_on_layer_follows_its_definition(name, rule, signs):
-    make, shape = LAYERS[name]
-    layer, x = made(make), inputs(shape, signs)
-    ours, definition = RULES[rule]
-    assert_same(shares(layer, x, ours), definition(x.flatten(1), reference.dense(layer, shape)))
+    layer, written_out, shape = made_once(name)
+    x, (ours, definition) = inputs(shape, signs), RULES[rule]
+    assert_same(shares(layer, x, ours), definition(x.flatten(1), written_out))
 
 
 @with_rules(NORMALISED)
