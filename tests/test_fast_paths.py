@@ -138,9 +138,16 @@ def test_a_sum_that_an_inplace_relu_overwrote_is_made_again_where_it_is_needed(b
     assert_same(rp.explain(slow, x, [1], {"it": method}), rp.explain(fast, x, [1], {"it": method}))
 
 
+def read_through_a_view(y, inplace):
+    twice = 2 * y[:, :2]
+    z = F.relu(y.add_(0) if inplace else y + 0, inplace=inplace)
+    return torch.cat([z[:, :2] + twice, z[:, 2:]], 1)
+
+
 READ_TWICE = {
     "read by another": lambda y, inplace: 2 * y + F.relu(y, inplace=inplace),
     "a view": lambda y, inplace: F.relu(y[:, :2], inplace=inplace).repeat(1, 2, 1, 1),
+    "read through a view before a write that changed nothing": read_through_a_view,
     "no zeros": lambda y, inplace: F.leaky_relu(y, 0.1, inplace=inplace),
 }
 
@@ -349,6 +356,14 @@ def test_denominators_are_made_once_for_all_methods_and_targets():
     together = rp.explain(model, x, [0, 1, 2], ["lrp-alpha1", "lrp-alpha2"])
     for name, R in together.relevance.items():
         torch.testing.assert_close(R, rp.explain(model, x, [0, 1, 2], [name]).relevance[name], rtol=1e-12, atol=1e-14)
+
+
+def test_denominators_are_made_once_though_maps_go_in_parts(monkeypatch):
+    model = randomised(nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(400, 5)))
+    monkeypatch.setattr(parts, "AT_ONCE", 500)
+    calls = beneath(model, pictures(1), [0, 1, 2], ["lrp-alpha1"]).calls
+    assert calls["convolution_backward"] == 3  # a map at a time
+    assert (calls["convolution"], calls["addmm"]) == (2, 2)
 
 
 def test_methods_share_the_way_down_as_long_as_their_rules_agree():
