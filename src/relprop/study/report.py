@@ -79,26 +79,25 @@ def report(folders: Path | Sequence[Path], out: Path) -> Report:
     studies = _named_apart([load(folder) for folder in folders])
     written: list[Path] = []
     found: dict[str, list[Claim]] = {}
-    sections: list[tuple[str, str]] = []
+    sections: list[page.Section] = []
     for name, study in studies.items():
         found[name] = claims(study, _other(study, list(studies.values())))
         listed, drawn = _tables(study, found[name]), list(drawings(study))
         written += _write(out / name if len(studies) > 1 else out, listed, drawn)
-        sections.append((name if len(studies) > 1 else "Results", _section(study, found[name], listed, drawn)))
+        blocks = _results(study, found[name], listed, drawn)
+        sections.append(page.Section(name if len(studies) > 1 else "Results", blocks))
     sections += _grids(out / GRIDS)
-    sections.append(("Configuration", "".join(map(_configuration, studies.values()))))
+    sections.append(page.Section("Configuration", [_configuration(study) for study in studies.values()]))
     lead = "Localisation of Layer-wise Relevance Propagation and other methods, after Kohlbrenner et al. 2020."
     write_whole(out / PAGE, page.page("Which explanation finds the object?", lead, sections).encode())
     return Report(out / PAGE, [*written, out / PAGE], found)
 
 
-def _grids(folder: Path) -> list[tuple[str, str]]:
+def _grids(folder: Path) -> list[page.Section]:
     """Return the page's section of heat maps; none where there is no picture."""
-    paths = sorted(folder.glob("*.png"))
-    shown = [
-        page.figure(path.read_bytes(), "png", f"Heat maps: {_title(path.stem)}", _title(path.stem)) for path in paths
-    ]
-    return [("Heat maps", "".join(shown))] if shown else []
+    titles = {path: path.stem.replace("_", " ").replace("-", " ") for path in sorted(folder.glob("*.png"))}
+    shown = [page.Figure(path.read_bytes(), "png", f"Heat maps: {title}", title) for path, title in titles.items()]
+    return [page.Section("Heat maps", shown)] if shown else []
 
 
 def drawings(study: Study) -> Iterator[Drawing]:
@@ -183,21 +182,22 @@ def _write(place: Path, listed: Sequence[tables.Table], drawn: Sequence[Drawing]
     return list(content)
 
 
-def _section(study: Study, found: Sequence[Claim], listed: Sequence[tables.Table], drawn: Sequence[Drawing]) -> str:
+def _results(
+    study: Study, found: Sequence[Claim], listed: Sequence[tables.Table], drawn: Sequence[Drawing]
+) -> list[page.Block]:
     """Return a study's part of the page."""
     by_name = {table.name: table for table in listed}
-    parts = [
-        page.paragraph(_summary(study)),
-        page.heading("Table I: which method finds the object"),
+    blocks: list[page.Block] = [
+        page.Paragraph(_summary(study)),
+        page.Heading("Table I: which method finds the object"),
         _shown(by_name["table1"]),
-        page.heading("The paper's claims on this data"),
-        page.claims((claim.number, claim.text, claim.held, claim.figures) for claim in found),
+        page.Heading("The paper's claims on this data"),
+        page.Claims([(claim.number, claim.text, claim.held, claim.figures) for claim in found]),
     ]
     for drawing in drawn:
-        parts += [
-            page.heading(drawing.title),
-            page.figure(drawing.images["svg"], "svg", f"{drawing.title}. {drawing.caption}", drawing.caption),
-        ]
+        alt = f"{drawing.title}. {drawing.caption}"
+        picture = page.Figure(drawing.images["svg"], "svg", alt, drawing.caption)
+        blocks += [page.Heading(drawing.title), picture]
     titles = {
         "secondary": "Other measures",
         "accuracy": "The model",
@@ -205,17 +205,17 @@ def _section(study: Study, found: Sequence[Claim], listed: Sequence[tables.Table
         "problems": "Problems",
     }
     for name, title in titles.items():
-        parts += [page.heading(title), _shown(by_name[name])]
-    return "".join(parts)
+        blocks += [page.Heading(title), _shown(by_name[name])]
+    return blocks
 
 
-def _shown(table: tables.Table) -> str:
+def _shown(table: tables.Table) -> page.Block:
     """Return a table for the page; of a long one the beginning."""
     rows = [[tables.text(cell) for cell in row] for row in table.rows]
     if not rows:
-        return page.paragraph("None.")
+        return page.Paragraph("None.")
     rest = f" And {len(rows) - LONGEST} more, in the file." if len(rows) > LONGEST else ""
-    return page.table(table.columns, rows[:LONGEST], table.caption + rest)
+    return page.Table(table.columns, rows[:LONGEST], table.caption + rest)
 
 
 def _summary(study: Study) -> str:
@@ -226,8 +226,8 @@ def _summary(study: Study) -> str:
     )
 
 
-def _configuration(study: Study) -> str:
-    return page.folded(f"run.json of {study.name}", json.dumps(study.config, indent=2, ensure_ascii=False))
+def _configuration(study: Study) -> page.Block:
+    return page.Folded(f"run.json of {study.name}", json.dumps(study.config, indent=2, ensure_ascii=False))
 
 
 def _named_apart(studies: Sequence[Study]) -> dict[str, Study]:
@@ -243,7 +243,3 @@ def _named_apart(studies: Sequence[Study]) -> dict[str, Study]:
 def _other(study: Study, studies: Sequence[Study]) -> Study | None:
     """Return the first study of a network of another depth, where both are known."""
     return next((each for each in studies if study.depth and each.depth not in (0, study.depth)), None)
-
-
-def _title(stem: str) -> str:
-    return stem.replace("_", " ").replace("-", " ")
