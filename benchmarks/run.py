@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from copy import deepcopy
@@ -21,6 +20,7 @@ from benchmarks.contenders import FOREIGN, SHARING, Call, Contender, Unavailable
 from benchmarks.machine import commit, load_average, machine, now, same, versions
 from benchmarks.networks import Stage, layers, network, stage
 from benchmarks.timing import Patience, interleaved, summary
+from relprop.support.files import write_whole
 
 Record = dict[str, Any]
 MOST = 15
@@ -252,7 +252,4 @@ def opened(path: Path, about: Record, quick: bool, fresh: bool) -> Record:
 
 def write(path: Path, results: Record) -> None:
     """Write the results so that a file is never half there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".json.part")
-    partial.write_text(json.dumps(results, indent=1) + "\n")
-    os.replace(partial, path)  # noqa: PTH105 - Path.replace is the same; the name says what happens
+    write_whole(path, (json.dumps(results, indent=1) + "\n").encode())

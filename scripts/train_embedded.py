@@ -12,7 +12,6 @@ another run gives weights as good, not the same.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -32,6 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 from relprop.data.clutter import CLASSES, SIDE, Clutter, Sample
 from relprop.models.families.embedded import trained
 from relprop.models.networks.digits import MEAN, NAMES, STD, Network, architecture
+from relprop.support.files import file_sha256, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,9 +146,7 @@ def report(text: str) -> None:
 def store(network: Network, path: Path) -> None:
     """Write the folded weights; the file is whole at any time."""
     state = {key: value.contiguous() for key, value in without_batchnorm(network).state_dict().items()}
-    part = path.with_suffix(".part")
-    part.write_bytes(save(state))
-    part.replace(path)
+    write_whole(path, save(state))
 
 
 @torch.inference_mode()
@@ -168,7 +166,7 @@ def measure(name: str, pictures: int) -> dict[str, Any]:
     hits = (ranking == labels[:, None]).double().numpy()
     precision = average_precision_score(multi_hot(multi).numpy(), outputs(network, multi).numpy(), average=None)
     return {
-        "sha256": hashlib.sha256((WEIGHTS / f"{name}.safetensors").read_bytes()).hexdigest(),
+        "sha256": file_sha256(WEIGHTS / f"{name}.safetensors"),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "pictures": pictures,
         "top1": hits[:, 0].mean(),
@@ -219,7 +217,7 @@ def main() -> None:
                 **measure(name, settings.pictures),
             }
             text = json.dumps(figures, indent=2) + "\n"
-            (ROOT / "docs" / f"{name}.json").write_text(text)
+            write_whole(ROOT / "docs" / f"{name}.json", text.encode())
             sys.stdout.write(text)
 
 

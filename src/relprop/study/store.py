@@ -7,10 +7,7 @@ killed at any moment and continued, by several processes at once; what two of th
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import socket
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -18,7 +15,7 @@ from pyarrow import parquet
 
 from relprop.study.schema import TABLES, arrow
 from relprop.support.errors import RelpropError
-from relprop.support.files import WriteError, near, write_whole
+from relprop.support.files import WriteError, near, write_folder, write_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,8 +56,7 @@ class Store:
             StudyError: the folder holds a study with another configuration, or cannot be written to.
         """
         text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-        path = self.folder / RUN
-        if not path.exists() and not self._first(path, text):
+        if self._begun_here(text):
             return
         differences = list(_differences(self.config(), json.loads(text)))
         if differences:
@@ -103,28 +99,15 @@ class Store:
             StudyError: the disk is full, or the folder may not be written to; parts that exist are intact.
             ValueError: the tables, or a row's columns, are not those of the schema.
         """
-        content = {f"{name}.parquet": _parquet(name, rows) for name, rows in _all_of(tables).items()}
-        final = self._part(part)
-        temporary = self.parts / f".{final.name}.{socket.gethostname()}.{os.getpid()}"
+        files = {f"{name}.parquet": _parquet(name, rows) for name, rows in _all_of(tables).items()}
+        folder = self._part(part)
         try:
-            shutil.rmtree(temporary, ignore_errors=True)  # of a killed run whose process number we now have
-            temporary.mkdir(parents=True)
-            for name, data in content.items():
-                _write(temporary / name, data)
-            _sync(temporary)
-            temporary.rename(final)  # fails where another process was first: its folder is not empty
-            _sync(self.parts)
-        except OSError as error:
-            if not final.is_dir():
-                raise StudyError(
-                    f"{final}: not written ({error.strerror}); the {len(self.done())} parts that are written are safe: "
-                    "make room and run the same command again to continue"
-                ) from None
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        # Of this part, others that run or were killed can have left only what nobody needs any more.
-        for leftover in self.parts.glob(f".{final.name}.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            write_folder(folder, files)
+        except WriteError as error:
+            raise StudyError(
+                f"{folder}: not written ({error.reason}); the {len(self.done())} parts that are written are safe: "
+                "make room and run the same command again to continue"
+            ) from None
 
     def read(self, table: str) -> pa.Table:
         """Return one of `relprop.study.schema.TABLES`, the parts in order; without any part, no rows.
@@ -139,22 +122,13 @@ class Store:
     def _part(self, part: int) -> Path:
         return self.parts / f"part-{part:06d}"
 
-    def _first(self, path: Path, text: str) -> bool:
-        """Write `run.json` and return False; or True where another process has just done so."""
-        mine = path.with_name(f".{RUN}.{socket.gethostname()}.{os.getpid()}")
+    def _begun_here(self, text: str) -> bool:
+        """Write `run.json`, and return whether that was done: not where there is one, be it since a moment ago."""
+        path = self.folder / RUN
         try:
-            write_whole(mine, text.encode())
+            return not path.exists() and write_new(path, text.encode())
         except WriteError as error:
-            raise StudyError(str(error).replace(mine.name, RUN)) from None
-        try:
-            os.link(mine, path)  # unlike a renaming, this fails where the file exists
-        except FileExistsError:
-            return True
-        except OSError:
-            mine.replace(path)  # a file system without links
-        finally:
-            mine.unlink(missing_ok=True)
-        return False
+            raise StudyError(str(error)) from None
 
 
 def _differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
@@ -189,23 +163,6 @@ def _parquet(table: str, rows: Sequence[Record]) -> bytes:
     buffer = pa.BufferOutputStream()
     parquet.write_table(pa.Table.from_arrays(columns, schema=schema), buffer, compression="zstd")
     return bytes(buffer.getvalue())
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())  # some disks tell only now that they are full
-
-
-def _sync(folder: Path) -> None:
-    """Make sure that the folder's entries are on the disk too, where the system can."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:

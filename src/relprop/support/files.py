@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from relprop.support.errors import RelpropError
 from relprop.support.suggest import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 
 class WriteError(RelpropError):
-    """A file that cannot be written; the message says why and what to do."""
+    """A file that cannot be written; the message says why and what to do.
+
+    Attributes:
+        reason: what the system says, in its words; empty where it was not the system that refused.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path`, so that whoever opens it finds the old content or the new, never a part.
-
-    The bytes go to a file beside it that is then renamed. Folders that are missing are made.
 
     Args:
         path: a file; one that exists is replaced (a symbolic link: the file it points to). Devices and
@@ -32,14 +41,86 @@ def write_whole(path: Path, data: bytes) -> None:
         WriteError: the disk is full, the folder may not be written to, `path` is a folder, and so on. What
             stood at `path` before still stands there, and nothing else is left behind.
     """
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with _refusals_told(path):
             path.write_bytes(data)
-        else:
-            _replace(path.resolve(), data)
-    except OSError as error:
-        reason = f"{path}: not written ({error.strerror})"
-        raise WriteError(f"{reason}; make room there or choose another place") from None
+    else:
+        with replacing(path) as part:
+            part.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the block another place to write to, and move what it wrote there to `path` once the block has ended.
+
+    The other place is beside `path`. Folders that are missing are made. If the block fails, nothing is moved.
+
+    Args:
+        path: as `write_whole` has it, but no device or pipe.
+
+    Raises:
+        WriteError: as `write_whole`.
+    """
+    resolved = path.resolve()
+    part = _beside(resolved)
+    with _refusals_told(path):
+        try:
+            resolved.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            _sync(part)  # some disks tell only now that they are full
+            part.replace(resolved)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """Write `data` to `path` unless something is there, and return whether it was written.
+
+    Of several processes that try at once one succeeds, where the file system has links.
+
+    Raises:
+        WriteError: as `write_whole`.
+    """
+    part = _beside(path)
+    with _refusals_told(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(data)
+            _sync(part)
+            return _moved_to_nothing(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder of files that is there whole or not at all; one that is there already is left as it is.
+
+    Args:
+        path: the folder.
+        files: the content of each, by name.
+
+    Raises:
+        WriteError: as `write_whole`.
+    """
+    part = _beside(path)
+    with _refusals_told(path):
+        try:
+            shutil.rmtree(part, ignore_errors=True)  # of a killed process whose number we now have
+            part.mkdir(parents=True)
+            for name, data in files.items():
+                (part / name).write_bytes(data)
+                _sync(part / name)
+            _sync(part)
+            part.rename(path)  # fails where another process was first: its folder is not empty
+            _sync(path.parent)
+        except OSError:
+            if not path.is_dir():
+                raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    # Of this folder, others that run or were killed can have left only what nobody needs any more.
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def file_sha256(path: Path) -> str:
@@ -63,19 +144,6 @@ def demand_other(path: Path, sources: Iterable[Path]) -> None:
             raise WriteError(f"{path}: that is the source, which is not overwritten; name another file with --out")
 
 
-def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # some disks tell only now that they are full
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def near(path: Path, words: Iterable[str] = ()) -> str:
     """Return ``"; did you mean ...?"`` with the likeliest name of what stands beside `path`, or ``""``.
 
@@ -86,3 +154,40 @@ def near(path: Path, words: Iterable[str] = ()) -> str:
     beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     found = nearest(path.name, [*words, *beside], most=1)
     return f"; did you mean {found[0]}?" if found else ""
+
+
+def _beside(path: Path) -> Path:
+    """Return a hidden place on the same disk, which no other process, on this machine or another, takes too."""
+    return path.with_name(f".{path.name}.{socket.gethostname()[:16]}.{os.getpid()}.part")
+
+
+@contextmanager
+def _refusals_told(path: Path) -> Iterator[None]:
+    """Say of what the system refuses in the block which file it was to be, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(f"{path}: not written ({reason}); make room there or choose another place", reason) from None
+
+
+def _moved_to_nothing(part: Path, path: Path) -> bool:
+    """Give a file its name unless something has it, and return whether it has it now."""
+    try:
+        os.link(part, path)  # unlike a renaming, this fails where the file exists
+    except FileExistsError:
+        return False
+    except OSError:
+        part.replace(path)  # a file system without links
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Make sure that a file's content, or a folder's entries, are on the disk; folders where the system can."""
+    if path.is_dir() and os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
