@@ -105,6 +105,17 @@ def test_a_crop_at_the_edge_of_a_box_leaves_nothing_of_it():
     assert framed_box(shortest_side(100), (400, 200), (0, 0, 100.5, 200)) == (0, 0, 1, 100)
 
 
+@pytest.mark.parametrize(
+    ("geometry", "size", "annotated", "box"),
+    [
+        (shortest_side(36), (23, 23), (8, 21), (1, 21, 6, 27)),  # begins where the picture ends
+        (Geometry(11, 2), (88, 48), (18, 11), (7, 6, 21, 9)),  # begins at row 6, of which the cut has 4 and 5
+    ],
+)
+def test_what_rounding_adds_to_an_edge_keeps_no_box(geometry, size, annotated, box):
+    assert geometry(noise(*size), [Thing("a", box)], annotated).dropped == ("a",)
+
+
 def test_several_boxes_are_a_union():
     things = [Thing("a", (0, 0, 4, 4)), Thing("a", (2, 2, 6, 6)), Thing("b", (3, 3, 8, 8))]
     masks = warp(8)(noise(8, 8), things).masks
@@ -150,7 +161,7 @@ def test_warp_is_torchvisions_smooth_bilinear():
 @given(
     st.tuples(st.integers(1, 60), st.integers(1, 60)),
     st.tuples(*[st.floats(0, 1)] * 4),
-    st.sampled_from([warp(12), warp(31), shortest_side(12), shortest_side(31), Geometry(20, 15)]),
+    st.sampled_from([warp(12), warp(31), shortest_side(12), shortest_side(31), Geometry(20, 15), Geometry((6, 9), 16)]),
 )
 def test_pixels_painted_stay_under_their_box(size, corners, geometry):
     """A white box on black: wherever the framed picture is all white the mask is set; under it some white is."""

@@ -1,7 +1,7 @@
 """How boxes follow a picture through rescaling and cropping, to masks on what the network sees.
 
-Picture and boxes go through the same transforms of torchvision, so that they cannot part. Boxes that a crop
-cuts are cut; a box that it leaves nothing of is gone.
+Picture and boxes go through the same `relprop.data.resize`, so that they cannot part. Boxes that a crop cuts are
+cut; a box that it leaves nothing of is gone.
 
 A box ``[x0, x1) x [y0, y1)`` covers the pixels whose centre lies inside: pixel i spans [i, i + 1), its centre
 is i + 0.5, so along each axis these are the i with ``x0 <= i + 0.5 < x1``. Edges are rounded to 1/1024 of a
@@ -21,11 +21,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import BoolTensor, Tensor
-from torchvision.transforms import v2  # type: ignore[import-untyped]
-from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat  # type: ignore[import-untyped]
 
 from relprop.data.entries import Thing
 from relprop.data.preprocess import Preprocess
+from relprop.data.resize import Resize, scaled_box
 
 _GRID = 1024  # edges of boxes are rounded to this fraction of a pixel
 
@@ -72,30 +71,16 @@ class Geometry:
             annotated_size: width and height that their boxes refer to; None: the picture's.
         """
         size = annotated_size or image.size
-        boxes = torch.tensor([thing.box for thing in things], dtype=torch.float64).reshape(-1, 4)
-        placed = BoundingBoxes(boxes, format=BoundingBoxFormat.XYXY, canvas_size=(size[1], size[0]))
-        if size != image.size:
-            placed = v2.functional.resize(placed, [image.height, image.width])
-        framed, placed = self._transform()(image.convert("RGB"), placed)
+        resize = Resize(self.resize, self.crop, self.interpolation)
         masks: dict[str, BoolTensor] = {}
-        for thing, box in zip(things, placed.as_subclass(Tensor).tolist(), strict=True):
-            if box[0] < box[2] and box[1] < box[3]:
+        for thing in things:
+            box = thing.box if size == image.size else scaled_box(thing.box, size, image.size)
+            x0, y0, x1, y1 = resize.box(box, image.size)
+            if x0 < x1 and y0 < y1:
                 union = masks.setdefault(thing.name, BoolTensor(torch.zeros(self.crop, self.crop, dtype=torch.bool)))
-                _cover(union, *box)
+                _cover(union, x0, y0, x1, y1)
         dropped = dict.fromkeys(thing.name for thing in things if thing.name not in masks)
-        return Framed(framed, masks, tuple(dropped), size != image.size)
-
-    def _transform(self) -> v2.Compose:
-        size = self.resize if isinstance(self.resize, int) else list(self.resize)
-        interpolation = v2.InterpolationMode(self.interpolation)
-        return v2.Compose(
-            [
-                v2.ClampBoundingBoxes(),  # what reaches beyond the picture would count once it is cropped with padding
-                v2.Resize(size, interpolation=interpolation),
-                v2.CenterCrop(self.crop),
-                v2.ClampBoundingBoxes(),
-            ]
-        )
+        return Framed(resize.picture(image), masks, tuple(dropped), size != image.size)
 
     def identity(self) -> dict[str, Any]:
         """Describe the geometry so that another run can tell whether it has the same; fit for JSON."""

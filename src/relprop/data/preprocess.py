@@ -1,6 +1,6 @@
 """From a picture to what a network expects: rescale, crop, order the channels, normalise.
 
-The same numbers, to the bit, as torchvision's presets give, whose import would take longer than the work.
+The same numbers, to the bit, as torchvision's presets give.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from relprop.data.resize import Resize, offset
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,7 @@ class Preprocess:
 
     def picture(self, image: Image.Image) -> Image.Image:
         """Cut out what the network sees: RGB, crop x crop pixels, 0..255."""
-        if isinstance(self.resize, int):
-            shorter = min(image.size)
-            width, height = (self.resize * side // shorter for side in image.size)
-        else:
-            height, width = self.resize
-        scaled = image.convert("RGB").resize((width, height), Image.Resampling[self.interpolation.upper()])
-        left, top = round((width - self.crop) / 2), round((height - self.crop) / 2)
-        return scaled.crop((left, top, left + self.crop, top + self.crop))
+        return Resize(self.resize, self.crop, self.interpolation).picture(image)
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Turn a picture into the network's input: (3, crop, crop) float32, within `bounds`."""
@@ -79,7 +74,7 @@ class Preprocess:
         return (pixels - (mean if self.mean_image is None else self._centre(self.mean_image))) / std
 
     def _centre(self, image: Tensor) -> Tensor:
-        top, left = (round((side - self.crop) / 2) for side in image.shape[1:])
+        top, left = (offset(side, self.crop) for side in image.shape[1:])
         return image[:, top : top + self.crop, left : left + self.crop].float()
 
     @property

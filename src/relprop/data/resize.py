@@ -1,0 +1,73 @@
+"""How a picture is brought to a network's size: rescaled, then its centre cut out. All of relprop does it here.
+
+The same pixels, to the bit, as torchvision's presets give, whose import would take longer than the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Rescale, then cut out the centre.
+
+    Args:
+        resize: length of the shorter side before the cut, in pixels, proportions kept; or height and width, not kept.
+        crop: height and width after it, in pixels; what it has beyond the picture is black.
+        interpolation: ``"bilinear"``, ``"bicubic"`` or ``"nearest"``; the first two smooth when they shrink.
+    """
+
+    resize: int | tuple[int, int]
+    crop: int
+    interpolation: str
+
+    def picture(self, image: Image.Image) -> Image.Image:
+        """Return a picture as RGB, crop x crop pixels."""
+        scaled = image.convert("RGB").resize(self._scaled(image.size), Image.Resampling[self.interpolation.upper()])
+        left, top = (offset(side, self.crop) for side in scaled.size)
+        return scaled.crop((left, top, left + self.crop, top + self.crop))
+
+    def box(self, box: Box, size: tuple[int, int]) -> Box:
+        """Return where a box of a picture comes to lie, less what is cut off; without area if all of it is.
+
+        Args:
+            box: ``x0, y0, x1, y1`` in pixels.
+            size: width and height of the picture.
+        """
+        scaled = self._scaled(size)
+        left, top = (offset(side, self.crop) for side in scaled)
+        x0, y0, x1, y1 = scaled_box(clamped(box, size), size, scaled)  # clamped, as the cut may reach beyond it too
+        return clamped((x0 - left, y0 - top, x1 - left, y1 - top), (self.crop, self.crop))
+
+    def _scaled(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the width and height that a picture of some width and height is rescaled to."""
+        if isinstance(self.resize, int):
+            width, height = (self.resize * side // min(size) for side in size)
+        else:
+            height, width = self.resize
+        return width, height
+
+
+def offset(side: int, crop: int) -> int:
+    """Return where a cut of the centre begins on a side of some length: negative where the cut is longer."""
+    return round((side - crop) / 2) if side >= crop else -((crop - side) // 2)
+
+
+def scaled_box(box: Box, old: tuple[int, int], new: tuple[int, int]) -> Box:
+    """Return a box after the picture's width and height became others."""
+    # Rounded, as what floating point adds to an edge would let a box that is cut off just there stay.
+    x0, x1 = (round(edge * new[0] / old[0], 9) for edge in box[::2])
+    y0, y1 = (round(edge * new[1] / old[1], 9) for edge in box[1::2])
+    return x0, y0, x1, y1
+
+
+def clamped(box: Box, size: tuple[int, int]) -> Box:
+    """Return what of a box lies within a width and height; without area if nothing does."""
+    x0, x1 = (min(max(edge, 0.0), size[0]) for edge in box[::2])
+    y0, y1 = (min(max(edge, 0.0), size[1]) for edge in box[1::2])
+    return x0, y0, x1, y1
