@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -95,15 +93,8 @@ def run(
             tables = Measurement(task, model, device, fill, clock).part(indices, batch)
             with clock.on("writing"):
                 store.write(part, tables)
-                give_back_memory()
         progress(len(indices))
     return clock
-
-
-def give_back_memory() -> None:
-    """Hand freed memory to the system: the C library keeps it in pieces, and a long study seems to grow by them."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 @dataclass
