@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from relprop.study.claims import claims
-from relprop.study.measured import study
 from relprop.study.paper import published
+from relprop.study.results import arranged
 from relprop.study.schema import TABLES, arrow
 from relprop.study.store import StudyError
 from synthetic import CONFIG, STRENGTH, tables
@@ -14,7 +14,7 @@ from synthetic import CONFIG, STRENGTH, tables
 def made(strength=STRENGTH, config=CONFIG, change=lambda t: None, pictures=120):
     rows = tables(pictures, strength=strength)
     change(rows)
-    return study(
+    return arranged(
         str(config["name"]), config, {name: pa.Table.from_pylist(rows[name], schema=arrow(name)) for name in TABLES}
     )
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from relprop.plots.palette import looks
-from relprop.study.measured import load
 from relprop.study.report import report
+from relprop.study.results import read_study
 from relprop.study.statistics import Estimate
 from relprop.study.store import Store, StudyError
 from relprop.study.tables import FORMATS, Table, localisation
@@ -78,7 +78,7 @@ def test_the_formats_hold_the_same_figures(written):
     markdown = [line for line in (place / "table1.md").read_text().splitlines() if line.startswith("| ")][2:]
     latex = [line for line in (place / "table1.tex").read_text().splitlines() if line.endswith(r"\\")][1:]
     rows = list(csv.DictReader(io.StringIO((place / "table1.csv").read_text())))
-    table = localisation(load(folder / "deep"))
+    table = localisation(read_study(folder / "deep"))
     for line, tex, row, cells in zip(markdown, latex, rows, table.rows, strict=True):
         estimates = [cell for cell in cells if isinstance(cell, Estimate)]
         shown = [f"{value:.3f}" for e in estimates for value in (e.mean, e.low, e.high)]
@@ -110,7 +110,7 @@ def test_means_in_the_table_are_the_rows(written):
     rows = Store(folder / "deep").read("rows").to_pylist()
     small = [r["mu"] for r in rows if r["method"] == "lrp-alpha1" and 0 < r["s_in"] <= 0.25 * r["s_tot"]]
     defined = [mu for mu in small if mu is not None]
-    row = next(row for row in localisation(load(folder / "deep")).rows if row[0] == "lrp-alpha1")
+    row = next(row for row in localisation(read_study(folder / "deep")).rows if row[0] == "lrp-alpha1")
     assert row[2].mean == pytest.approx(np.mean(defined))
     assert (row[2].defined, row[2].total) == (len(defined), len(small))
     assert len(defined) < len(small)

@@ -14,7 +14,7 @@ from relprop.plots.heatmaps import render
 from relprop.study import report as reports
 from relprop.study import tables
 from relprop.study.claims import Claim
-from relprop.study.measured import load
+from relprop.study.results import read_study
 from relprop.support.files import write_whole
 
 EMBEDDED_NETWORKS = ("digits-shallow", "digits-deep")
@@ -72,9 +72,9 @@ def run(request: ReproduceRequest) -> None:
         print(json.dumps(_as_data(written), indent=2))  # noqa: T201 - the result
         return
     for folder, (name, claims) in zip(folders, written.claims.items(), strict=True):
-        measured = load(folder)
+        results = read_study(folder)
         print(f"\n{name}\n")  # noqa: T201
-        for table in (tables.accuracy(measured), tables.localisation(measured)):
+        for table in (tables.accuracy(results), tables.localisation(results)):
             print(tables.markdown(table) + "\n")  # noqa: T201
         print("\n".join(_line(claim) for claim in claims))  # noqa: T201
     print(f"\nwrote {written.page} and {len(written.files) - 1} tables and figures beside it")  # noqa: T201

@@ -41,7 +41,7 @@ def mean_image(dataset: Dataset, geometry: Geometry, cache: str | Path | None = 
     Args:
         dataset: the pictures.
         geometry: frames each.
-        cache: a folder in which the result is kept for the next time, and found again if data set (by its
+        cache: a folder in which the result is stored for the next time, and found again if data set (by its
             `identity`) and geometry are the same; None: computed anew. A damaged file is replaced.
 
     Raises:
@@ -49,9 +49,9 @@ def mean_image(dataset: Dataset, geometry: Geometry, cache: str | Path | None = 
         WriteError: the folder cannot be written to.
     """
     file = Path(cache) / f"mean-image-{_key(dataset, geometry)}.safetensors" if cache is not None else None
-    kept = _read(file) if file else None
-    if kept is not None:
-        return kept
+    earlier = _read(file) if file else None
+    if earlier is not None:
+        return earlier
     mean = _compute(dataset, geometry)
     if file:
         counts = {"number": str(mean.number), "skipped": str(mean.skipped)}
@@ -80,8 +80,8 @@ def _key(dataset: Dataset, geometry: Geometry) -> str:
 
 def _read(file: Path) -> MeanImage | None:
     try:
-        with safe_open(file, framework="pt") as kept:
-            counts = kept.metadata()
-            return MeanImage(kept.get_tensor("pixels"), int(counts["number"]), int(counts["skipped"]))
+        with safe_open(file, framework="pt") as stored:
+            counts = stored.metadata()
+            return MeanImage(stored.get_tensor("pixels"), int(counts["number"]), int(counts["skipped"]))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None

@@ -171,9 +171,9 @@ def negative_share_inside(R: Tensor, other_mask: Tensor, own_mask: Tensor) -> tu
     Raises:
         InputError: as `inside_total_ratio`.
     """
-    plane, own = _checked(R, own_mask)
+    plane, explained = _checked(R, own_mask)
     _, other = _checked(R, other_mask)
-    region = other & ~own
+    region = other & ~explained
     height, width = region.shape[1:]
     area = region.sum(dim=(1, 2)).double() / (height * width)
     return inside_total_ratio(-plane, region).to(_precision(R)), area.to(_precision(R))

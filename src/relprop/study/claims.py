@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relprop.study.measured import BASELINE, Study
+from relprop.study.results import BASELINE, Study
 from relprop.study.statistics import HALF, SMALL, Bools, Floats, Means, interval
 
 COMPOSITES = ("cmp-alpha1", "cmp-alpha2", "cmp-alpha1-flat", "cmp-alpha2-flat")
@@ -84,10 +84,10 @@ def baseline(study: Study) -> Claim:
 def composing_beats_uniform(study: Study) -> Claim:
     """Claim 3: the lowest composite against the highest of the others."""
     text = "The composites beat the uniform configurations and Guided Backprop in mu_w."
-    ours, theirs = _measured(study, COMPOSITES), _measured(study, (*UNIFORM, "guided-backprop"))
-    if not ours or not theirs:
+    composites, rivals = _measured(study, COMPOSITES), _measured(study, (*UNIFORM, "guided-backprop"))
+    if not composites or not rivals:
         return Claim(3, text, None, "It takes a composite and one of the others.")
-    lowest, highest = ours[-1], theirs[0]
+    lowest, highest = composites[-1], rivals[0]
     found = f"The lowest composite is {_named(study, lowest)}, the highest of the others {_named(study, highest)}"
     gap = _difference(study, lowest, highest)
     return Claim(3, text, _above(study, lowest, highest), f"{found}; difference {_shown(gap, 0, '+.3f')}.")
@@ -136,15 +136,15 @@ def depth(study: Study, other: Study | None) -> Claim:
     if 0 in layers or layers[0] == layers[1]:
         return Claim(6, text, None, "The two networks' depths are the same or not known.")
     shallow, deep = (study, other) if layers[0] < layers[1] else (other, study)
-    kept, leads = [], []
+    shares, leads = [], []
     for each in (shallow, deep):
         z, composites, uniform = (_measured(each, names) for names in (("lrp-z",), COMPOSITES, UNIFORM))
         if not z or not composites:
             return Claim(6, text, None, f"It takes lrp-z and a composite, which {each.name} lacks.")
-        kept.append(_kept(each, z[0], composites))
+        shares.append(_share_of_gain(each, z[0], composites))
         leads.append(_above(each, composites[0], uniform[0]))
-    before, after = (value for value, _ in kept)
-    shown = [_number(value, draws, ".2f") for value, draws in kept]
+    before, after = (value for value, _ in shares)
+    shown = [_number(value, draws, ".2f") for value, draws in shares]
     figures = (
         f"LRP_z reaches {shown[0]} of the composites' gain over the baseline in {shallow.name} ({min(layers)} layers) "
         f"and {shown[1]} in {deep.name} ({max(layers)} layers), where the best composite "
@@ -286,7 +286,7 @@ def _apart(study: Study, one: int, other: int) -> Means:
     return study.over(np.abs(mu[:, one] - mu[:, other])[:, None])
 
 
-def _kept(study: Study, one: int, others: Sequence[int]) -> tuple[float, Floats]:
+def _share_of_gain(study: Study, one: int, others: Sequence[int]) -> tuple[float, Floats]:
     """Return one method's gain over the baseline as a share of the others' mean gain, and its draws."""
 
     def gain(mu_w: Floats) -> Floats:
@@ -296,12 +296,12 @@ def _kept(study: Study, one: int, others: Sequence[int]) -> tuple[float, Floats]
     return float(gain(study.mu_w.mean)), gain(study.mu_w.draws)
 
 
-def _relative(study: Study, ours: Sequence[int], theirs: Sequence[int], among: Bools) -> tuple[float, Floats]:
-    """Return the ratio of two groups of methods' mean mu_w among some pairs, and its draws."""
+def _relative(study: Study, above: Sequence[int], below: Sequence[int], among: Bools) -> tuple[float, Floats]:
+    """Return the ratio, above / below, of two groups of methods' mean mu_w among some pairs, and its draws."""
     means = study.means("mu_w", among)
 
     def ratio(mu_w: Floats) -> Floats:
-        result: Floats = mu_w[..., list(ours)].mean(-1) / mu_w[..., list(theirs)].mean(-1)
+        result: Floats = mu_w[..., list(above)].mean(-1) / mu_w[..., list(below)].mean(-1)
         return result
 
     return float(ratio(means.mean)), ratio(means.draws)

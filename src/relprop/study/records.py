@@ -1,4 +1,4 @@
-"""From maps to rows: what one batch of pictures says, as plain records of `study.schema`."""
+"""From pictures and maps to the records of the four tables of `relprop.study.schema`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from relprop import metrics
 from relprop.data.entries import Entry
 from relprop.data.geometry import Framed
+from relprop.study.measures import Maps, measured
+from relprop.study.schema import MEASURES
 
 Record = dict[str, Any]
 
@@ -64,15 +66,11 @@ def area(picture: Picture, name: str) -> Record:
     return {"s_in": 0 if mask is None else int(mask.sum()), "s_tot": height * width}
 
 
-NOTHING: Record = dict.fromkeys(
-    (
-        "logit mu mu_w pointing_game rank_accuracy top_k relevance_sum relevance_positive negative_inside_others "
-        "others_area"
-    ).split()
-)
+NOTHING: Record = dict.fromkeys(("logit", *(measure.name for measure in MEASURES)))
+"""What the rows say of a map that there is not."""
 
 
-def undefined(picture: Picture, methods: list[str]) -> Iterator[Record]:
+def undefined_rows(picture: Picture, methods: list[str]) -> Iterator[Record]:
     """Rows of what cannot be measured: they say why, and count."""
     if not picture.names:
         if picture.entry.problem or picture.framed is None:
@@ -94,8 +92,8 @@ def _undefined(picture: Picture, name: str, status: str, methods: list[str]) -> 
         yield NOTHING | about | area(picture, name) | {"method": method}
 
 
-def measured(pictures: list[Picture], maps: dict[str, Tensor], top_k: int) -> tuple[list[Record], list[Record]]:
-    """Rows and pairs of a batch.
+def rows_and_pairs(pictures: list[Picture], maps: dict[str, Tensor], top_k: int) -> tuple[list[Record], list[Record]]:
+    """What the maps of a batch are measured to be, as rows and as pairs.
 
     Args:
         pictures: those of the batch; the t-th explained class of each is the t-th of its `targets`.
@@ -104,16 +102,17 @@ def measured(pictures: list[Picture], maps: dict[str, Tensor], top_k: int) -> tu
     """
     places = [(t, b, name) for b, p in enumerate(pictures) for t, name in enumerate(p.targets)]
     t, b = torch.tensor([[t, b] for t, b, _ in places]).T
-    own = torch.stack([pictures[b].mask(name) for _, b, name in places])
+    inside = torch.stack([pictures[b].mask(name) for _, b, name in places])
     others = torch.stack([_others(pictures[b], name) for _, b, name in places])
     about = [_about(pictures[b], name) for _, b, name in places]
     rows: list[Record] = []
     pairs: list[Record] = []
     for method, relevance in maps.items():
         R = relevance[t, b].sum(1, dtype=torch.float64).cpu()
-        figures = _figures(R, own, others, top_k)
-        for k, what in enumerate(about):
-            rows.append({column: values[k] for column, values in figures.items()} | what | {"method": method})
+        columns = measured(Maps(R, inside, others, top_k))
+        for k, (status, what) in enumerate(zip(metrics.statuses(R, inside), about, strict=True)):
+            values = {column: numbers[k] for column, numbers in columns.items()}
+            rows.append(values | what | {"method": method, "status": status})
         pairs += _pairs(pictures, places, R, method)
     return rows, pairs
 
@@ -132,25 +131,6 @@ def _others(picture: Picture, name: str) -> Tensor:
         if other != name:
             found = found | picture.mask(other)
     return found
-
-
-def _figures(R: Tensor, own: Tensor, others: Tensor, top_k: int) -> dict[str, list[Any]]:
-    """Every measure of (N, H, W) maps."""
-    negative, share = metrics.negative_share_inside(R, others, own)
-    k = min(top_k, own[0].numel())
-    mu = metrics.inside_total_ratio(R, own)
-    columns = {
-        "mu": mu,
-        "mu_w": metrics.weighted_by_area(mu, own),
-        "pointing_game": metrics.pointing_game(R, own),
-        "rank_accuracy": metrics.relevance_rank_accuracy(R, own),
-        "top_k": metrics.top_k(R, own, k),
-        "relevance_sum": R.sum((1, 2)),
-        "relevance_positive": R.clamp(min=0).sum((1, 2)),
-        "negative_inside_others": negative,
-        "others_area": share,
-    }
-    return {name: values.tolist() for name, values in columns.items()} | {"status": metrics.statuses(R, own)}
 
 
 def _pairs(pictures: list[Picture], places: list[tuple[int, int, str]], R: Tensor, method: str) -> list[Record]:

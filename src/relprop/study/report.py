@@ -17,7 +17,7 @@ from relprop.plots import curves, dots, page
 from relprop.plots.heatmaps import render
 from relprop.study import tables
 from relprop.study.claims import Claim, claims
-from relprop.study.measured import BASELINE, Study, load
+from relprop.study.results import BASELINE, Study, read_study
 from relprop.study.statistics import BINS, Means, binned, deviations
 from relprop.study.store import StudyError
 from relprop.support.files import write_whole
@@ -76,7 +76,7 @@ def report(folders: Path | Sequence[Path], out: Path) -> Report:
     folders = [folders] if isinstance(folders, Path) else list(folders)
     if not folders:
         raise StudyError("no study to report on; name a study's folder")
-    studies = _named_apart([load(folder) for folder in folders])
+    studies = _named_apart([read_study(folder) for folder in folders])
     written: list[Path] = []
     found: dict[str, list[Claim]] = {}
     sections: list[page.Section] = []

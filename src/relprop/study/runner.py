@@ -18,7 +18,7 @@ from relprop.data.geometry import normalise
 from relprop.data.mean_image import mean_image
 from relprop.data.pictures import PictureError
 from relprop.propagate import explain
-from relprop.study.records import Picture, Record, area, measured, prediction, undefined
+from relprop.study.records import Picture, Record, area, prediction, rows_and_pairs, undefined_rows
 from relprop.study.store import Store
 from relprop.study.task import Task, highest
 
@@ -68,7 +68,7 @@ def run(
         batch: pictures at once.
         shard: (i, n): of all parts those with number i-1 modulo n.
         device: where to compute.
-        progress: told of finished pictures, those of earlier runs included.
+        progress: called with finished pictures, those of earlier runs included.
 
     Raises:
         StudyError: the folder holds another study, or cannot be written to.
@@ -81,10 +81,10 @@ def run(
     clock = Clock()
     model = task.model.to(device)
     parts = range((task.number + task.chunk - 1) // task.chunk)
-    mine = [part for part in parts if part % shard[1] == shard[0] - 1]
+    assigned = [part for part in parts if part % shard[1] == shard[0] - 1]
     done = store.done()
     fill: Tensor | None = None
-    for part in mine:
+    for part in assigned:
         indices = range(part * task.chunk, min((part + 1) * task.chunk, task.number))
         if part not in done:
             if task.occlusion and fill is None:
@@ -113,10 +113,10 @@ class Measurement:
             pictures = [self._picture(index) for index in indices]
         methods = list(self.task.methods)
         tables: dict[str, list[Record]] = {"rows": [], "pairs": [], "occlusion": [], "predictions": []}
-        for some in batches(pictures, batch):
-            self._explain(some, tables)
+        for readable in batches(pictures, batch):
+            self._explain(readable, tables)
         for picture in pictures:
-            tables["rows"] += undefined(picture, methods)
+            tables["rows"] += undefined_rows(picture, methods)
             tables["predictions"].append(prediction(picture, dict(self.task.targets), self.task.data.classes))
         order = {method: k for k, method in enumerate(methods)}
         tables["rows"].sort(key=lambda r: (r["image_index"], r["class_name"], order[r["method"]]))
@@ -154,7 +154,7 @@ class Measurement:
                 profile=self.task.profile,
             )
         with self.clock.on("metrics"):
-            rows, pairs = measured(pictures, explanation.relevance, self.task.top_k)
+            rows, pairs = rows_and_pairs(pictures, explanation.relevance, self.task.top_k)
         tables["rows"] += rows
         tables["pairs"] += pairs
         if self.fill is not None:

@@ -60,6 +60,25 @@ _AREA = (
     Column("s_tot", "int32", "S_tot: pixels of the whole picture, likewise; 0 where unknown"),
 )
 
+MEASURES = (
+    Column("mu", "float64", "inside-total ratio: positive relevance inside the boxes / in the picture", null=True),
+    Column("mu_w", "float64", "mu S_tot / S_in: 1 for a uniform map", null=True),
+    Column("pointing_game", "float64", "1 if the largest relevance lies inside the boxes, else 0", null=True),
+    Column("rank_accuracy", "float64", "share of the S_in most relevant pixels that lie inside", null=True),
+    Column("top_k", "float64", "share of the k most relevant pixels that lie inside; run.json has k", null=True),
+    Column("relevance_sum", "float64", "the map's sum, in units of the logit", null=True),
+    Column("relevance_positive", "float64", "R_tot: the sum of the map's positive part", null=True),
+    Column(
+        "negative_inside_others",
+        "float64",
+        "share of the map's negative relevance inside other classes' boxes, less their overlap with this "
+        "class's; null where the picture shows no other class",
+        null=True,
+    ),
+    Column("others_area", "float64", "share of the picture that those boxes cover, less the overlap", null=True),
+)
+"""What is measured of each map: a column of the rows each, which `relprop.study.measures` computes."""
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "rows": (
         *_PICTURE,
@@ -68,21 +87,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("logit", "float32", "the model's output for the target, before any softmax", null=True),
         Column("status", "string", "what became of the measurement: " + ", ".join(STATUSES)),
         *_AREA,
-        Column("mu", "float64", "inside-total ratio: positive relevance inside the boxes / in the picture", null=True),
-        Column("mu_w", "float64", "mu S_tot / S_in: 1 for a uniform map", null=True),
-        Column("pointing_game", "float64", "1 if the largest relevance lies inside the boxes, else 0", null=True),
-        Column("rank_accuracy", "float64", "share of the S_in most relevant pixels that lie inside", null=True),
-        Column("top_k", "float64", "share of the k most relevant pixels that lie inside; run.json has k", null=True),
-        Column("relevance_sum", "float64", "the map's sum, in units of the logit", null=True),
-        Column("relevance_positive", "float64", "R_tot: the sum of the map's positive part", null=True),
-        Column(
-            "negative_inside_others",
-            "float64",
-            "share of the map's negative relevance inside other classes' boxes, less their overlap with this "
-            "class's; null where the picture shows no other class",
-            null=True,
-        ),
-        Column("others_area", "float64", "share of the picture that those boxes cover, less the overlap", null=True),
+        *MEASURES,
     ),
     "pairs": (
         *_PICTURE,

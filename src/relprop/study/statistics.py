@@ -166,10 +166,10 @@ def deviations(values: Floats, where: Ints, bins: int = BINS) -> tuple[Floats, F
 
     The mean of an empty bin is NaN, and so is the deviation of a single value.
     """
-    kept = np.isfinite(values) & (where >= 0)
-    number = np.bincount(where[kept], minlength=bins).astype(np.float64)
-    mean = _ratio(np.bincount(where[kept], values[kept], bins), number)
-    squares = np.bincount(where[kept], (values[kept] - mean[where[kept]]) ** 2, bins)
+    counted = np.isfinite(values) & (where >= 0)
+    number = np.bincount(where[counted], minlength=bins).astype(np.float64)
+    mean = _ratio(np.bincount(where[counted], values[counted], bins), number)
+    squares = np.bincount(where[counted], (values[counted] - mean[where[counted]]) ** 2, bins)
     return mean, np.sqrt(_ratio(np.where(number > 1, squares, np.nan), number))
 
 
@@ -205,11 +205,10 @@ def average_precision(scores: NDArray[np.floating], truth: Bools, eleven_points:
     """
     if not truth.any():
         return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # of each run of equal scores
-    hits = np.cumsum(truth[order])[last]
-    recall, precision = hits / truth.sum(), hits / (last + 1)
-    best = np.maximum.accumulate(precision[::-1])[::-1]
+    from sklearn.metrics import precision_recall_curve  # type: ignore[import-untyped]  # noqa: PLC0415 - slow
+
+    precision, recall, _ = precision_recall_curve(truth, scores)  # from the highest recall to an added end at 0
+    recall, best = recall[-2::-1], np.maximum.accumulate(precision[:-1])[::-1]
     if eleven_points:
         at = np.searchsorted(recall, np.arange(11) / 10 - 1e-12)
         return float(best[at].mean())

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from relprop.study.claims import Claim
-from relprop.study.measured import Study
 from relprop.study.paper import published
+from relprop.study.results import Study
 from relprop.study.schema import STATUSES
 from relprop.study.statistics import HALF, SMALL, Bools, Estimate, mean_average_precision, top_hits
 
@@ -43,16 +43,16 @@ class Table:
 def localisation(study: Study) -> Table:
     """Return the paper's Table I, by mean mu_w; where the data is the paper's, its figures stand beside ours."""
     small, half = study.rows.share <= SMALL, study.rows.share <= HALF
-    ours = [study.mu_w, study.means("mu", small), study.means("mu", half), study.means("mu")]
-    columns = [means.estimates() for means in ours]
+    means = [study.mu_w, study.means("mu", small), study.means("mu", half), study.means("mu")]
+    columns = [each.estimates() for each in means]
     behind = _behind(study)
     paper = published(study.data)
-    theirs = {row.method: (row.mu_w, row.small, row.half, row.mu) for row in paper.rows} if paper else {}
+    printed = {row.method: (row.mu_w, row.small, row.half, row.mu) for row in paper.rows} if paper else {}
     rows: list[tuple[Cell, ...]] = []
     for k in study.ranking:
         method = study.methods[k]
         cells = [column[k] for column in columns]
-        beside = theirs.get(method, (None,) * 4) if paper else ()
+        beside = printed.get(method, (None,) * 4) if paper else ()
         rows.append((method, *cells, _count(cells[0]), behind[k], *beside))
     best = study.methods[study.ranking[0]] if rows else ""
     caption = (

@@ -104,7 +104,7 @@ class Task:
         """
         found = {name: patterns_named(name, self.model) for name in self.methods}
         patterns = {name: learned.identity() for name, learned in found.items() if learned}
-        own = {name: source for name in self.methods if (source := source_sha256(name)) is not None}
+        own_methods = {name: source for name in self.methods if (source := source_sha256(name)) is not None}
         return {
             "task_version": VERSION,
             "name": self.name,
@@ -125,7 +125,7 @@ class Task:
             "top_k": self.top_k,
             "chunk": self.chunk,
             "libraries": {library: version(library) for library in LIBRARIES},
-        } | {key: found for key, found in (("patterns", patterns), ("own_methods", own)) if found}
+        } | {key: found for key, found in (("patterns", patterns), ("own_methods", own_methods)) if found}
 
 
 def depth(model: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""A study's tables as arrays: what every statistic, claim and figure starts from."""
+"""A study read back, its tables as arrays: what every statistic, claim and figure starts from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relprop.study.schema import TABLES
+from relprop.study.schema import MEASURES, TABLES
 from relprop.study.statistics import Bools, Floats, Ints, Means, Resamples, bin_of, share
 from relprop.study.store import Store, StudyError
 
 BASELINE = "uniform"
 """The method whose map is the same everywhere."""
-FIGURES = ("mu", "mu_w", "pointing_game", "rank_accuracy", "top_k", "negative_inside_others", "others_area")
-"""Columns of the rows that are figures to average."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Rows:
         share, where: (P,) S_in / S_tot and its bin; NaN and -1 where the boxes are not in the picture.
         shown: (P,) how many classes the picture shows.
         status: (P, M) of `relprop.study.schema.STATUSES`, empty where there is no row.
-        values: each of `FIGURES`, (P, M), NaN where undefined.
+        values: each of `relprop.study.schema.MEASURES` by name, (P, M), NaN where undefined.
     """
 
     picture: Ints
@@ -104,15 +102,15 @@ class Study:
     predictions: Predictions
     resamples: Resamples
 
-    def means(self, figure: str, among: Bools | None = None) -> Means:
-        """Return one of `FIGURES` averaged by method.
+    def means(self, measure: str, among: Bools | None = None) -> Means:
+        """Return one of `relprop.study.schema.MEASURES` averaged by method.
 
         Args:
-            figure: which.
+            measure: its name.
             among: (P,) the pairs that count; None: all.
         """
         present = self.rows.status != ""
-        return self.over(self.rows.values[figure], present if among is None else present & among[:, None])
+        return self.over(self.rows.values[measure], present if among is None else present & among[:, None])
 
     def contradiction(self) -> tuple[Floats, Floats]:
         """Return claim 11's two shares, (P, M) each, where both are defined: negative relevance, and area."""
@@ -155,7 +153,7 @@ class Study:
         return self.methods.index(method) if method in self.methods else None
 
 
-def load(folder: Path) -> Study:
+def read_study(folder: Path) -> Study:
     """Read a study from its folder.
 
     Raises:
@@ -165,10 +163,10 @@ def load(folder: Path) -> Study:
     config, tables = store.config(), {name: store.read(name) for name in TABLES}
     if not tables["predictions"].num_rows:
         raise StudyError(f"{folder}: nothing is measured yet; run the study first")
-    return study(str(config.get("name") or folder.resolve().name), config, tables)
+    return arranged(str(config.get("name") or folder.resolve().name), config, tables)
 
 
-def study(name: str, config: Mapping[str, Any], tables: Mapping[str, Any]) -> Study:
+def arranged(name: str, config: Mapping[str, Any], tables: Mapping[str, Any]) -> Study:
     """Arrange a study's Arrow tables.
 
     Args:
@@ -206,7 +204,7 @@ def _rows(table: Any, picture: Ints, methods: Sequence[str]) -> Rows:
     shape = (len(first), len(methods))
     status = np.full(shape, "", dtype=object)
     status[cell] = table["status"].to_pylist()
-    values = {name: np.full(shape, np.nan) for name in FIGURES}
+    values = {measure.name: np.full(shape, np.nan) for measure in MEASURES}
     for name, matrix in values.items():
         matrix[cell] = _numbers(table, name)
     s_in, s_tot = (_numbers(table, name).astype(np.int64)[first] for name in ("s_in", "s_tot"))
