@@ -42,6 +42,12 @@ def logits(network, samples):
         return network((images - mean) / std)
 
 
+@pytest.fixture(scope="module")
+def held_out():
+    """300 pictures of either variant, which both networks are measured on."""
+    return [[Clutter("test", variant).sample(i) for i in range(300)] for variant in ("single", "multi")]
+
+
 def test_layers(name):
     layers = [type(layer) for layer in digits.architecture(name).modules()]
     assert layers.count(nn.Conv2d) == {"digits-shallow": 5, "digits-deep": 13}[name]
@@ -89,12 +95,11 @@ def test_the_card_tells_what_was_measured(name):
 
 
 @pytest.mark.slow
-def test_accuracy_is_what_the_card_says(name):
+def test_accuracy_is_what_the_card_says(name, held_out):
     network, measured = embedded.trained(name), figures(name)
-    single = [Clutter("test", "single").sample(i) for i in range(300)]
+    single, multi = held_out
     right = logits(network, single).argmax(1) == torch.tensor([sample.labels[0] for sample in single])
     assert right.double().mean() == pytest.approx(measured["top1"], abs=0.03)
-    multi = [Clutter("test", "multi").sample(i) for i in range(300)]
     present = [[label in sample.labels for label in range(10)] for sample in multi]
     precision = average_precision_score(np.array(present), logits(network, multi).numpy(), average="macro")
     assert precision == pytest.approx(measured["mean_average_precision"], abs=0.03)

@@ -26,6 +26,8 @@ from relprop.data.embedded import embedded
 from relprop.data.folder import folder
 from relprop.data.geometry import like
 from relprop.data.voc import voc
+from relprop.study import schema
+from relprop.study.measures import MEASURES
 from relprop.study.runner import run
 from relprop.study.store import Store, StudyError
 from relprop.study.task import Task, class_targets
@@ -56,6 +58,10 @@ def reference(tmp_path_factory):
     place = tmp_path_factory.mktemp("reference")
     run(task(), place, batch=7)
     return place
+
+
+def test_every_column_that_is_a_measure_is_computed():
+    assert list(MEASURES) == [column.name for column in schema.MEASURES]
 
 
 def test_a_row_for_every_picture_class_and_method(reference):
@@ -223,7 +229,7 @@ def test_a_class_map_must_name_what_there_is():
 def test_reproduce_writes_every_table_and_figure(tmp_path):
     out = tmp_path / "out"
     ran = subprocess.run(
-        [sys.executable, "-m", "relprop", "reproduce", "--limit", "12", "--out", str(out), "--threads", "1"],
+        [sys.executable, "-m", "relprop", "reproduce", "--limit", "5", "--out", str(out), "--threads", "1"],
         capture_output=True,
         text=True,
         check=False,
