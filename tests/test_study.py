@@ -4,8 +4,6 @@ import json
 import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -226,15 +224,9 @@ def test_a_class_map_must_name_what_there_is():
 
 
 @pytest.mark.slow
-def test_reproduce_writes_every_table_and_figure(tmp_path):
+def test_reproduce_writes_every_table_and_figure(tmp_path, call):
     out = tmp_path / "out"
-    ran = subprocess.run(
-        [sys.executable, "-m", "relprop", "reproduce", "--limit", "5", "--out", str(out), "--threads", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
+    ran = call("reproduce", "--limit", 5, "--out", out, "--threads", 1)
     assert ran.stdout.count("cmp-alpha2-flat") >= 2
     assert all(f"{number:2d}. " in ran.stdout for number in range(1, 12))
     page = (out / "report" / "report.html").read_text()
