@@ -1,4 +1,4 @@
-"""Torchvision's VGGs with a quarter of their channels: every rule sees the same layers, and no rule depends on a width."""
+"""Torchvision's VGGs with a quarter of their channels: the layers are the same, and no rule depends on a width."""
 
 import torch
 from torch import nn

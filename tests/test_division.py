@@ -23,7 +23,9 @@ def asked(R, z=None, *, eps, scale=1.0, last=True):
     Args:
         R: written over the relevance that comes from above.
         z: None: the layer's own output.
-        eps, scale, last: as for `Layer.quotient`.
+        eps: as for `Layer.quotient`.
+        scale: likewise.
+        last: likewise.
     """
     found = {}
 

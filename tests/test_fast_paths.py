@@ -155,7 +155,7 @@ READ_TWICE = {
 @pytest.mark.parametrize("case", READ_TWICE)
 def test_other_inplace_calls_keep_their_copies(case):
     act = READ_TWICE[case]
-    slow, fast = twin(lambda y: act(y, False), lambda y: act(y, True))  # noqa: FBT003
+    slow, fast = twin(lambda y: act(y, False), lambda y: act(y, True))
     x = picture()
     apart, overwriting = (beneath(model, x, [1], ["lrp-epsilon"]) for model in (slow, fast))
     assert overwriting.written["clone"] > apart.written["clone"]
@@ -376,8 +376,10 @@ def test_methods_share_the_way_down_as_long_as_their_rules_agree():
 
 @pytest.mark.parametrize(("at_once", "passes"), [(parts.AT_ONCE, 1 + 1 + 2), (1000, 1 + 2 + 2 * 2)])
 def test_methods_that_meet_again_go_on_together(monkeypatch, at_once, passes):
-    """They part in the head and agree in the convolutions. Where maps are too large to be copied they stay together
-    as slices of one stack: three maps of 432 numbers are two parts, and would be three of a method each.
+    """They part in the head and agree in the convolutions.
+
+    Where maps are too large to be copied they stay together as slices of one stack: three maps of 432 numbers are two
+    parts, and would be three of a method each.
     """
     layers = [nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4)]
     layers += [nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(27, 5)]
@@ -437,7 +439,7 @@ CONTAINERS = {
     "a form": lambda y: torch.cat([y, F.relu(y)], 1).view(torch.Size([len(y), 512])),
     "an index": lambda y: torch.cat([y, F.relu(y)], 1)[:, [*range(8)], ..., None],
     "an index of tensors": lambda y: torch.cat([y, F.relu(y)], 1)[Pair(slice(None), torch.arange(8))],
-    "what a maximum gives": lambda y: torch.cat([y, torch.max(torch.stack([y, 0 * y]), 0).values], 1),  # noqa: PD011
+    "what a maximum gives": lambda y: torch.cat([y, torch.max(torch.stack([y, 0 * y]), 0).values], 1),
 }
 
 
