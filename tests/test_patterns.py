@@ -673,7 +673,7 @@ print(ends["loaded"], ends["refused"])
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_damaged_files_are_loaded_or_refused(tmp_path, pytestconfig):
-    files, damaged = pytestconfig.getoption("--damaged", 100), tmp_path / "mutated.safetensors"
+    files, damaged = pytestconfig.getoption("--damaged"), tmp_path / "mutated.safetensors"
     fit_patterns(small().float(), [torch.randn(8, 3, 6, 6)]).save(tmp_path / "whole.safetensors")
     ran = subprocess.run(
         [sys.executable, "-c", HOSTILE, str(tmp_path / "whole.safetensors"), str(damaged), str(files)],
