@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -241,3 +242,41 @@ def test_delta():
         metrics.delta(before, after, 2)
     with pytest.raises(InputError, match="shapes"):
         metrics.delta(before, after[:1], 0)
+
+
+# NumPy arrays
+
+
+def test_numpy_arrays_are_measured_as_tensors_are():
+    R = torch.randn(3, 2, 8, 8, dtype=torch.float64)
+    mask, other, x = box(3), box(3, rows=slice(1, 6)), torch.randn(3, 2, 8, 8)
+    calls = [
+        *((share, (R, mask)) for share in SHARES),
+        (metrics.weighted_inside_total_ratio, (R, mask)),
+        (metrics.weighted_by_area, (torch.rand(3), mask)),
+        (metrics.similarity, (R, R.flip(0))),
+        (metrics.occlude, (x, mask, x[0])),
+        (metrics.delta, (R[..., 0, 0], R[..., 1, 1], torch.tensor([0, 1, 0]))),
+    ]
+    for measure, tensors in calls:
+        found, wanted = measure(*(tensor.numpy() for tensor in tensors)), measure(*tensors)
+        assert torch.equal(found, wanted)
+        assert found.dtype == wanted.dtype
+    found = metrics.negative_share_inside(R.numpy(), other.numpy(), mask.numpy())
+    assert all(map(torch.equal, found, metrics.negative_share_inside(R, other, mask)))
+    assert metrics.statuses(R.numpy(), mask.numpy()) == ["ok"] * 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_view_of_an_array_that_may_not_be_written_is_fine():
+    R = np.arange(64.0).reshape(1, 8, 8)[:, ::-1]
+    R.flags.writeable = False
+    mask = np.zeros((1, 8, 8), dtype=np.uint8)
+    mask[:, :2] = 1
+    assert metrics.inside_total_ratio(R, mask).item() == pytest.approx(R[:, :2].sum() / R.sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize(("R", "said"), [([[0.5]], "type list"), (np.array([["a"]]), "array of <U1")])
+def test_neither_tensor_nor_numbers_is_refused(R, said):
+    with pytest.raises(InputError, match=f"R is .*{said}"):
+        metrics.inside_total_ratio(R, box())

@@ -1,8 +1,9 @@
 """Whether relevance lies on the object: mu, mu_w and their kin.
 
-Everywhere a map is summed over its colour channels first. What is undefined is NaN, never zero: `statuses`
-says why. Sums are taken in float64, picture by picture, so that a picture's result is the same to the bit in
-whatever batch it comes; results are as precise as R, float32 at least.
+Maps and masks are tensors or NumPy arrays, what is returned is a tensor. Everywhere a map is summed over its
+colour channels first. What is undefined is NaN, never zero: `statuses` says why. Sums are taken in float64,
+picture by picture, so that a picture's result is the same to the bit in whatever batch it comes; results are as
+precise as R, float32 at least.
 
 Source of mu and mu_w: Kohlbrenner et al., "Towards Best Practice in Explaining Neural Network Decisions with
 LRP" (2020), section III.
@@ -10,13 +11,15 @@ LRP" (2020), section III.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from relprop.metrics.arrays import Array, as_tensor
 from relprop.support.errors import InputError
 
 
-def inside_total_ratio(R: Tensor, mask: Tensor) -> Tensor:
+def inside_total_ratio(R: Array, mask: Array) -> Tensor:
     """Return mu (B,), in 0..1: the share of the positive relevance that lies inside the mask.
 
     With S the areas, a uniform positive map has mu = S_in / S_tot.
@@ -37,7 +40,7 @@ def inside_total_ratio(R: Tensor, mask: Tensor) -> Tensor:
     return _defined(mu, plane, mask).to(_precision(R))
 
 
-def weighted_inside_total_ratio(R: Tensor, mask: Tensor) -> Tensor:
+def weighted_inside_total_ratio(R: Array, mask: Array) -> Tensor:
     """Return mu_w (B,), at least 0: mu times S_tot / S_in, so 1 for a uniform map whatever the box's size.
 
     Args:
@@ -54,18 +57,19 @@ def weighted_inside_total_ratio(R: Tensor, mask: Tensor) -> Tensor:
     return weighted_by_area(inside_total_ratio(plane, mask), mask).to(_precision(R))
 
 
-def weighted_by_area(mu: Tensor, mask: Tensor) -> Tensor:
+def weighted_by_area(mu: Array, mask: Array) -> Tensor:
     """Return mu S_tot / S_in (B,), for those who have mu already.
 
     Args:
         mu: (B,), as `inside_total_ratio` returns it.
         mask: (B, H, W) bool, the union of the class's boxes.
     """
+    mu, mask = as_tensor(mu, "mu"), as_tensor(mask, "mask")
     height, width = mask.shape[1:]  # never the batch's size: two implementations in use divide by it
     return mu * (height * width / mask.sum(dim=(1, 2)).double()).to(mu)
 
 
-def statuses(R: Tensor, mask: Tensor) -> list[str]:
+def statuses(R: Array, mask: Array) -> list[str]:
     """Return for each picture ``"ok"``, or why its measures are undefined.
 
     ``"box_cropped_out"``: the mask is empty, whatever R is. ``"non_finite"``: R has NaN or infinite values, or
@@ -92,7 +96,7 @@ def _status(inside: bool, finite: bool, positive: float) -> str:
     return "ok" if positive > 0 else "no_positive_relevance"
 
 
-def top_k(R: Tensor, mask: Tensor, k: int) -> Tensor:
+def top_k(R: Array, mask: Array, k: int) -> Tensor:
     """Return (B,), in 0..1: the share of the k most relevant pixels that lies inside the mask.
 
     Among pixels of equal relevance chance decides, and the value expected of it is returned: a uniform map
@@ -115,7 +119,7 @@ def top_k(R: Tensor, mask: Tensor, k: int) -> Tensor:
     return _highest(plane, mask, [k] * len(mask)).to(_precision(R))
 
 
-def relevance_rank_accuracy(R: Tensor, mask: Tensor) -> Tensor:
+def relevance_rank_accuracy(R: Array, mask: Array) -> Tensor:
     """Return (B,), in 0..1: `top_k` with k the number of pixels inside the mask.
 
     The map's positive and negative values are ranked as they are. Source: Arras et al., "CLEVR-XAI" (2022).
@@ -134,7 +138,7 @@ def relevance_rank_accuracy(R: Tensor, mask: Tensor) -> Tensor:
     return _highest(plane, mask, mask.sum(dim=(1, 2)).tolist()).to(_precision(R))
 
 
-def pointing_game(R: Tensor, mask: Tensor) -> Tensor:
+def pointing_game(R: Array, mask: Array) -> Tensor:
     """Return (B,): 1 where the most relevant pixel lies inside the mask, 0 where outside.
 
     Several pixels of the same highest relevance: the share of them inside. No tolerance around the box.
@@ -153,7 +157,7 @@ def pointing_game(R: Tensor, mask: Tensor) -> Tensor:
     return top_k(R, mask, 1)
 
 
-def negative_share_inside(R: Tensor, other_mask: Tensor, own_mask: Tensor) -> tuple[Tensor, Tensor]:
+def negative_share_inside(R: Array, other_mask: Array, own_mask: Array) -> tuple[Tensor, Tensor]:
     """Return how much of a map's negative relevance lies on other classes, and how much of the picture they are.
 
     The region is the other classes' boxes less what the explained class's own boxes overlap. Where the first
@@ -179,7 +183,7 @@ def negative_share_inside(R: Tensor, other_mask: Tensor, own_mask: Tensor) -> tu
     return inside_total_ratio(-plane, region).to(_precision(R)), area.to(_precision(R))
 
 
-def similarity(R_a: Tensor, R_b: Tensor) -> Tensor:
+def similarity(R_a: Array, R_b: Array) -> Tensor:
     """Return (B,), in -1..1: the cosine between two maps of a picture, of two classes for instance (claim 8).
 
     Signs count: 1 for maps that differ by a positive factor alone, -1 for opposite ones.
@@ -194,6 +198,7 @@ def similarity(R_a: Tensor, R_b: Tensor) -> Tensor:
     Raises:
         InputError: the shapes do not fit.
     """
+    R_a, R_b = as_tensor(R_a, "R_a"), as_tensor(R_b, "R_b")
     a, b = _plane(R_a), _plane(R_b).to(R_a.device)
     if a.shape != b.shape:
         raise InputError(f"maps of shapes {tuple(R_a.shape)} and {tuple(R_b.shape)}: give two of the same pictures")
@@ -213,8 +218,9 @@ def _plane(R: Tensor) -> Tensor:
     return (R.sum(dim=1) if R.ndim == 4 else R).contiguous()
 
 
-def _checked(R: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _checked(R: Array, mask: Array) -> tuple[Tensor, Tensor]:
     """Return the map's plane and the mask as bool beside it, both (B, H, W)."""
+    R, mask = as_tensor(R, "R"), as_tensor(mask, "mask")
     plane = _plane(R)
     if mask.shape != plane.shape:
         expected = tuple(plane.shape)
@@ -256,5 +262,5 @@ def _share(values: Tensor, inside: Tensor, k: int) -> float:
     return (int((above & inside).sum()) + expected) / k
 
 
-def _precision(R: Tensor) -> torch.dtype:
-    return torch.float64 if R.dtype == torch.float64 else torch.float32
+def _precision(R: Array) -> torch.dtype:
+    return torch.float64 if R.dtype in (torch.float64, np.float64) else torch.float32

@@ -10,13 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from relprop.metrics.arrays import Array, as_tensor
 from relprop.support.errors import InputError
 from relprop.support.suggest import did_you_mean
 
 PARTS = ("object", "context")
 
 
-def occlude(x: Tensor, mask: Tensor, fill: Tensor, part: Literal["object", "context"] = "object") -> Tensor:
+def occlude(x: Array, mask: Array, fill: Array, part: Literal["object", "context"] = "object") -> Tensor:
     """Return x with a part of each picture replaced by the fill; x is left as it is.
 
     Args:
@@ -30,6 +31,7 @@ def occlude(x: Tensor, mask: Tensor, fill: Tensor, part: Literal["object", "cont
     """
     if part not in PARTS:
         raise InputError(f"no part {part!r}{did_you_mean(part, PARTS)}")
+    x, mask, fill = as_tensor(x, "x"), as_tensor(mask, "mask"), as_tensor(fill, "fill")
     if mask.shape != x.shape[:1] + x.shape[2:] or fill.shape not in (x.shape, x.shape[1:]):
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (x, mask, fill))
         raise InputError(f"x, mask and fill of shapes {shapes}: give (B, C, H, W), (B, H, W) and (C, H, W)")
@@ -37,7 +39,7 @@ def occlude(x: Tensor, mask: Tensor, fill: Tensor, part: Literal["object", "cont
     return torch.where(inside if part == "object" else ~inside, fill.to(x), x)
 
 
-def delta(outputs_before: Tensor, outputs_after: Tensor, target: int | Tensor) -> Tensor:
+def delta(outputs_before: Array, outputs_after: Array, target: int | Array) -> Tensor:
     """Return (B,), in logits: the target's output after occlusion less the one before, negative where it fell.
 
     Args:
@@ -48,6 +50,10 @@ def delta(outputs_before: Tensor, outputs_after: Tensor, target: int | Tensor) -
     Raises:
         InputError: the shapes do not fit, or there is no such class.
     """
+    outputs_before, outputs_after = (
+        as_tensor(outputs_before, "outputs_before"),
+        as_tensor(outputs_after, "outputs_after"),
+    )
     if outputs_before.shape != outputs_after.shape or outputs_before.ndim != 2:
         before, after = tuple(outputs_before.shape), tuple(outputs_after.shape)
         raise InputError(f"outputs of shapes {before} and {after}: give two of (B, classes)")
