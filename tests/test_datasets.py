@@ -496,6 +496,50 @@ def test_folder_with_json_that_is_not_cocos(coco, tmp_path, change):
             folder(pictures, write(tmp_path / "boxes.json", text))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda content: content["categories"][0].update(id=1), "category 1 is both 'dog' and 'person'"),
+        (lambda content: content["images"][1].update(id=7), "image 7 is both '1.jpg' and 'val2017/2.jpg'"),
+        (lambda content: content["images"][2].update(file_name="1.jpg", width=40), "image '1.jpg' is both"),
+        (lambda content: [each.update(image_id=100) for each in content["annotations"]], "none of its 6 annotations"),
+    ],
+)
+def test_annotations_of_coco_that_are_of_two_things_or_of_none_are_refused(coco, tmp_path, change, said):
+    pictures, content = coco
+    change(content)
+    with pytest.raises(DataError, match=said):
+        folder(pictures, write(tmp_path / "boxes.json", json.dumps(content)))
+
+
+def test_ids_of_coco_are_the_same_as_numbers_and_as_texts(coco, tmp_path):
+    pictures, content = coco
+    wanted = [entry.things for entry in folder(pictures, write(tmp_path / "boxes.json", json.dumps(content)))]
+    for each in content["annotations"]:
+        each.update(image_id=str(each["image_id"]), category_id=float(each["category_id"]))
+    assert [entry.things for entry in folder(pictures, write(tmp_path / "b.json", json.dumps(content)))] == wanted
+    assert len(wanted[0]) == 2
+
+
+def test_a_picture_that_coco_has_twice_has_the_objects_of_both(coco, tmp_path):
+    pictures, content = coco
+    content["images"].append(content["images"][0] | {"id": 70})
+    content["annotations"].append({"id": 7, "image_id": 70, "category_id": 18, "bbox": [1, 1, 5, 5]})
+    first = folder(pictures, write(tmp_path / "boxes.json", json.dumps(content)))[0]
+    assert [thing.box for thing in first.things if thing.name == "dog"] == [(1.5, 2, 11.5, 22.25), (1, 1, 6, 6)]
+
+
+def test_annotations_are_found_whatever_the_case_of_their_suffix(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / "pictures" / f"{name}.jpg", picture(50, 40))
+    write(tmp_path / "pictures" / "a.XML", xml(one("zebra", (1, 1, 10, 10)), size=(50, 40)))
+    data = folder(tmp_path / "pictures")
+    assert [[thing.name for thing in entry.things] for entry in data] == [["zebra"], []]
+    assert data[1].problem == "b.xml: no such annotation"
+    assert data.classes == ("zebra",)
+    assert imagenet(tmp_path / "pictures", tmp_path / "pictures")[0].things[0].name == "zebra"
+
+
 def test_folder_not_found(coco, tmp_path):
     pictures, _ = coco
     with pytest.raises(DataError, match=r"boxes\.json: no such file"):

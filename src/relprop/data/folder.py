@@ -7,17 +7,19 @@ x, y, width and height from 0, fractions allowed. Objects that COCO calls crowds
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from relprop.data.annotations import Annotation, read_annotation, read_names
 from relprop.data.entries import DataError, Entry, Listing, Thing, demand_folder, read_text
 from relprop.data.pictures import list_pictures, open_annotated
+
+Value = TypeVar("Value")
 
 
 def folder(pictures: str | Path, annotations: str | Path | None = None) -> Listing:
@@ -52,12 +54,15 @@ class _Xml:
     ids: tuple[str, ...]
 
     def entry(self, id_: str) -> Entry:
-        found = read_annotation((self.place / id_).with_suffix(".xml"), first=1)
-        return _entry(self.root, id_, found)
+        return _entry(self.root, id_, read_annotation(self.file(id_), first=1))
 
     def classes(self) -> tuple[str, ...]:
-        files = ((self.place / id_).with_suffix(".xml") for id_ in self.ids)
-        return tuple(sorted(set[str]().union(*map(read_names, files))))
+        return tuple(sorted(set[str]().union(*map(read_names, map(self.file, self.ids)))))
+
+    def file(self, id_: str) -> Path:
+        """Return where the annotation of a picture is, or should be; Windows writes .XML too."""
+        usual, other = ((self.place / id_).with_suffix(suffix) for suffix in (".xml", ".XML"))
+        return other if other.exists() and not usual.exists() else usual
 
 
 @dataclass(frozen=True)
@@ -90,41 +95,66 @@ def _entry(root: Path, id_: str, found: Annotation) -> Entry:
 def _coco(root: Path, file: Path) -> _Coco:
     try:
         content = json.loads(read_text(file))
-        names = {category["id"]: str(category["name"]) for category in content["categories"]}
-        objects: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
-        for one in content["annotations"]:
-            objects.setdefault(one["image_id"], []).append(one)
-        found = {_posix(image): _annotation(image, objects[image["id"]], names) for image in content["images"]}
+        names = _by_id(file, "category", ((each["id"], str(each["name"])) for each in content["categories"]))
+        images = _by_id(file, "image", ((each["id"], _posix(each)) for each in content["images"]))
+        sizes = _by_id(file, "image", ((_posix(each), _size(each)) for each in content["images"]))
+        objects: defaultdict[str | None, list[dict[str, Any]]] = defaultdict(list)
+        for each in content["annotations"]:
+            objects[images.get(_key(each["image_id"]))].append(each)
+        nowhere = len(objects.pop(None, ()))
+        if nowhere and not objects:
+            raise DataError(f"{file}: none of its {nowhere} annotations names one of its images; check image_id")
+        found = {name: _annotation(name, size, objects[name], names) for name, size in sizes.items()}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{file}: not COCO's format ({reason}); give images, annotations and categories") from None
     counts = Counter(PurePosixPath(name).name for name in found)
     last_parts = {PurePosixPath(name).name: name for name in found if counts[PurePosixPath(name).name] == 1}
-    return _Coco(root, tuple(names.values()), found, last_parts)
+    return _Coco(root, tuple(dict.fromkeys(names.values())), found, last_parts)
+
+
+def _by_id(file: Path, what: str, pairs: Iterable[tuple[Any, Value]]) -> dict[str, Value]:
+    """Return what each id stands for; one that stands for two, as in files that were put together, is an error."""
+    found: dict[str, Value] = {}
+    for id_, value in pairs:
+        other = found.setdefault(_key(id_), value)
+        if other != value:
+            raise DataError(f"{file}: {what} {id_!r} is both {other!r} and {value!r}; give each an id of its own")
+    return found
+
+
+def _key(id_: Any) -> str:
+    """Return an id as one text, whether it was written as a number or as a text."""
+    return str(int(id_) if isinstance(id_, float) and id_.is_integer() else id_)
 
 
 def _posix(image: dict[str, Any]) -> str:
     return str(image["file_name"]).replace("\\", "/")
 
 
-def _annotation(image: dict[str, Any], objects: list[dict[str, Any]], names: Mapping[Any, str]) -> Annotation:
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    size = (image.get("width") or 0, image.get("height") or 0)
+    return size if min(size) > 0 else None
+
+
+def _annotation(
+    name: str, size: tuple[int, int] | None, objects: list[dict[str, Any]], classes: Mapping[str, str]
+) -> Annotation:
     """Read the objects of one picture; a class with a broken one is left out."""
     things: list[Thing] = []
     broken: set[str] = set()
     problems: list[str] = []
     for one in objects:
-        name = names.get(one.get("category_id"), "")
+        class_name = classes.get(_key(one.get("category_id")), "")
         try:
-            things.append(_thing(one, name))
+            things.append(_thing(one, class_name))
         except (ValueError, TypeError):
-            broken.add(name)
+            broken.add(class_name)
             problems.append(f"object {one.get('id')}: box {one.get('bbox')}, category {one.get('category_id')}")
     if not objects:
         problems.append("no objects in it")
     whole = tuple(thing for thing in things if thing.name not in broken)
-    size = (image.get("width") or 0, image.get("height") or 0)
-    problem = f"{_posix(image)}: {'; '.join(problems)}" if problems else ""
-    return Annotation(whole, size if min(size) > 0 else None, problem)
+    return Annotation(whole, size, f"{name}: {'; '.join(problems)}" if problems else "")
 
 
 def _thing(one: dict[str, Any], name: str) -> Thing:

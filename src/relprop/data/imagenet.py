@@ -134,7 +134,7 @@ def _annotations(images: Path, folder: str | Path | None) -> dict[str, Path]:
     if folder is None and not beside.is_dir():
         raise DataError(f"{images}: no folder Annotations beside it; name the folder of the boxes' XML files")
     place = demand_folder(beside if folder is None else folder)
-    found = {_plain(path.stem): path for path in place.rglob("[!.]*.xml")}
+    found = {_plain(path.stem): path for path in place.rglob("[!.]*.[xX][mM][lL]")}
     if not found:
         raise DataError(f"{place}: no XML files; name the folder of the boxes' XML files")
     return found
