@@ -137,6 +137,14 @@ def test_boxes_of_another_size_are_scaled_to_the_picture():
     assert not warp(100)(noise(500, 200), things, (500, 200)).rescaled
 
 
+def test_width_and_height_interchanged_are_a_slip_and_no_stretch():
+    framed = warp(100)(noise(80, 50), [Thing("a", (8, 10, 40, 20))], (50, 80))
+    assert extent(framed.masks["a"]) == (10, 20, 50, 40)
+    assert framed.rescaled
+    with pytest.raises(PictureError, match="boxes are of a picture of 50x80 pixels, and it has 80x50"):
+        warp(100)(noise(80, 50), [Thing("a", (8, 10, 40, 70))], (50, 80))
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGB"])
 def test_any_mode_becomes_rgb(mode):
     image = shortest_side(10)(noise(30, 20, mode)).image

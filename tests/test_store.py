@@ -101,6 +101,38 @@ def test_tables_that_are_not_the_schemas_are_refused(tmp_path, spoil):
     assert Store(tmp_path).done() == set()
 
 
+def test_parts_of_nobody_knows_what_are_not_continued(tmp_path):
+    store = write_study(tmp_path, 2)
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(StudyError, match=r"parts of a study, and no run\.json"):
+        store.begin(CONFIG)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_what_is_measured_is_counted_in_pictures(tmp_path):
+    rows = tables(3)
+    for row in rows["rows"]:
+        row.update(status="ok" if row["image_index"] else "no_target")
+    store = Store(tmp_path)
+    assert store.measured() == 0
+    store.write(0, rows)
+    assert store.measured() == 2
+
+
+def test_a_study_of_nothing_is_an_error_that_says_why(tmp_path):
+    rows = tables(1)
+    for row in rows["rows"]:
+        row.update(status="no_target")
+    Store(tmp_path / "a").write(0, rows)
+    with pytest.raises(StudyError, match="nothing could be measured: the model has no class for this one"):
+        Store(tmp_path / "a").measured()
+    rows |= {"rows": []}
+    rows["predictions"][0]["problem"] = "1.jpg: no objects in it"
+    Store(tmp_path / "b").write(0, rows)
+    with pytest.raises(StudyError, match=r"nothing could be measured: 1\.jpg: no objects in it"):
+        Store(tmp_path / "b").measured()
+
+
 WRITER = """
 import resource, signal, sys
 from pathlib import Path

@@ -156,6 +156,7 @@ def boxed(
     place, name, picture, box="<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>", kind="six"
 ):
     """A picture with an annotation beside it."""
+    place.mkdir(exist_ok=True)
     if isinstance(picture, bytes):
         (place / f"{name}.jpg").write_bytes(picture)
     else:
@@ -212,6 +213,23 @@ def test_pictures_that_cannot_be_measured_are_counted_and_the_run_goes_on(tmp_pa
     assert status["j-cropped"] == "box_cropped_out"
     problems = {r["image_id"]: r["problem"] for r in rows_of(tmp_path / "study", "predictions")}
     assert sum(bool(problem) for problem in problems.values()) >= 4
+
+
+def test_a_study_in_which_nothing_is_annotated_fails_and_says_so(tmp_path, call):
+    boxed(tmp_path / "pictures", "a", Image.new("RGB", (64, 64)), kind="six")
+    Image.new("RGB", (64, 64)).save(tmp_path / "pictures" / "b.png")
+    words = ("study", "--data", "folder", "--root", tmp_path / "pictures", "--method", "uniform", "--no-occlusion")
+    assert ": 1 of 2 pictures in" in call(*words, "--out", tmp_path / "one", "--class-map", class_map(tmp_path)).stdout
+    (tmp_path / "pictures" / "a.xml").unlink()
+    refused = call(*words, "--out", tmp_path / "none", "--class-map", class_map(tmp_path, {}), code=1)
+    assert "nothing could be measured" in refused.stderr
+    assert "no such annotation" in refused.stderr
+
+
+def class_map(place, mapping=None):
+    file = place / "map.json"
+    file.write_text(json.dumps({"six": [6]} if mapping is None else mapping))
+    return file
 
 
 def test_a_class_map_must_name_what_there_is():

@@ -18,6 +18,7 @@ from relprop.data.preprocess import Preprocess
 from relprop.models.registry import load
 from relprop.study import report as reports
 from relprop.study.runner import Clock, run
+from relprop.study.store import Store
 from relprop.study.task import Task, class_targets
 from relprop.support.errors import InputError
 from relprop.support.suggest import did_you_mean
@@ -120,9 +121,11 @@ def _mapping(path: Path | None) -> dict[str, list[int]] | None:
 def study(request: StudyRequest) -> None:
     """Measure, and say what was measured."""
     task, clock = measure(request)
+    measured = Store(request.out).measured()
     summary: dict[str, Any] = {
         "study": str(request.out),
         "pictures": task.number,
+        "measured": measured,
         "methods": list(task.methods),
         "seconds": {what: round(seconds, 2) for what, seconds in clock.spent.items()},
         "overhead": round(clock.overhead, 3),
@@ -130,7 +133,8 @@ def study(request: StudyRequest) -> None:
     if request.json:
         print(json.dumps(summary, indent=2))  # noqa: T201 - the result
         return
-    print(f"{task.name}: {task.number} pictures in {request.out}; next: relprop report {request.out}")  # noqa: T201
+    pictures = f"{task.number}" if measured == task.number else f"{measured} of {task.number}"
+    print(f"{task.name}: {pictures} pictures in {request.out}; next: relprop report {request.out}")  # noqa: T201
 
 
 def report(request: ReportRequest) -> None:

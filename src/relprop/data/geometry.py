@@ -23,6 +23,7 @@ from PIL import Image
 from torch import BoolTensor, Tensor
 
 from relprop.data.entries import Thing
+from relprop.data.pictures import PictureError
 from relprop.data.preprocess import Preprocess
 from relprop.data.resize import Resize, scaled_box
 
@@ -37,7 +38,8 @@ class Framed:
         image: RGB, of the network's input size.
         masks: for each class, (H, W) bool: the union of its boxes in pixels of `image`; never empty.
         dropped: the classes of which nothing is left after the crop.
-        rescaled: the picture's size was not the one that the boxes referred to; they were scaled to it.
+        rescaled: the picture's size was not the one that the boxes referred to; they were scaled to it, unless only
+            width and height were interchanged.
     """
 
     image: Image.Image
@@ -68,9 +70,16 @@ class Geometry:
         Args:
             image: the picture, any size and mode.
             things: its objects.
-            annotated_size: width and height that their boxes refer to; None: the picture's.
+            annotated_size: width and height that their boxes refer to; None: the picture's. Those of the picture
+                interchanged are taken for a slip of whoever wrote them, as nothing would stretch a picture so.
+
+        Raises:
+            PictureError: width and height are interchanged, and the boxes only fit so: they are of the picture turned.
         """
         size = annotated_size or image.size
+        if size != image.size and size == image.size[::-1]:
+            _demand_not_turned(image.size, things)
+            size = image.size
         resize = Resize(self.resize, self.crop, self.interpolation)
         masks: dict[str, BoolTensor] = {}
         for thing in things:
@@ -80,7 +89,7 @@ class Geometry:
                 union = masks.setdefault(thing.name, BoolTensor(torch.zeros(self.crop, self.crop, dtype=torch.bool)))
                 _cover(union, x0, y0, x1, y1)
         dropped = dict.fromkeys(thing.name for thing in things if thing.name not in masks)
-        return Framed(resize.picture(image), masks, tuple(dropped), size != image.size)
+        return Framed(resize.picture(image), masks, tuple(dropped), annotated_size not in (None, image.size))
 
     def identity(self) -> dict[str, Any]:
         """Describe the geometry so that another run can tell whether it has the same; fit for JSON."""
@@ -117,6 +126,16 @@ def normalise(picture: Image.Image | Tensor, preprocess: Preprocess) -> Tensor:
 def to_pixels(image: Image.Image) -> Tensor:
     """Return an RGB picture as (3, H, W) float32 in 0..1."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+def _demand_not_turned(size: tuple[int, int], things: Sequence[Thing]) -> None:
+    """Refuse boxes that reach beyond a picture of this width and height, where width and height are in question."""
+    width, height = size
+    if any(thing.box[2] > width + 1 or thing.box[3] > height + 1 for thing in things):
+        raise PictureError(
+            f"its boxes are of a picture of {height}x{width} pixels, and it has {width}x{height}; turn it as it was "
+            "annotated, or correct the annotation"
+        )
 
 
 def _cover(mask: Tensor, x0: float, y0: float, x1: float, y1: float) -> None:

@@ -11,9 +11,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
-from pyarrow import parquet
+from pyarrow import compute, parquet
 
-from relprop.study.schema import TABLES, arrow
+from relprop.study.schema import STATUSES, TABLES, arrow
 from relprop.support.errors import RelpropError
 from relprop.support.files import WriteError, near, write_folder, write_new
 
@@ -53,9 +53,16 @@ class Store:
                 the batch size: it would keep a study from being continued.
 
         Raises:
-            StudyError: the folder holds a study with another configuration, or cannot be written to.
+            StudyError: the folder holds a study with another configuration, or parts without any, or cannot be written
+                to.
         """
+        path = self.folder / RUN
         text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        # Looked for again after the parts: another process may just have begun, and writes it before them.
+        if not path.exists() and self.done() and not path.exists():
+            raise StudyError(
+                f"{self.folder}: parts of a study, and no {RUN} that says which; restore it, or choose another folder"
+            )
         if self._begun_here(text):
             return
         differences = list(_differences(self.config(), json.loads(text)))
@@ -118,6 +125,21 @@ class Store:
         schema = arrow(table)
         parts = [_read(self._part(part) / f"{table}.parquet", schema) for part in sorted(self.done())]
         return pa.concat_tables(parts) if parts else schema.empty_table()
+
+    def measured(self) -> int:
+        """Return of how many pictures something is measured.
+
+        Raises:
+            StudyError: a part's file is missing or damaged, or nothing of any picture could be measured.
+        """
+        rows = self.read("rows")
+        measured = rows.filter(compute.equal(rows["status"], "ok"))
+        if not measured.num_rows and self.done():
+            statuses = sorted(set(rows["status"].to_pylist()))
+            problems = [text for text in self.read("predictions")["problem"].to_pylist() if text]
+            reasons = [*(STATUSES[status] for status in statuses), *problems[:1]] or ["there are no objects on them"]
+            raise StudyError(f"{self.folder}: nothing could be measured: {'; '.join(reasons)}")
+        return len(measured["image_index"].unique())
 
     def _part(self, part: int) -> Path:
         return self.parts / f"part-{part:06d}"
