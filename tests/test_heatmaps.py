@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from relprop.plots.heatmaps import FORMATS, heatmaps, render, scale
+from relprop.plots.style import drawable
 
 
 def relevance(targets=1, side=32, seed=0):
@@ -20,6 +21,26 @@ def picture(side=32):
 
 def images(figure):
     return [axis.images[0] for axis in figure.findobj(lambda part: hasattr(part, "images")) if axis.images]
+
+
+def test_the_users_settings_are_for_the_users_figures():
+    def drawn():
+        return render(heatmaps(picture(), ["one"], {"lrp-z": relevance()}), "svg")
+
+    usual = drawn()
+    with mpl.rc_context({"text.usetex": True, "font.size": 30, "axes.facecolor": "red", "font.family": "none such"}):
+        assert drawn() == usual
+        assert mpl.rcParams["font.size"] == 30
+
+
+def test_a_class_whose_letters_no_font_has_is_named_all_the_same():
+    figure = heatmaps(picture(), ["sign \U0010fffd, logit 2"], {"own \U0010fffd:method": relevance()})
+    assert figure.subfigs[0].get_suptitle() == r"sign \U0010fffd, logit 2"
+    assert len(render(figure)) > 1000  # and a warning would be an error here
+
+
+def test_letters_that_a_font_has_stay():
+    assert drawable("Größe µ_w ≤ ½\nΔf") == "Größe µ_w ≤ ½\nΔf"
 
 
 def test_a_row_per_target_and_a_column_per_method():

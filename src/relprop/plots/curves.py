@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -15,6 +14,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from relprop.plots.palette import BLUE, FAINT, FAMILIES, INK, STYLE, VERMILION, looks
+from relprop.plots.style import drawable, style
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def localisation(curves: Mapping[str, Curve]) -> Figure:
     look = looks(curves)
     groups = {name: [method for method in curves if look[method].family == name] for name in FAMILIES}
     groups = {name: methods for name, methods in groups.items() if methods}
-    with rc_context(STYLE):
+    with style(STYLE):
         figure = Figure(figsize=(3.3 * max(len(groups), 1) + 0.3, 3.9), layout=ConstrainedLayoutEngine(wspace=0.05))
         panels = figure.subplots(1, max(len(groups), 1), sharex=True, sharey=True, squeeze=False)[0]
         for axis, (name, methods) in zip(panels, groups.items(), strict=False):
@@ -68,7 +68,7 @@ def occlusion(thing: Curve, context: Curve) -> Figure:
         thing: mean delta f by the boxes' area; the band is a standard deviation up and down.
         context: likewise.
     """
-    with rc_context(STYLE):
+    with style(STYLE):
         figure = Figure(figsize=(5.2, 3.6), layout="constrained")
         axis = figure.subplots()
         axis.axhline(0, color=FAINT, linewidth=0.6)
@@ -95,7 +95,7 @@ def _banded(axis: Axes, curve: Curve, label: str, colour: str, stroke: Any) -> L
     axis.fill_between(x, curve.low[filled], curve.high[filled], color=colour, alpha=0.14, linewidth=0)
     above = 2 if stroke == "-" else 3  # through a broken line another can be seen
     (line,) = axis.plot(
-        x, curve.mean[filled], color=colour, linestyle=stroke, zorder=above, label=label.replace("$", r"\$")
+        x, curve.mean[filled], color=colour, linestyle=stroke, zorder=above, label=drawable(label).replace("$", r"\$")
     )
     return line
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from relprop.plots.palette import FAINT, FAMILIES, FAMILY_COLOURS, INK, STYLE, family
+from relprop.plots.style import drawable, style
 
 Triple = tuple[float, float, float]
 
@@ -23,7 +23,7 @@ def similarity(cosines: Mapping[str, Triple]) -> Figure:
     Args:
         cosines: by method, from top to bottom, the mean cosine and its interval's ends.
     """
-    with rc_context(STYLE):
+    with style(STYLE):
         figure, axis = _rows(list(cosines))
         _dots(axis, cosines)
         axis.legend(
@@ -42,7 +42,7 @@ def contradiction(inside: Mapping[str, Triple], area: Mapping[str, float]) -> Fi
         inside: by method, from top to bottom, the mean share and its interval's ends.
         area: by method, the mean share of the picture that the boxes cover.
     """
-    with rc_context(STYLE):
+    with style(STYLE):
         figure, axis = _rows(list(inside))
         _dots(axis, inside)
         for row, (method, (mean, _, _)) in enumerate(inside.items()):
@@ -59,7 +59,7 @@ def _rows(methods: list[str]) -> tuple[Figure, Axes]:
     """Return a figure with a row per method."""
     figure = Figure(figsize=(6.2, 1.1 + 0.27 * max(len(methods), 1)), layout="constrained")
     axis = figure.subplots()
-    axis.set_yticks(range(len(methods)), labels=methods, parse_math=False)
+    axis.set_yticks(range(len(methods)), labels=[*map(drawable, methods)], parse_math=False)
     axis.set_ylim(len(methods) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)

@@ -6,9 +6,10 @@ import io
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from relprop.plots.style import drawable, style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ def heatmaps(picture: ArrayLike, titles: Sequence[str], relevance: Mapping[str, 
             raise ValueError(f"{method}: shapes do not fit: {shapes}")
         if not np.isfinite(values).all():
             raise ValueError(f"{method}: the map is not finite")
-    with rc_context(_STYLE):
+    with style(_STYLE):
         size = (PANEL * (1 + len(maps)), (PANEL + 0.9) * len(titles))
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.07))
         rows = figure.subfigures(len(titles), 1, squeeze=False)[:, 0]
@@ -75,7 +76,7 @@ def render(figure: Figure, kind: str = "png", dpi: int = 200) -> bytes:
     """
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
     buffer = io.BytesIO()
-    with rc_context(_STYLE):
+    with style(_STYLE):
         figure.savefig(buffer, format=kind, dpi=dpi, metadata=undated)
     return buffer.getvalue()
 
@@ -88,7 +89,7 @@ def scale(values: Floats) -> float:
 
 def _row(part: SubFigure, title: str, picture: NDArray[np.uint8], maps: Mapping[str, Floats]) -> None:
     """Fill a row: equal panels, and under each map its colour bar."""
-    part.suptitle(title, fontsize=10, parse_math=False)
+    part.suptitle(drawable(title), fontsize=10, parse_math=False)
     grid = part.add_gridspec(2, 1 + len(maps), height_ratios=(1, 0.04))
     _panel(part.add_subplot(grid[0, 0]), "input").imshow(picture, interpolation="nearest")
     for column, (method, values) in enumerate(maps.items(), start=1):
@@ -99,7 +100,7 @@ def _row(part: SubFigure, title: str, picture: NDArray[np.uint8], maps: Mapping[
 
 
 def _panel(axis: Axes, title: str) -> Axes:
-    axis.set_title(title, parse_math=False)
+    axis.set_title(drawable(title), parse_math=False)
     axis.set_xticks([])
     axis.set_yticks([])
     return axis
