@@ -323,10 +323,8 @@ def test_a_constant_passes_before_the_first_weighted_op_and_is_bias_after():
         nn.Tanh(),
         nn.ReLU6(),
         nn.Mish(),
-        nn.Softplus(),
         nn.PReLU(),
         nn.SELU(),
-        nn.Hardsigmoid(),
         nn.Hardtanh(),
         nn.CELU(),
     ],
@@ -339,6 +337,33 @@ def test_activations_pass_relevance(activation):
     torch.testing.assert_close(
         passed, rp.attribute(nn.Sequential(fc).eval(), x, 1, "lrp-z", start="one"), rtol=1e-12, atol=0
     )
+
+
+OFFSETS = {
+    "softplus": (F.softplus, 0.6931471805599453),
+    "sigmoid": (torch.sigmoid, 0.5),
+    "hardsigmoid": (F.hardsigmoid, 0.5),
+    "logsigmoid": (F.logsigmoid, -0.6931471805599453),
+    "threshold": (lambda y: F.threshold(y, 0.1, 2.0), 2.0),
+    "clamp": (lambda y: y.clamp(min=0.3), 0.3),
+}
+
+
+@pytest.mark.parametrize("name", OFFSETS)
+def test_what_an_activation_gives_for_nothing_is_no_inputs(name):
+    """R_i = (f(x) - f(0)) / f(x) R; what is left goes to the bias."""
+    f, offset = OFFSETS[name]
+    first, last = (nn.Linear(4, 5).double(), nn.Linear(5, 3, bias=False).double())
+    x = torch.randn(2, 4, dtype=torch.float64)
+    e = rp.explain(lambda t: last(f(first(t))), x, [1], ["lrp-z"])
+    z = first(x).detach()
+    y = f(z)
+    s = last.weight[1].detach() * (y - offset) / z
+    torch.testing.assert_close(e.relevance["lrp-z"][0], x * (s @ first.weight.detach()), rtol=1e-5, atol=1e-7)
+    bias = (offset * last.weight[1].detach()).sum().expand(2)
+    (row,) = (row for row in e.ledger["lrp-z"] if row.op not in ("linear",))
+    torch.testing.assert_close(row.bias[0], bias, rtol=1e-4, atol=1e-6)
+    assert e.ledger["lrp-z"].error < 1e-12
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular", "zeros"])

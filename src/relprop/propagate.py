@@ -13,7 +13,7 @@ from relprop.catalogue.names import Function, Method, resolve
 from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
-from relprop.record.prepare import Model, outputs_of, recorded
+from relprop.record.prepare import Model, demand_known_gates, outputs_of, recorded
 from relprop.support.errors import InputError, RelpropError
 from relprop.tape.visit import Conventions
 from relprop.targets import Target, Targets, starting_relevance, targets_of
@@ -121,6 +121,8 @@ def explain(
         wanted = targets_of(targets, outputs)
         return Explanation(outputs, wanted, by_functions(resolved, model, x, wanted), {})
     tape = recorded(model, x, lean=True)
+    if any(rule.everywhere for composite in composites.values() for _, rule in composite):
+        demand_known_gates(tape)
     outputs = tape.output.data
     wanted = targets_of(targets, outputs)
     conventions = Conventions(precision(dtype, x), named.ties)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share, Zero
+from relprop.rules.lrp import Epsilon
 from relprop.tape.tape import Node, Slot
 from relprop.tape.visit import Visit
 
@@ -14,21 +17,29 @@ RECTIFIERS = ("relu", "relu6")
 BOUNDED = ("hardtanh", "clamp", "clamp_min", "clip")
 """What has bounds that a call names."""
 
+OFFSET = frozenset({"sigmoid", "hardsigmoid", "softplus", "logsigmoid", "threshold", *BOUNDED, "clamp_max"})
+"""What may give something for nothing, f(0) != 0: that part of its output does not come from the input."""
+
 
 def activation(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
-    """R_i = R_i of the output."""
-    del rule, visit
-    zero = Zero.AS_ABOVE if node.op.name in RECTIFIERS else Zero.UNPROVED
-    return Share((R[0], *[None] * (len(node.inputs) - 1)), zero=zero)
+    """R_i = R_i of the output; where f(0) is not 0, R_i = (f(x) - f(0)) / (f(x) + eps sign(f(x))) R, the rest bias."""
+    del rule
+    none = [None] * (len(node.inputs) - 1)
+    if node.op.name in OFFSET:
+        zero = torch.zeros((), dtype=visit.dtype, device=R[0].device)
+        offset: Tensor = node.call([zero], visit.dtype)
+        if bool(offset != 0):
+            return _without_offset(node, R[0], offset, visit)
+    zero_proof = Zero.AS_ABOVE if node.op.name in RECTIFIERS else Zero.UNPROVED
+    return Share((R[0], *none), zero=zero_proof)
 
 
-def bounded_by_zero(node: Node) -> bool:
-    """Whether a call's lower bound lets no negative number through."""
-    least, most = {"hardtanh": ("min_val", "max_val")}.get(node.op.name, ("min", "max"))
-    low, high = node.argument(least, 1, -1), node.argument(most, 2)
-    if not isinstance(low, (int, float)) or not isinstance(high, (int, float, type(None))):
-        return False
-    return low >= 0 and (high is None or high >= 0)  # where high is below low, torch gives high
+def _without_offset(node: Node, R: Tensor, offset: Tensor, visit: Visit) -> Share:
+    """What comes from the input is the difference to what the activation gives for zero."""
+    out = node.outputs[0]
+    f = node.call([node.inputs[0].data.to(visit.dtype)], visit.dtype) if out.rectified else out.data.to(visit.dtype)
+    s, took = quotient(R, f, Epsilon().eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
+    return Share((s * (f - offset),), out.owners.total(s * offset), took)
 
 
 def depends_on_more(node: Node) -> str | None:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relprop.ops.nonneg import where_inputs_are
+from relprop.ops.bounds import FREE, of_sum
 from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share, Zero
 from relprop.rules.lrp import Epsilon, Flat
-from relprop.tape.tape import Node, Slot
+from relprop.tape.tape import Bounds, Node, Slot
 from relprop.tape.visit import Visit
 
 
@@ -84,6 +84,6 @@ def not_two_terms(node: Node) -> str | None:
     return None
 
 
-def nonneg_sum(node: Node) -> bool:
-    """Whether a sum of recorded values is proved to hold no negative number."""
-    return where_inputs_are(node) and len(node.inputs) == 2 and terms_of(node)[1][1] > 0
+def bounds_of_sum(node: Node) -> Bounds:
+    """What the terms can add up to."""
+    return of_sum(node, terms_of(node)) if not_two_terms(node) is None else FREE

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from relprop.ops.call import vjp
 from relprop.ops.layer import layer_of_call
-from relprop.ops.nonneg import where_inputs_are
 from relprop.ops.weighted import passed
 from relprop.rules.division import divide
 from relprop.rules.layer import Rule, Share
@@ -69,9 +68,3 @@ def interpolation(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Shar
     if not isinstance(rule, (Epsilon, Pass)):
         raise RuleError(f"{rule} on {node.where}: interpolation takes the epsilon rule alone")
     return average(node, rule, R, visit)
-
-
-def nonneg_average(node: Node) -> bool:
-    """Whether an average is proved to hold no negative number."""
-    divisor = node.kwargs.get("divisor_override", node.args[6] if len(node.args) > 6 else None)
-    return where_inputs_are(node) and (divisor is None or divisor > 0)

@@ -1,20 +1,18 @@
-"""Products. A constant factor scales, so relevance passes; of two recorded factors one is the gate."""
+"""Products. A constant factor scales, so relevance passes; of two recorded factors one may be the gate."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from relprop.ops.addition import fold
-from relprop.ops.nonneg import where_inputs_are
-from relprop.rules.layer import Kind, Rule, Share
-from relprop.tape.tape import Node, Slot, Value
+from relprop.ops.bounds import of_product, of_quotient
+from relprop.rules.layer import Rule, Share
+from relprop.tape.tape import Bounds, Node, Slot, Value
 from relprop.tape.visit import Visit
-
-GATES = frozenset({"sigmoid", "hardsigmoid"})
 
 
 def product(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
-    """All to the factor that is not broadcast; of equal shapes the sigmoid's side is the gate, else half each."""
+    """Each factor by its share: a gate gets nothing, two factors of one kind get half each."""
     del rule, visit
     (upper,) = R
     parts = shares(node)
@@ -27,16 +25,25 @@ def product(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
 
 
 def shares(node: Node) -> list[float]:
-    """The part of the relevance that each factor receives."""
+    """The part of the relevance that each factor receives, by what the factors are proved to be.
+
+    The gate is the one that is proved bounded beside one that is not; of two bounded ones the one that is never
+    negative, and of two such the one with the smaller upper bound. What is no gate of the other takes half.
+    """
     if len(node.inputs) == 1:
         return [1.0]
-    whole = [value.shape == node.outputs[0].shape for value in node.inputs]
-    if sum(whole) == 1:
-        return [float(w) for w in whole]
-    gate = [_is_gate(value) for value in node.inputs]
-    if sum(gate) == 1:
-        return [float(not g) for g in gate]
-    return [0.5, 0.5]
+    gates = _gates(*node.inputs)
+    return [0.5, 0.5] if gates in ([True, True], [False, False]) else [float(not gate) for gate in gates]
+
+
+def _gates(*factors: Value) -> list[bool]:
+    """Which of two factors is more of a gate than the other."""
+    bounded = [value.bounded for value in factors]
+    if not all(bounded):
+        return bounded
+    nonneg = [value.nonneg for value in factors]
+    least = min(value.high for value in factors)
+    return [value.high == least for value in factors] if all(nonneg) else nonneg
 
 
 def receiving_factors(node: Node) -> list[bool]:
@@ -44,12 +51,19 @@ def receiving_factors(node: Node) -> list[bool]:
     return [share > 0 for share in shares(node)]
 
 
-def _is_gate(value: Value) -> bool:
-    """Whether a value is a sigmoid's output, perhaps moved into another shape."""
-    node = value.source
-    while node is not None and node.kind == Kind.MOVE and len(node.inputs) == 1:
-        node = node.inputs[0].source
-    return node is not None and node.op.name in GATES
+def bounds_of_product(node: Node) -> Bounds:
+    """What the factors can make."""
+    return of_product(node, node.argument("input", 0), node.argument("other", 1))
+
+
+def bounds_of_quotient(node: Node) -> Bounds:
+    """What is left of a value that a constant divides."""
+    return of_quotient(node, node.argument("input", 0), node.argument("other", 1))
+
+
+def bounds_of_negative(node: Node) -> Bounds:
+    """The other way round."""
+    return -node.inputs[0].high, -node.inputs[0].low
 
 
 def variable_divisor(node: Node) -> str | None:
@@ -59,8 +73,3 @@ def variable_divisor(node: Node) -> str | None:
     if node.argument("rounding_mode", 2) is not None:
         return "rounding has no rule; explain the model without it"
     return None
-
-
-def nonneg_product(node: Node) -> bool:
-    """Whether a product of recorded values is proved to hold no negative number."""
-    return len(node.inputs) == 2 and where_inputs_are(node)

@@ -10,22 +10,45 @@ be missing in some version of torch, ".name" is a property of tensors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from relprop.ops.activation import activation, bounded_by_zero, depends_on_more, random_slopes
-from relprop.ops.addition import addition, nonneg_sum, not_two_terms
-from relprop.ops.averaging import average, interpolation, nonneg_average
+from relprop.ops.activation import activation, depends_on_more, random_slopes
+from relprop.ops.addition import addition, bounds_of_sum, not_two_terms
+from relprop.ops.averaging import average, interpolation
+from relprop.ops.bounds import (
+    averaged,
+    clamped,
+    interpolated,
+    kept_sign,
+    of_inputs,
+    of_inverse,
+    of_inverse_root,
+    of_power,
+    of_root,
+    of_square,
+    rectified,
+    summed,
+    with_fill,
+    within,
+)
 from relprop.ops.maximum import maximum, not_along_one_axis, pooled_with_winners
 from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop
-from relprop.ops.nonneg import always, where_inputs_are
 from relprop.ops.normalization import batch_norm, merges, statistics_of_batch
-from relprop.ops.product import nonneg_product, product, receiving_factors, variable_divisor
+from relprop.ops.product import (
+    bounds_of_negative,
+    bounds_of_product,
+    bounds_of_quotient,
+    product,
+    receiving_factors,
+    variable_divisor,
+)
 from relprop.ops.spellings import functions_named
 from relprop.ops.weighted import variable_matrix, variable_weight, weighted
 from relprop.rules.layer import Fixed, Kind
 from relprop.rules.lrp import Epsilon, Pass
-from relprop.tape.tape import Op, OwnersGo, never
+from relprop.tape.tape import Bounds, Node, Op, OwnersGo, unbounded
 
 CONV, LINEAR, ADD, NORM, PRODUCT = Kind.CONV, Kind.LINEAR, Kind.ADD, Kind.NORM, Kind.PRODUCT
 AVERAGE, MAXIMUM, ACTIVATION, MOVE = Kind.AVG_POOL, Kind.MAX_POOL, Kind.ACTIVATION, Kind.MOVE
@@ -37,17 +60,27 @@ WINNER, SIGNAL = Fixed("winner takes all"), Fixed("signal takes all")
 STAYS, STOPS = Fixed("moved"), Fixed("stopped")
 
 
-def _activation(name: str, nonneg: Any = never, words: str = "") -> tuple[Op, str]:
+def _activation(name: str, bounds: Callable[[Node], Bounds] = unbounded, words: str = "") -> tuple[Op, str]:
     """An activation with constant bounds or slopes, of which torch may have a form that works in place."""
-    return Op(name, ACTIVATION, activation, PASS, nonneg=nonneg, refuse=depends_on_more), words or f"{name} {name}_?"
+    return Op(name, ACTIVATION, activation, PASS, bounds=bounds, refuse=depends_on_more), words or f"{name} {name}_?"
 
 
 def _move(
-    words: str, name: str = "", *, nonneg: Any = where_inputs_are, loses: bool = False, form: bool = False
+    words: str,
+    name: str = "",
+    *,
+    bounds: Callable[[Node], Bounds] = of_inputs,
+    loses: bool = False,
+    form: bool = False,
 ) -> list[tuple[Op, str]]:
     """Ops that move numbers, each under its own name unless one is given; owners move with them."""
     names = [(name or word.strip("_?."), word) for word in words.split()]
-    return [(Op(op, MOVE, move, STAYS, MOVED, nonneg, loses=loses, form=form), word) for op, word in names]
+    return [(Op(op, MOVE, move, STAYS, MOVED, bounds, loses=loses, form=form), word) for op, word in names]
+
+
+def _function(name: str, bounds: Callable[[Node], Bounds]) -> tuple[Op, str]:
+    """A function of each number alone that relevance has no way through; gates may be made of it."""
+    return Op(name, Kind.OPAQUE, bounds=bounds), f"{name} {name}_?"
 
 
 def _silent(kind: Kind, words: str) -> list[tuple[Op, str]]:
@@ -68,65 +101,65 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("addmm", LINEAR, weighted, owners=LAST, refuse=variable_matrix), "addmm"),
     # Normalisation.
     (Op("batch_norm", NORM, batch_norm, EPSILON, refuse=statistics_of_batch, merges=merges), "F.batch_norm"),
-    (Op("local_response_norm", ACTIVATION, activation, PASS, IMAGE, where_inputs_are), "local_response_norm"),
+    (Op("local_response_norm", ACTIVATION, activation, PASS, IMAGE, kept_sign), "local_response_norm"),
     # Averages and sums, whose weights are fixed.
     (
-        Op("avg_pool", AVERAGE, average, EPSILON, IMAGE, nonneg_average),
+        Op("avg_pool", AVERAGE, average, EPSILON, IMAGE, averaged),
         "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d",
     ),
-    (Op("mean", AVERAGE, average, EPSILON, REDUCED, where_inputs_are), "mean"),
-    (Op("sum", AVERAGE, average, EPSILON, REDUCED, where_inputs_are), "sum"),
-    (Op("interpolate", AVERAGE, interpolation, EPSILON, IMAGE), "interpolate upsample"),
+    (Op("mean", AVERAGE, average, EPSILON, REDUCED, of_inputs), "mean"),
+    (Op("sum", AVERAGE, average, EPSILON, REDUCED, summed), "sum"),
+    (Op("interpolate", AVERAGE, interpolation, EPSILON, IMAGE, interpolated), "interpolate upsample"),
     # Maxima, won by one input.
-    (Op("max_pool1d", MAXIMUM, maximum, WINNER, IMAGE, where_inputs_are), "max_pool1d max_pool1d_with_indices?"),
+    (Op("max_pool1d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs), "max_pool1d max_pool1d_with_indices?"),
     (
-        Op("max_pool2d", MAXIMUM, maximum, WINNER, IMAGE, where_inputs_are, run=pooled_with_winners),
+        Op("max_pool2d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs, run=pooled_with_winners),
         "max_pool2d max_pool2d_with_indices?",
     ),
-    (Op("max_pool3d", MAXIMUM, maximum, WINNER, IMAGE, where_inputs_are), "max_pool3d max_pool3d_with_indices?"),
+    (Op("max_pool3d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs), "max_pool3d max_pool3d_with_indices?"),
     (
-        Op("adaptive_max_pool1d", MAXIMUM, maximum, WINNER, IMAGE, where_inputs_are),
+        Op("adaptive_max_pool1d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs),
         "adaptive_max_pool1d adaptive_max_pool1d_with_indices?",
     ),
     (
-        Op("adaptive_max_pool2d", MAXIMUM, maximum, WINNER, IMAGE, where_inputs_are),
+        Op("adaptive_max_pool2d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs),
         "adaptive_max_pool2d adaptive_max_pool2d_with_indices?",
     ),
     (
-        Op("adaptive_max_pool3d", MAXIMUM, maximum, WINNER, IMAGE, where_inputs_are),
+        Op("adaptive_max_pool3d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs),
         "adaptive_max_pool3d adaptive_max_pool3d_with_indices?",
     ),
-    (Op("max", MAXIMUM, maximum, WINNER, REDUCED, where_inputs_are, refuse=not_along_one_axis), "max"),
+    (Op("max", MAXIMUM, maximum, WINNER, REDUCED, of_inputs, refuse=not_along_one_axis), "max"),
     # Additions and differences.
     (
-        Op("add", ADD, addition, EPSILON, BROADCAST, nonneg_sum, refuse=not_two_terms),
+        Op("add", ADD, addition, EPSILON, BROADCAST, bounds_of_sum, refuse=not_two_terms),
         "add add_ __iadd__ __radd__ __add__",
     ),
     (
-        Op("sub", ADD, addition, EPSILON, BROADCAST, refuse=not_two_terms),
+        Op("sub", ADD, addition, EPSILON, BROADCAST, bounds_of_sum, refuse=not_two_terms),
         "sub sub_ subtract subtract_ __isub__ __sub__",
     ),
-    (Op("rsub", ADD, addition, EPSILON, BROADCAST, refuse=not_two_terms), "rsub __rsub__"),
+    (Op("rsub", ADD, addition, EPSILON, BROADCAST, bounds_of_sum, refuse=not_two_terms), "rsub __rsub__"),
     # Products.
     (
-        Op("mul", PRODUCT, product, SIGNAL, BROADCAST, nonneg_product, receivers=receiving_factors),
+        Op("mul", PRODUCT, product, SIGNAL, BROADCAST, bounds_of_product, receivers=receiving_factors),
         "mul mul_ multiply multiply_ __imul__ __mul__ __rmul__",
     ),
     (
-        Op("div", PRODUCT, product, SIGNAL, BROADCAST, refuse=variable_divisor),
+        Op("div", PRODUCT, product, SIGNAL, BROADCAST, bounds_of_quotient, refuse=variable_divisor),
         "div div_ divide divide_ true_divide true_divide_ __itruediv__ __truediv__",
     ),
-    (Op("neg", PRODUCT, product, SIGNAL), "neg neg_ negative negative_"),
+    (Op("neg", PRODUCT, product, SIGNAL, bounds=bounds_of_negative), "neg neg_ negative negative_"),
     # Activations: never negative, with bounds of the call's own, and the others.
-    _activation("relu", always),
-    _activation("relu6", always),
-    _activation("sigmoid", always, "sigmoid sigmoid_ expit"),
-    _activation("hardsigmoid", always),
-    _activation("hardtanh", bounded_by_zero),
-    _activation("clamp", bounded_by_zero),
-    _activation("clamp_min", bounded_by_zero),
-    _activation("clip", bounded_by_zero),
-    _activation("clamp_max"),
+    _activation("relu", rectified),
+    _activation("relu6", within(0, 6)),
+    _activation("sigmoid", within(0, 1), "sigmoid sigmoid_ expit"),
+    _activation("hardsigmoid", within(0, 1)),
+    _activation("hardtanh", clamped),
+    _activation("clamp", clamped),
+    _activation("clamp_min", clamped),
+    _activation("clip", clamped),
+    _activation("clamp_max", clamped),
     _activation("leaky_relu"),
     _activation("elu"),
     _activation("selu"),
@@ -135,16 +168,30 @@ LINES: tuple[tuple[Op, str], ...] = (
     _activation("silu"),
     _activation("mish"),
     _activation("hardswish"),
-    _activation("tanh"),
-    _activation("softsign"),
-    _activation("softplus"),
-    _activation("logsigmoid"),
+    _activation("tanh", within(-1, 1)),
+    _activation("softsign", within(-1, 1)),
+    _activation("softplus", within(0, math.inf)),
+    _activation("logsigmoid", within(-math.inf, 0)),
+    _activation("erf", within(-1, 1)),
     _activation("hardshrink"),
     _activation("softshrink"),
     _activation("tanhshrink"),
     _activation("prelu"),
     _activation("threshold"),
     (Op("rrelu", ACTIVATION, activation, PASS, refuse=random_slopes), "rrelu rrelu_"),
+    # Functions without a rule, of which a gate may be made.
+    _function("exp", within(0, math.inf)),
+    _function("square", of_square),
+    _function("pow", of_power),
+    _function("sqrt", of_root),
+    _function("rsqrt", of_inverse_root),
+    _function("reciprocal", of_inverse),
+    _function("abs", within(0, math.inf)),
+    _function("sin", within(-1, 1)),
+    _function("cos", within(-1, 1)),
+    _function("log", unbounded),
+    _function("log1p", unbounded),
+    _function("expm1", within(-1, math.inf)),
     # Moves: relevance goes back the way the numbers came.
     *_move(
         "reshape flatten view unflatten squeeze unsqueeze squeeze_ unsqueeze_ ravel atleast_1d atleast_2d atleast_3d"
@@ -157,26 +204,26 @@ LINES: tuple[tuple[Op, str], ...] = (
     *_move("expand broadcast_to repeat tile repeat_interleave roll flip fliplr flipud rot90"),
     *_move("cat concat concatenate stack hstack vstack"),
     *_move("pixel_shuffle pixel_unshuffle channel_shuffle"),
-    *_move("unfold", loses=True),  # Tensor.unfold takes windows along an axis, F.unfold pads as well
+    *_move("unfold", bounds=with_fill, loses=True),  # Tensor.unfold takes windows along an axis, F.unfold pads as well
     *_move("expand_as view_as reshape_as", form=True),
     *_move(
         "pad where masked_fill masked_fill_ tril triu __setitem__ copy_ index_copy fill_diagonal_",
-        nonneg=never,
+        bounds=with_fill,
         loses=True,
     ),
     (
-        Op("contiguous", MOVE, passing, STAYS, nonneg=where_inputs_are),
+        Op("contiguous", MOVE, passing, STAYS, bounds=of_inputs),
         "contiguous clone requires_grad_ alias_copy positive",
     ),
     (
-        Op("to", MOVE, cast, STAYS, nonneg=where_inputs_are, form=True),
+        Op("to", MOVE, cast, STAYS, bounds=of_inputs, form=True),
         "to float double half bfloat16 type type_as cpu cuda",
     ),
     (
-        Op("dropout", MOVE, passing, STAYS, nonneg=where_inputs_are, refuse=drops_at_random),
+        Op("dropout", MOVE, passing, STAYS, bounds=of_inputs, refuse=drops_at_random),
         "dropout dropout1d? dropout2d? dropout3d? alpha_dropout feature_alpha_dropout",
     ),
-    (Op("detach", Kind.STOP, stop, STOPS, nonneg=where_inputs_are, receivers=nobody), "detach detach_ .data"),
+    (Op("detach", Kind.STOP, stop, STOPS, bounds=of_inputs, receivers=nobody), "detach detach_ .data"),
     # What carries no relevance: the form of a value, comparisons and indices, new constants.
     *_silent(
         Kind.GETTER,

@@ -38,7 +38,10 @@ def recorded(model: Model, x: Tensor, *, lean: bool = False) -> Tape:
     check_input(x)
     tape = record(model, x, lean=lean)
     tape.nodes = tape.path_to_output()
-    problems = [node for node in tape.nodes if node.problem]
+    reached = tape.reached()
+    for node in tape.nodes:
+        node.reached = node in reached
+    problems = [node for node in tape.nodes if node.problem and (node.reached or node.kind != Kind.OPAQUE)]
     if problems:
         raise unsupported(problems)
     if tape.input is not tape.output and not any(tape.input in node.inputs for node in tape.nodes):
@@ -46,13 +49,21 @@ def recorded(model: Model, x: Tensor, *, lean: bool = False) -> Tape:
     if not tape.output.owners.batch_first:
         raise InputError("the rows of the logits are not the pictures in their order; explain one picture at a time")
     check_finite(tape.output.data)
-    reached = tape.reached()
-    for node in tape.nodes:
-        node.reached = node in reached
     merge_batchnorms(tape.nodes)
     mark_heads(tape.nodes)
     check_untouched(tape.nodes)
     return tape
+
+
+def demand_known_gates(tape: Tape) -> None:
+    """For rules that go through gates as well, such as Guided Backprop's.
+
+    Raises:
+        UnsupportedOp: a gate is made of an op without a rule.
+    """
+    problems = [node for node in tape.nodes if node.problem]
+    if problems:
+        raise unsupported(problems)
 
 
 def outputs_of(model: Model, x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from relprop.record.ownership import MixesPictures, owners_of_results
 from relprop.record.unsupported import PAST_THE_RECORD, WRITE_THROUGH_VIEW, unsupported
 from relprop.rules.layer import WEIGHTED, Kind
 from relprop.tape.owners import Owners, in_order, one_owner
-from relprop.tape.tape import Node, Op, Slot, Tape, Value
+from relprop.tape.tape import Node, Op, Slot, Tape, Value, unbounded
 from relprop.tape.torch_internals import version
 from relprop.tape.trees import float_tensors, mapped, tensors_of
 
@@ -174,7 +174,8 @@ class Recorder(TorchFunctionMode):
 
     def _finish(self, node: Node, floats: list[Tensor]) -> None:
         """Enter the results of a call."""
-        obscure = bool(node.problem) or any(v.obscure for v in node.inputs)
+        function = node.op.kind == Kind.OPAQUE and node.func in TABLE and len(node.inputs) == 1  # of each number alone
+        obscure = (bool(node.problem) and not function) or any(v.obscure for v in node.inputs)
         owners = [self._unknown_owners(t) for t in floats]
         if not obscure:
             try:
@@ -182,12 +183,12 @@ class Recorder(TorchFunctionMode):
             except MixesPictures:
                 node.problem = "it mixes the pictures of a batch; explain one picture at a time"
                 obscure = True
-        nonneg = not node.problem and node.op.nonneg(node)
+        low, high = node.op.bounds(node) if function or not node.problem else unbounded(node)
         after_weighted = node.op.kind in WEIGHTED or any(v.after_weighted for v in node.inputs)
         made = []
         for t, whose in zip(floats, owners, strict=True):
             value = self.memory.remember(t, whose)
-            value.nonneg, value.source = nonneg, node
+            value.low, value.high, value.source = low, high, node
             value.after_weighted, value.obscure = after_weighted, obscure
             made.append(value)
         node.outputs = tuple(made)

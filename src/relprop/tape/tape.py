@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import operator
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,9 @@ class Value:
             overwrote it.
         version: of that tensor when it was recorded; another one at the walk means somebody wrote to it.
         owners: which picture each position belongs to.
-        nonneg: whether it is proved to hold no negative number.
+        low, high: proved bounds of its numbers.
+        real: where its numbers come from the input and are no constants such as padding, broadcastable to it;
+            None: everywhere.
         rectified: whether `data` is what an in-place ReLU, its only reader, made of it.
         after_weighted: whether a weighted op lies between the input and it.
         obscure: whether an op with a problem lies between the input and it, so that `owners` says nothing.
@@ -39,7 +42,9 @@ class Value:
     data: Tensor
     version: int
     owners: Owners
-    nonneg: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+    real: Tensor | None = None
     rectified: bool = False
     after_weighted: bool = False
     obscure: bool = False
@@ -48,6 +53,16 @@ class Value:
 
     def __post_init__(self) -> None:
         self.shape = self.data.shape
+
+    @property
+    def nonneg(self) -> bool:
+        """Whether it is proved to hold no negative number."""
+        return self.low >= 0
+
+    @property
+    def bounded(self) -> bool:
+        """Whether both of its bounds are finite."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
     def source(self) -> Node | None:
@@ -93,8 +108,17 @@ HandDown = Callable[["Node", Rule, "list[Tensor]", Visit], Share]
 """Relevance of each output, (T, *shape), to the relevance of each input and where the rest went."""
 
 
+Bounds = tuple[float, float]
+
+
+def unbounded(node: Node) -> Bounds:
+    """Nothing is known of the output."""
+    del node
+    return -math.inf, math.inf
+
+
 def never(node: Node) -> bool:
-    """The output can be negative, for all that is known."""
+    """Not so, for any call."""
     del node
     return False
 
@@ -109,7 +133,7 @@ class Op:
         hand_down: hands relevance down; None where there is nothing to hand down.
         default: the rule where the composite gives none; None: the composite must give one.
         owners: how the axis of pictures goes through.
-        nonneg: whether a call's output is proved to hold no negative number.
+        bounds: the least and the greatest number that a call's output is proved to lie between.
         refuse: a reason why this very call cannot be explained, or None.
         receivers: which inputs of a call are handed relevance; None: all of them.
         loses: whether outputs can stem from constants or padding.
@@ -124,7 +148,7 @@ class Op:
     hand_down: HandDown | None = None
     default: Rule | None = None
     owners: OwnersGo = OwnersGo.SAME
-    nonneg: Callable[[Node], bool] = never
+    bounds: Callable[[Node], Bounds] = unbounded
     refuse: Callable[[Node], str | None] | None = None
     receivers: Callable[[Node], list[bool]] | None = None
     loses: bool = False
