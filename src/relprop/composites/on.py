@@ -1,6 +1,6 @@
 """Selectors: which ops of a recorded forward pass a composite means. `rp.on.conv`, `rp.on.first(3)`, ...
 
-By kind of op, by module path, by order of execution; combined with & | ~.
+By kind of op, by module path, by what lies before and after; combined with & | ~.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from relprop.rules.layer import Kind
 from relprop.support.errors import RuleError
 from relprop.support.suggest import did_you_mean
+from relprop.tape import order
 from relprop.tape.tape import Node
 
 __all__ = [
@@ -142,8 +143,10 @@ class First(Selector):
     of: Selector
 
     def select(self, nodes: Sequence[Node]) -> set[Node]:
-        """By order of execution."""
-        return set(_in_order(self.of, nodes)[: self.n])
+        """By what lies before them."""
+        chosen = self.of.select(nodes)
+        depth = order.before(nodes, chosen)
+        return {node for node in chosen if depth[node] < self.n}
 
     def __str__(self) -> str:
         return f"on.first({self.n}, of={self.of})"
@@ -157,8 +160,10 @@ class Last(Selector):
     of: Selector
 
     def select(self, nodes: Sequence[Node]) -> set[Node]:
-        """By order of execution."""
-        return set(_in_order(self.of, nodes)[-self.n :]) if self.n else set()
+        """By what lies after them."""
+        chosen = self.of.select(nodes)
+        depth = order.after(nodes, chosen)
+        return {node for node in chosen if depth[node] < self.n}
 
     def __str__(self) -> str:
         return f"on.last({self.n}, of={self.of})"
@@ -172,9 +177,10 @@ class Before(Selector):
     of: Selector
 
     def select(self, nodes: Sequence[Node]) -> set[Node]:
-        """By order of execution."""
-        end = min((n.index for n in self.boundary.select(nodes)), default=float("inf"))
-        return {n for n in self.of.select(nodes) if n.index < end}
+        """By what lies before them."""
+        boundary = self.boundary.select(nodes)
+        depth = order.before(nodes, boundary)
+        return {node for node in self.of.select(nodes) if depth[node] == 0 and node not in boundary}
 
     def __str__(self) -> str:
         return f"on.before({self.boundary}, of={self.of})"
@@ -234,10 +240,6 @@ class Others(Selector):
         return f"~{self.a}"
 
 
-def _in_order(selector: Selector, nodes: Sequence[Node]) -> list[Node]:
-    return sorted(selector.select(nodes), key=lambda n: n.index)
-
-
 WHERE_PATHS_ARE = "; relprop.plan and `relprop plan` show every path"
 
 
@@ -276,15 +278,18 @@ def path(glob: str) -> Selector:
 
 
 def first(n: int = 1, of: Selector = weighted) -> Selector:
-    """The first n of what another selector means, in order of execution."""
+    """The first n of what another selector means: at most n - 1 others lie on any way from the input to them.
+
+    By how the ops depend on each other: a network that is shown two pictures has two first layers.
+    """
     return First(n, of)
 
 
 def last(n: int = 1, of: Selector = weighted) -> Selector:
-    """The last n of what another selector means, in order of execution."""
+    """The last n of what another selector means: at most n - 1 others lie on any way from them to the output."""
     return Last(n, of)
 
 
 def before(boundary: Selector, of: Selector = any) -> Selector:
-    """What comes before the first op that another selector means; everything if it means none."""
+    """What no op that another selector means lies before; everything if it means none."""
     return Before(boundary, of)

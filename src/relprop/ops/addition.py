@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from relprop.ops.bounds import FREE, of_sum
+from relprop.ops.fold import fold
+from relprop.ops.signal import of_one_signal
 from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share, Zero
 from relprop.rules.lrp import Epsilon, Flat
@@ -18,10 +20,12 @@ from relprop.tape.visit import Visit
 def addition(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """R_a = a / (y + eps sign(y)) R for y = a + b; the share of a constant goes to the bias.
 
-    Under flat the sum is split evenly among its recorded terms. Before the first weighted op a constant
-    is part of the input's normalisation and gets nothing.
+    Where all terms are multiples of one value, it gets all. Under flat the sum is split evenly among its recorded
+    terms. Before the first weighted op a constant is part of the input's normalisation and gets nothing.
     """
     (upper,), (out,) = R, node.outputs
+    if of_one_signal(node):  # x + x s is x (1 + s): whichever term takes it, it goes on to x
+        return Share((fold(upper, node.inputs[0].shape), *[None] * (len(node.inputs) - 1)))
     if isinstance(rule, Flat) or (len(node.inputs) == 1 and not node.inputs[0].after_weighted):
         even = upper if len(node.inputs) == 1 else upper / len(node.inputs)
         return Share(tuple(fold(even, v.shape) for v in node.inputs))
@@ -67,14 +71,6 @@ def terms_of(node: Node) -> list[tuple[Any, float]]:
     if name == "rsub":
         return [(second, 1.0), (first, -alpha)]
     return [(first, 1.0), (second, alpha)]
-
-
-def fold(R: Tensor, shape: torch.Size) -> Tensor:
-    """Sum relevance (T, *broadcast shape) over the axes that a term of this shape was repeated along."""
-    wide = [1] * (R.ndim - 1 - len(shape)) + list(shape)
-    repeated = [axis + 1 for axis, n in enumerate(wide) if n == 1 and R.shape[axis + 1] != 1]
-    R = R.sum(repeated, keepdim=True) if repeated else R
-    return R.reshape(R.shape[0], *shape)
 
 
 def not_two_terms(node: Node) -> str | None:

@@ -42,9 +42,10 @@ class Average:
         del w
         raise RuleError(f"{self.node.where}: the area of a kernel is not defined for averages; count real inputs")
 
-    def count(self, x: Tensor, w: Tensor) -> Tensor:
+    def count(self, x: Tensor, w: Tensor, real: Tensor | None = None) -> Tensor:
         """sum_i w_ij: the number of real inputs, up to the factor that `spread` has too."""
-        return self.forward(torch.ones_like(x), torch.ones_like(w))
+        shown = torch.ones_like(x) if real is None else real.to(x.dtype).expand(x.shape).contiguous()
+        return self.forward(shown, torch.ones_like(w))
 
     def spread(self, R: Tensor, d: Tensor, x: Tensor, w: Tensor) -> Tensor:
         """sum_j w_ij R_j / d_j; (T, *x.shape)."""

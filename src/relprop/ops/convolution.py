@@ -85,12 +85,14 @@ class Conv:
 
     # The flat rule: all channels of a group are alike, so one channel each is enough.
 
-    def count(self, x: Tensor, w: Tensor) -> Tensor:
-        """The number of real inputs of each output, (1, 1, ...)."""
+    def count(self, x: Tensor, w: Tensor, real: Tensor | None = None) -> Tensor:
+        """The number of real inputs of each output, (1, 1, ...), or as many as `real` tells apart."""
+        if real is not None and real.shape[1] > 1:
+            return self.forward(real.to(x.dtype).expand(x.shape), torch.ones_like(w))
         per_position = w.shape[0] // self.groups if self.transposed else w.shape[1]
-        one = self._one_channel()
-        area = one.forward(x.new_ones(1, 1, *x.shape[2:]), w.new_ones(1, 1, *w.shape[2:]))
-        return area * per_position
+        shown = x.new_ones(()) if real is None else real.to(x.dtype)
+        shown = shown.expand(shown.shape[0] if shown.ndim else 1, 1, *x.shape[2:])
+        return self._one_channel().forward(shown, w.new_ones(1, 1, *w.shape[2:])) * per_position
 
     def spread(self, R: Tensor, d: Tensor, x: Tensor, w: Tensor) -> Tensor:
         """sum_j R_j / d_j over the outputs that each input is connected with; (T, *x.shape)."""

@@ -28,6 +28,7 @@ class LinearOp:
         b: bias, broadcastable to the output.
         linear_map: how numbers go forward, and relevance back, with given weights.
         nonneg: whether x is proved to hold no negative number, which saves half of the passes.
+        real: where x is no constant, such as padding, broadcastable to it; None: everywhere.
         visit: of the walk, to this op.
         batch: the number of pictures B.
         rows: into how many rows, one a picture, the output can be cut as it lies; 0 if it cannot.
@@ -45,6 +46,7 @@ class LinearOp:
     b: Tensor | None
     linear_map: LinearMap
     nonneg: bool
+    real: Tensor | None
     visit: Visit
     batch: int
     rows: int
@@ -90,11 +92,16 @@ class LinearOp:
         return Share((below,), self.dot(s, b), took, zero=zero)
 
     def _ones(self, x: Tensor | None) -> Tensor:
-        return torch.ones_like(self.x) if x is None else x
+        if x is not None:
+            return x
+        return torch.ones_like(self.x) if self.real is None else self.real.to(self.x.dtype).expand(self.x.shape)
 
-    @staticmethod
-    def _times(s: Tensor, x: Tensor | None) -> Tensor:
-        return s if x is None else s.mul_(x)
+    def _times(self, s: Tensor, x: Tensor | None) -> Tensor:
+        return s.mul_(x) if x is not None else self._at_real(s)
+
+    def _at_real(self, R: Tensor) -> Tensor:
+        """Nothing for constants."""
+        return R if self.real is None else R * self.real
 
     def quotient(
         self, R: Tensor, z: Tensor, eps: float = 0.0, scale: float = 1.0, *, last: bool = True
@@ -181,7 +188,7 @@ class LinearOp:
 
     def count(self) -> Tensor:
         """The number of real inputs of each output, broadcastable to z."""
-        return self.linear_map.count(self.x, self.w)
+        return self.linear_map.count(self.x, self.w, self.real)
 
     def kernel_area(self) -> int:
         """The number of inputs of an output that no padding touches."""
@@ -189,7 +196,7 @@ class LinearOp:
 
     def spread(self, R: Tensor, d: Tensor) -> Tensor:
         """sum_j R_j / d_j over the outputs j that i is connected with; (T, *x.shape)."""
-        return self.linear_map.spread(R, d, self.x, self.w)
+        return self._at_real(self.linear_map.spread(R, d, self.x, self.w))
 
     def dot(self, s: Tensor, v: Tensor | None) -> Tensor | float:
         """The sum of s v per map and picture, for v that can be broadcast to z; (T, B), or 0 without v."""
@@ -202,15 +209,17 @@ class LinearOp:
         return s.reshape(*s.shape[:3], -1).sum(3, dtype=dtype) @ v.flatten().to(dtype)
 
     def bounds(self, bound: float | tuple[float, ...]) -> Tensor:
-        """A bound, or one per channel (axis 1), as a tensor of the shape of x."""
+        """A bound, or one per channel (axis 1), as a tensor of the shape of x; a constant is its own bound."""
         if isinstance(bound, (int, float)):
-            return torch.full_like(self.x, bound)
-        if len(bound) != self.x.shape[1]:
+            bounds = torch.full_like(self.x, bound)
+        elif len(bound) != self.x.shape[1]:
             raise RuleError(
                 f"ZBox has {len(bound)} bounds, and its input has {self.x.shape[1]} channels: give one number, "
                 f"or one per channel"
             )
-        return self.x.new_tensor(bound).view(-1, *[1] * (self.x.ndim - 2)).expand_as(self.x)
+        else:
+            bounds = self.x.new_tensor(bound).view(-1, *[1] * (self.x.ndim - 2)).expand_as(self.x)
+        return bounds if self.real is None else torch.where(self.real, bounds, self.x)
 
 
 def layer_of_call(
@@ -243,6 +252,7 @@ def layer_of_call(
         b=b,
         linear_map=linear_map,
         nonneg=value.nonneg,
+        real=value.real.unsqueeze(0) if unbatched and value.real is not None else value.real,
         visit=visit,
         batch=out.owners.batch,
         rows=out.owners.rows(out.shape),

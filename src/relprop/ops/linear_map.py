@@ -28,8 +28,14 @@ class LinearMap(Protocol):
 
     # For the flat rule: all inputs of an output are alike.
 
-    def count(self, x: Tensor, w: Tensor) -> Tensor:
-        """The number of real inputs of each output, broadcastable to it."""
+    def count(self, x: Tensor, w: Tensor, real: Tensor | None = None) -> Tensor:
+        """The number of real inputs of each output, broadcastable to it.
+
+        Args:
+            x: input, of which only the shape matters.
+            w: weight, likewise.
+            real: where the input is no constant, broadcastable to x; None: everywhere.
+        """
         ...
 
     def area(self, w: Tensor) -> int:
@@ -73,9 +79,9 @@ class Linear:
         del ndim
         return (-1,)
 
-    def count(self, x: Tensor, w: Tensor) -> Tensor:
-        """All inputs, of every output."""
-        return x.new_full((1,), w.shape[1])
+    def count(self, x: Tensor, w: Tensor, real: Tensor | None = None) -> Tensor:
+        """All real inputs, of every output."""
+        return x.new_full((1,), w.shape[1]) if real is None else _as_mask(real, x).sum(-1, keepdim=True)
 
     def area(self, w: Tensor) -> int:
         """All inputs."""
@@ -112,9 +118,11 @@ class Product:
         del ndim
         return (-1,) if self.right else (-1, 1)
 
-    def count(self, x: Tensor, w: Tensor) -> Tensor:
-        """All inputs, of every output."""
-        return x.new_full((1,), self.area(w))
+    def count(self, x: Tensor, w: Tensor, real: Tensor | None = None) -> Tensor:
+        """All real inputs, of every output."""
+        if real is None:
+            return x.new_full((1,), self.area(w))
+        return _as_mask(real, x).sum(-1 if self.right else -2, keepdim=True)
 
     def area(self, w: Tensor) -> int:
         """All inputs."""
@@ -137,10 +145,10 @@ class Elementwise:
         """w_i s_i; (T, *shape)."""
         return (s * w).view(s.shape[0], *shape)
 
-    def count(self, x: Tensor, w: Tensor) -> Tensor:
-        """One."""
+    def count(self, x: Tensor, w: Tensor, real: Tensor | None = None) -> Tensor:
+        """One, or none."""
         del w
-        return torch.ones_like(x)
+        return torch.ones_like(x) if real is None else _as_mask(real, x)
 
     def area(self, w: Tensor) -> int:
         """One."""
@@ -151,3 +159,8 @@ class Elementwise:
         """R_i / d_i."""
         del x, w
         return divide(R, d)
+
+
+def _as_mask(real: Tensor, x: Tensor) -> Tensor:
+    """One where an input is real, else zero; x's shape."""
+    return real.to(x.dtype).expand(x.shape)

@@ -104,7 +104,10 @@ def _shared(node: Node, x: Tensor, R: Tensor, *, ties: bool) -> Tensor:
     out = pooled_values(node.call([x]))
     axes, slices = _windows(node, x, out)
     padded = F.pad(x, axes, value=-torch.inf)
-    chosen = [(padded[at] == out) if ties else padded[at].isfinite() for at in slices]
+    real = node.inputs[0].real
+    shown = None if real is None else F.pad(real.expand(x.shape).to(x.dtype), axes) > 0
+    inside = [padded[at].isfinite() if shown is None else padded[at].isfinite() & shown[at] for at in slices]
+    chosen = [padded[at] == out for at in slices] if ties else inside
     s = divide(R, sum(chosen[1:], start=chosen[0].to(x.dtype)))
     below = R.new_zeros(R.shape[0], *padded.shape)
     for at, mask in zip(slices, chosen, strict=True):

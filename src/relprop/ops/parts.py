@@ -62,5 +62,6 @@ def _part(layer: LinearOp, at: slice) -> LinearOp:
     def total(R: Tensor) -> Tensor:
         return R.flatten(2).sum(2, dtype=sums_in(R.dtype))
 
-    x = layer.x[at]
-    return replace(layer, x=x, held=layer.held[at], rows=len(x), total=total, made={})
+    x, real = layer.x[at], layer.real
+    real = real[at] if real is not None and len(real) > 1 else real
+    return replace(layer, x=x, real=real, held=layer.held[at], rows=len(x), total=total, made={})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from relprop.ops.addition import fold
 from relprop.ops.bounds import of_product, of_quotient
+from relprop.ops.fold import fold
 from relprop.rules.layer import Rule, Share
 from relprop.tape.tape import Bounds, Node, Slot, Value
 from relprop.tape.visit import Visit

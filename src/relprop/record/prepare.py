@@ -16,6 +16,7 @@ from relprop.record.recorder import record, undisturbed
 from relprop.record.unsupported import WRITE_THROUGH_VIEW, unsupported
 from relprop.rules.layer import WEIGHTED, Kind
 from relprop.support.errors import InputError
+from relprop.tape.order import after
 from relprop.tape.tape import Merged, Node, Tape, Value
 from relprop.tape.torch_internals import RANDOM_IN_TRAINING, version
 
@@ -138,9 +139,10 @@ def merge_batchnorms(nodes: Sequence[Node]) -> None:
 
 def mark_heads(nodes: Sequence[Node]) -> None:
     """Fully connected: linear ops, convolutions that cover their input, a 1x1 convolution that is the last."""
-    weighted = [node for node in nodes if node.kind in WEIGHTED and node.reached]
+    weighted = {node for node in nodes if node.kind in WEIGHTED and node.reached}
+    left = after([node for node in nodes if node.reached], weighted)
     for node in weighted:
-        node.head = node.kind == Kind.LINEAR or covers_its_input(node) or (node is weighted[-1] and pointwise(node))
+        node.head = node.kind == Kind.LINEAR or covers_its_input(node) or (left[node] == 0 and pointwise(node))
 
 
 def check_untouched(nodes: Sequence[Node]) -> None:

@@ -22,6 +22,7 @@ from relprop.record.logits import check_logits, logits_of
 from relprop.record.memory import Memory, name_of, versions, written_by
 from relprop.record.module_paths import module_paths
 from relprop.record.ownership import MixesPictures, owners_of_results
+from relprop.record.realness import real_parts
 from relprop.record.unsupported import PAST_THE_RECORD, WRITE_THROUGH_VIEW, unsupported
 from relprop.rules.layer import WEIGHTED, Kind
 from relprop.tape.owners import Owners, in_order, one_owner
@@ -185,9 +186,11 @@ class Recorder(TorchFunctionMode):
                 obscure = True
         low, high = node.op.bounds(node) if function or not node.problem else unbounded(node)
         after_weighted = node.op.kind in WEIGHTED or any(v.after_weighted for v in node.inputs)
+        real = [None] * len(floats) if obscure else real_parts(node, floats)
         made = []
-        for t, whose in zip(floats, owners, strict=True):
+        for t, whose, where in zip(floats, owners, real, strict=True):
             value = self.memory.remember(t, whose)
+            value.real = where
             value.low, value.high, value.source = low, high, node
             value.after_weighted, value.obscure = after_weighted, obscure
             made.append(value)
