@@ -361,7 +361,7 @@ def test_what_an_activation_gives_for_nothing_is_no_inputs(name):
     s = last.weight[1].detach() * (y - offset) / z
     torch.testing.assert_close(e.relevance["lrp-z"][0], x * (s @ first.weight.detach()), rtol=1e-5, atol=1e-7)
     bias = (offset * last.weight[1].detach()).sum().expand(2)
-    (row,) = (row for row in e.ledger["lrp-z"] if row.op not in ("linear",))
+    (row,) = (row for row in e.ledger["lrp-z"] if row.op != "linear")
     torch.testing.assert_close(row.bias[0], bias, rtol=1e-4, atol=1e-6)
     assert e.ledger["lrp-z"].error < 1e-12
 

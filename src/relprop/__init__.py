@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 # Where each public name stands. It is imported when it is first used, so that `relprop --help` needs no torch.
 _PLACES = {
+    "Check": "relprop.checking:Check",
     "Composite": "relprop.composites.composite:Composite",
     "Explanation": "relprop.propagate:Explanation",
     "InputError": "relprop.support.errors:InputError",
@@ -24,6 +25,7 @@ _PLACES = {
     "RuleError": "relprop.support.errors:RuleError",
     "UnsupportedOp": "relprop.support.errors:UnsupportedOp",
     "attribute": "relprop.propagate:attribute",
+    "check": "relprop.checking:check",
     "explain": "relprop.propagate:explain",
     "fit_patterns": "relprop.catalogue.pattern_fit:fit_patterns",
     "methods": "relprop.catalogue.table:methods",
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from relprop.catalogue.pattern_fit import fit_patterns as fit_patterns
     from relprop.catalogue.patterns import Patterns as Patterns
     from relprop.catalogue.table import methods as methods
+    from relprop.checking import Check as Check
+    from relprop.checking import check as check
     from relprop.composites import on as on
     from relprop.composites.composite import Composite as Composite
     from relprop.planning import plan as plan

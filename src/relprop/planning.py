@@ -10,6 +10,7 @@ from relprop.catalogue.names import Method, resolve
 from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
+from relprop.record.logits import Output
 from relprop.record.prepare import Model, recorded
 from relprop.support.errors import InputError
 
@@ -77,7 +78,15 @@ def _cells(step: Step) -> tuple[str, ...]:
     return str(step.index), step.path, op, shape, step.rule, step.why
 
 
-def plan(model: Model, x: Tensor, method: Method = BEST, *, profile: str = "paper", start: str = "logit") -> Plan:
+def plan(
+    model: Model,
+    x: Tensor,
+    method: Method = BEST,
+    *,
+    profile: str = "paper",
+    start: str = "logit",
+    output: Output = None,
+) -> Plan:
     """Which rule each op of the model gets, and why.
 
     Args:
@@ -86,6 +95,7 @@ def plan(model: Model, x: Tensor, method: Method = BEST, *, profile: str = "pape
         method: a name or a `Composite`.
         profile: numeric conventions.
         start: accepted as by `attribute`; the plan does not depend on it.
+        output: which of several outputs is meant.
 
     Raises:
         UnsupportedOp, RuleError, InputError: as `attribute` does.
@@ -95,7 +105,7 @@ def plan(model: Model, x: Tensor, method: Method = BEST, *, profile: str = "pape
     composite = resolve(method, model, conventions)
     if not isinstance(composite, Composite):
         raise InputError(f"{method!r} has no rules to plan; name an LRP method or a Composite")
-    nodes = recorded(model, x).nodes
+    nodes = recorded(model, x, output=output).nodes
     assigned = assign(composite, nodes, conventions)
     title = method if isinstance(method, str) else repr(method)
     return Plan(

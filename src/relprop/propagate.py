@@ -13,6 +13,7 @@ from relprop.catalogue.names import Function, Method, resolve
 from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
+from relprop.record.logits import OneOutput, Output
 from relprop.record.prepare import Model, demand_known_gates, outputs_of, recorded
 from relprop.support.errors import InputError, RelpropError
 from relprop.tape.visit import Conventions
@@ -50,6 +51,8 @@ def attribute(
     profile: str = "paper",
     start: str = "logit",
     dtype: torch.dtype | None = None,
+    output: Output = None,
+    check: bool = False,
 ) -> Tensor:
     """Explain one decision per picture.
 
@@ -63,6 +66,9 @@ def attribute(
         start: relevance starts as the target's "logit" (the paper), or as "one".
         dtype: precision of relevance, and of all that rules compute on the way down: torch.float64, float32 or
             bfloat16, which is coarse (see docs/exactness.md) and saves time on a GPU. None: x's own, at least float32.
+        output: which of several outputs is explained, a key or an index.
+        check: whether the record is replayed first and compared with the model, as `relprop.check` does; that costs
+            three more forward passes.
 
     Returns:
         Relevance of x's shape; float32, or float64 where x is. Positive numbers speak for the target.
@@ -71,15 +77,19 @@ def attribute(
         UnsupportedOp: if relevance cannot pass some op of the model; all of them are named.
         RuleError: if a rule does not fit an op.
         InputError: if model, x, target or method are not what they must be.
-        RelpropError: if the map is not finite. `explain` gives such maps as they are.
+        RelpropError: if the map is not finite, or its ledger does not close. `explain` gives such maps as they are.
 
     Reference: Kohlbrenner et al. (2020), section II.
     """
-    explanation = explain(model, x, [target], {"it": method}, profile=profile, start=start, dtype=dtype)
+    explanation = explain(
+        model, x, [target], {"it": method}, profile=profile, start=start, dtype=dtype, output=output, check=check
+    )
     R = explanation.relevance["it"][0]
     if not torch.isfinite(R).all():
         name = method if isinstance(method, str) else "the method"
         raise RelpropError(f"{name}: its map is not finite; {GROWN}")
+    if "it" in explanation.ledger:
+        explanation.ledger["it"].demand_closed()
     return R
 
 
@@ -92,6 +102,8 @@ def explain(
     profile: str = "paper",
     start: str = "logit",
     dtype: torch.dtype | None = None,
+    output: Output = None,
+    check: bool = False,
 ) -> Explanation:
     """Explain several classes by several methods with one forward pass and one walk.
 
@@ -104,6 +116,8 @@ def explain(
         profile: as for `attribute`.
         start: as for `attribute`.
         dtype: as for `attribute`; functions among the methods choose their own.
+        output: as for `attribute`.
+        check: as for `attribute`.
 
     Returns:
         Logits, relevance (T, B, *x.shape[1:]) and ledger of every method.
@@ -116,11 +130,12 @@ def explain(
     named = profile_named(profile)
     resolved = {name: resolve(method, model, named) for name, method in _named(methods).items()}
     composites = {name: method for name, method in resolved.items() if isinstance(method, Composite)}
+    chosen = model if output is None else OneOutput(model, output)
     if not composites:  # no rule has to follow what the model does
-        outputs = outputs_of(model, x)
+        outputs = outputs_of(model, x, output)
         wanted = targets_of(targets, outputs)
-        return Explanation(outputs, wanted, by_functions(resolved, model, x, wanted), {})
-    tape = recorded(model, x, lean=True)
+        return Explanation(outputs, wanted, by_functions(resolved, chosen, x, wanted), {})
+    tape = recorded(model, x, lean=True, output=output, check=check)
     if any(rule.everywhere for composite in composites.values() for _, rule in composite):
         demand_known_gates(tape)
     outputs = tape.output.data
@@ -133,7 +148,7 @@ def explain(
             for name, composite in composites.items()
         }
         relevance, ledger = Walk(tape, plans, conventions).down(first)
-    relevance |= by_functions(resolved, model, x, wanted)
+    relevance |= by_functions(resolved, chosen, x, wanted)
     return Explanation(outputs, wanted, {name: relevance[name] for name in resolved}, ledger)
 
 

@@ -43,9 +43,7 @@ class Profile:
         """The rule in this profile's conventions."""
         for kind, values in self.overrides.items():
             if type(rule) is kind:
-                defaults = type(rule).__dataclass_fields__
-                changed = {k: v for k, v in values.items() if getattr(rule, k) == defaults[k].default}
-                rule = replace(rule, **changed)
+                rule = replace(rule, **{name: v for name, v in values.items() if name not in rule.given})
         return rule
 
 

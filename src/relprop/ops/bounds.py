@@ -48,7 +48,7 @@ def clamped(node: Node) -> Bounds:
 def of_inputs(node: Node) -> Bounds:
     """Of numbers that move, or a mean of which is taken: those of the inputs and of constants beside them."""
     values = node.inputs[:1] if node.op.form else node.inputs  # the others of y.expand_as(z) give but their form
-    return hull((*((v.low, v.high) for v in values), *(of_constant(t) for t, _ in node.constants)))
+    return hull((*((v.low, v.high) for v in values), *(of_constant(c.tensor) for c in node.constants)))
 
 
 def with_fill(node: Node) -> Bounds:

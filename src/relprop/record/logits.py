@@ -2,37 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from relprop.support.errors import InputError
 
+Output = str | int | None
+"""Which of several outputs is meant: a key or an index; None: the only one that can be logits."""
 
-def logits_of(result: Any) -> Tensor:
+
+def logits_of(result: Any, output: Output = None) -> Tensor:
     """The logits in what a model returned.
 
     Args:
-        result: a tensor; an object or a mapping with ``logits``; or a tuple or list, of which the first tensor of
-            numbers with two dimensions is meant, as in (logits, features) or (loss, logits).
+        result: a tensor; an object or a mapping with ``logits``; or a mapping, tuple or list in which one tensor of
+            numbers has two dimensions, as in (loss, logits) or (logits, feature maps).
+        output: which of several is meant.
 
     Raises:
-        InputError: it is none of these; the message tells what came.
+        InputError: it is none of these, or more than one could be meant; the message tells what came.
     """
+    if output is not None:
+        return _chosen(result, output)
     if isinstance(result, Tensor):
         return result
     named = result.get("logits") if isinstance(result, Mapping) else getattr(result, "logits", None)
     if isinstance(named, Tensor):
         return named
-    if isinstance(result, (tuple, list)):
-        for item in result:
-            if isinstance(item, Tensor) and item.ndim == 2 and item.is_floating_point():
-                return item
+    several = dict(result) if isinstance(result, Mapping) else dict(enumerate(_sequence(result)))
+    could_be = {k: t for k, t in several.items() if isinstance(t, Tensor) and t.ndim == 2 and t.is_floating_point()}
+    if len(could_be) == 1:
+        return next(iter(could_be.values()))
+    if could_be:
+        choice = " or ".join(f"output={key!r} {tuple(t.shape)}" for key, t in could_be.items())
+        raise InputError(f"the model returned {_described(result)}, and several of these could be logits: say {choice}")
     raise InputError(
         f"the model returned {_described(result)}, and a tensor of logits (or .logits, or a tuple that holds "
         f"a (B, classes) tensor) is needed; wrap the model so that it returns that"
     )
+
+
+class OneOutput(nn.Module):
+    """A model that returns one of another's outputs, for functions that know of one alone."""
+
+    def __init__(self, model: Callable[[Tensor], Any], output: str | int) -> None:
+        super().__init__()
+        self.model = model
+        self.output = output
+        self.train(getattr(model, "training", False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output that was chosen."""
+        return logits_of(self.model(x), self.output)
+
+
+def _sequence(result: Any) -> Sequence[Any]:
+    return result if isinstance(result, (tuple, list)) else ()
+
+
+def _chosen(result: Any, output: str | int) -> Tensor:
+    """The output that was asked for."""
+    try:
+        found = getattr(result, output) if isinstance(output, str) and hasattr(result, output) else result[output]
+    except (KeyError, IndexError, TypeError):
+        found = None
+    if not isinstance(found, Tensor) or isinstance(result, Tensor):
+        raise InputError(f"the model returned {_described(result)}, which has no tensor at output={output!r}")
+    return found
 
 
 def _described(result: Any, deep: bool = True) -> str:

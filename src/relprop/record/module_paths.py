@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,8 +12,13 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 
 @contextmanager
-def module_paths(model: Any) -> Iterator[list[str]]:
-    """The paths of the modules that run now, the innermost last, in this thread alone; "" is the model itself."""
+def module_paths(model: Any, entered: Callable[[nn.Module], None]) -> Iterator[list[str]]:
+    """The paths of the modules that run now, the innermost last, in this thread alone; "" is the model itself.
+
+    Args:
+        model: whose modules have paths.
+        entered: is told of every module that begins to run, whoever's it is.
+    """
     names = {m: n for n, m in model.named_modules()} if isinstance(model, nn.Module) else {}
     thread = threading.get_ident()
     running = [""]
@@ -21,6 +26,7 @@ def module_paths(model: Any) -> Iterator[list[str]]:
     def enter(module: nn.Module, _: Any) -> None:
         if threading.get_ident() == thread:
             running.append(names.get(module, running[-1]))
+            entered(module)
 
     def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
         if threading.get_ident() == thread and len(running) > 1:

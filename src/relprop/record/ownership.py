@@ -22,6 +22,10 @@ JOINING = frozenset("cat concat concatenate stack hstack vstack".split())
 """Ops that put numbers of constants beside those of the values."""
 
 
+BY_VALUE = {"sort": (1, -1), "topk": (2, -1)}
+"""Moves along an axis whose way depends on the numbers: where that axis stands among the arguments, and its default."""
+
+
 class MixesPictures(Exception):  # noqa: N818  (caught by the recorder, never seen outside)
     """The op puts numbers of several pictures together."""
 
@@ -80,6 +84,11 @@ def _reduced(node: Node, index: Tensor, result: Tensor) -> Tensor:
 
 def _moved(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
     """An op that only moves numbers moves the numbers of their owners alike."""
+    if (
+        node.op.name in BY_VALUE
+        and node.inputs[0].owners.index.shape[node.argument("dim", *BY_VALUE[node.op.name])] > 1
+    ):
+        raise MixesPictures  # where a number goes depends on the other pictures' numbers
     usual = all(v.owners.batch_first for v in node.inputs)
     if usual and _keeps_axis_0(node, results) and all(r.ndim and r.shape[0] == batch for r in results):
         owners = [in_order(batch, r.ndim) for r in results]

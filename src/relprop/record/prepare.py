@@ -11,25 +11,29 @@ from torch.nn.parameter import is_lazy
 
 from relprop.ops.normalization import scale_and_shift
 from relprop.ops.weighted import covers_its_input, pointwise
-from relprop.record.logits import check_logits, logits_of
+from relprop.record.logits import Output, check_logits, logits_of
 from relprop.record.recorder import record, undisturbed
-from relprop.record.unsupported import WRITE_THROUGH_VIEW, unsupported
+from relprop.record.replay import Replay, replay
+from relprop.record.unsupported import CONSTANT_CHANGED, FOREIGN, WRITE_THROUGH_VIEW, unsupported
 from relprop.rules.layer import WEIGHTED, Kind
 from relprop.support.errors import InputError
 from relprop.tape.order import after
-from relprop.tape.tape import Merged, Node, Tape, Value
+from relprop.tape.tape import Merged, Node, Tape, Value, receivers
 from relprop.tape.torch_internals import RANDOM_IN_TRAINING, version
 
 Model = Callable[[Tensor], Any]
 
 
-def recorded(model: Model, x: Tensor, *, lean: bool = False) -> Tape:
+def recorded(model: Model, x: Tensor, *, lean: bool = False, output: Output = None, check: bool = False) -> Tape:
     """Run the model, and make its tape ready to be walked: it holds the nodes that the output depends on.
 
     Args:
         model: as for `relprop.attribute`.
         x: pictures, (B, ...).
         lean: whether what an in-place ReLU overwrote need not be kept (see `Value.rectified`).
+        output: which of several outputs is meant.
+        check: whether the record is replayed and compared with the model; that is done anyway where a constant came
+            from where the record could not see.
 
     Raises:
         InputError: if model, x or logits are not fit to be explained.
@@ -37,7 +41,7 @@ def recorded(model: Model, x: Tensor, *, lean: bool = False) -> Tape:
     """
     check_model(model)
     check_input(x)
-    tape = record(model, x, lean=lean)
+    tape = record(model, x, lean=lean, output=output)
     tape.nodes = tape.path_to_output()
     reached = tape.reached()
     for node in tape.nodes:
@@ -45,15 +49,69 @@ def recorded(model: Model, x: Tensor, *, lean: bool = False) -> Tape:
     problems = [node for node in tape.nodes if node.problem and (node.reached or node.kind != Kind.OPAQUE)]
     if problems:
         raise unsupported(problems)
-    if tape.input is not tape.output and not any(tape.input in node.inputs for node in tape.nodes):
-        raise unsupported([], ["the output: it does not depend on the input"])
+    demand_connected(tape)
+    demand_logits(tape)
     if not tape.output.owners.batch_first:
         raise InputError("the rows of the logits are not the pictures in their order; explain one picture at a time")
     check_finite(tape.output.data)
     merge_batchnorms(tape.nodes)
     mark_heads(tape.nodes)
     check_untouched(tape.nodes)
+    on_path = set(tape.nodes)
+    tape.doubts = [node for node in tape.doubts if node in on_path]
+    if check or tape.doubts:
+        demand_replay(tape, replay(tape, model, x, output))
     return tape
+
+
+def demand_logits(tape: Tape) -> None:
+    """Refuse probabilities: where one is below a half, what spoke for the class would speak against it."""
+    source = tape.output.source
+    if source is not None and source.op.name in ("sigmoid", "hardsigmoid"):
+        source.problem = (
+            "the model ends in it, so its outputs are probabilities, and relevance starts at logits; explain the model "
+            "without its last op, such as model[:-1]"
+        )
+        raise unsupported([source])
+
+
+def demand_connected(tape: Tape) -> None:
+    """Refuse an output that does not depend on the input, or on nothing that relevance can come to."""
+    if tape.input is tape.output:
+        return
+    if not any(tape.input in node.inputs for node in tape.nodes):
+        raise unsupported([], ["the output: it does not depend on the input"])
+    if any(value is tape.input and takes for node in tape.nodes if node.reached for value, takes in _taken(node)):
+        return
+    ends = [node for node in tape.nodes if node.reached and not all(takes for _, takes in _taken(node))]
+    places = ", ".join(dict.fromkeys(node.where for node in ends))
+    raise unsupported(
+        [], [f"the output: no relevance reaches the input, it stops at {places}; explain what stands after"]
+    )
+
+
+def _taken(node: Node) -> list[tuple[Value, bool]]:
+    return list(zip(node.inputs, receivers(node), strict=True))
+
+
+def demand_replay(tape: Tape, found: Replay) -> None:
+    """Refuse a record that is not the model.
+
+    Raises:
+        UnsupportedOp: what the record gives is not what the model gives.
+    """
+    if found.ok:
+        return
+    worst = max(found.on_input, found.on_noise)
+    if tape.doubts:
+        for node in tape.doubts:
+            node.problem = FOREIGN.format(worst)
+        raise unsupported(tape.doubts)
+    if found.on_input > found.bound:
+        cause = "weights that are changed during the call and restored, or a model that answers differently each time"
+    else:
+        cause = "numbers that come from the input past the record, or a decision that a little noise turns"
+    raise unsupported([], [f"the model: its record, run again, is {worst:.2g} off what it gives itself: {cause}"])
 
 
 def demand_known_gates(tape: Tape) -> None:
@@ -67,7 +125,7 @@ def demand_known_gates(tape: Tape) -> None:
         raise unsupported(problems)
 
 
-def outputs_of(model: Model, x: Tensor) -> Tensor:
+def outputs_of(model: Model, x: Tensor, output: Output = None) -> Tensor:
     """Run the model without a record, and give its logits (B, C).
 
     Raises:
@@ -76,7 +134,7 @@ def outputs_of(model: Model, x: Tensor) -> Tensor:
     check_model(model)
     check_input(x)
     with undisturbed(x.device):
-        outputs = logits_of(model(x.detach().as_subclass(Tensor).clone()))
+        outputs = logits_of(model(x.detach().as_subclass(Tensor).clone()), output)
     check_logits(outputs, len(x))
     check_finite(outputs)
     return outputs
@@ -150,8 +208,11 @@ def check_untouched(nodes: Sequence[Node]) -> None:
     spoiled = []
     for node in nodes:
         values = [(v.data, v.version) for v in (*node.inputs, *node.outputs)]
-        if any(version(t) != at for t, at in (*values, *node.constants)):
+        if any(version(t) != at for t, at in values):
             node.problem = WRITE_THROUGH_VIEW
+        elif any(constant.changed for constant in node.constants):
+            node.problem = CONSTANT_CHANGED
+        if node.problem and node.kind != Kind.OPAQUE:
             spoiled.append(node)
     if spoiled:
         raise unsupported(spoiled)

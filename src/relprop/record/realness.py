@@ -18,7 +18,7 @@ ONE_BY_ONE = frozenset({Kind.ACTIVATION, Kind.PRODUCT, Kind.ADD, Kind.NORM, Kind
 
 def real_parts(node: Node, results: list[Tensor]) -> list[Tensor | None]:
     """For each result where its numbers come from the input, broadcastable to it; None: everywhere."""
-    beside = node.op.loses or any(t.is_floating_point() for t, _ in node.constants)
+    beside = node.op.loses or any(c.tensor.is_floating_point() for c in node.constants)
     if node.kind == Kind.MOVE and (beside or any(v.real is not None for v in node.inputs)):
         return _moved(node)
     if node.kind in ONE_BY_ONE and all(v.real is not None for v in node.inputs):

@@ -12,49 +12,62 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from relprop.ops.remedies import remedy
 from relprop.ops.table import TABLE
 from relprop.record.audit import Audit, Inside
-from relprop.record.logits import check_logits, logits_of
+from relprop.record.logits import Output, check_logits, logits_of
 from relprop.record.memory import Memory, name_of, versions, written_by
 from relprop.record.module_paths import module_paths
 from relprop.record.ownership import MixesPictures, owners_of_results
+from relprop.record.provenance import DRAW, Provenance, random_state, slotted
 from relprop.record.realness import real_parts
 from relprop.record.unsupported import PAST_THE_RECORD, WRITE_THROUGH_VIEW, unsupported
 from relprop.rules.layer import WEIGHTED, Kind
+from relprop.tape.constants import Constant
 from relprop.tape.owners import Owners, in_order, one_owner
-from relprop.tape.tape import Node, Op, Slot, Tape, Value, unbounded
+from relprop.tape.tape import Derived, Node, Op, Tape, Value, unbounded
 from relprop.tape.torch_internals import version
-from relprop.tape.trees import float_tensors, mapped, tensors_of
+from relprop.tape.trees import float_tensors, tensors_of
 
 NO_NODES = frozenset({Kind.GETTER, Kind.CONSTANT, Kind.ESCAPE})
 """Kinds of call that yield no value of ours."""
 
 
-def record(model: Callable[[Tensor], Any], x: Tensor, *, lean: bool = False) -> Tape:
+def record(model: Callable[[Tensor], Any], x: Tensor, *, lean: bool = False, output: Output = None) -> Tape:
     """Run the model on x, (B, ...), and return what it did.
 
     Args:
         model: any callable that maps x to logits.
         x: the input.
         lean: whether what an in-place ReLU overwrote need not be kept (see `Value.rectified`).
+        output: which of several outputs is meant.
 
     Raises:
-        UnsupportedOp: if something went past the record.
+        UnsupportedOp: if something went past the record, or random numbers were drawn.
         InputError: if the output is not a (B, C) tensor.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(undisturbed(x.device))
-        running = stack.enter_context(module_paths(model))
+        provenance = Provenance()
+        running = stack.enter_context(module_paths(model, provenance.module_runs))
         x = x.detach().as_subclass(Tensor).clone()
-        recorder = Recorder(x, running, lean=lean)
+        recorder = Recorder(x, running, provenance, lean=lean)
+        before = random_state(x.device)
         stack.enter_context(Audit(recorder.inside, recorder.bypassed))
         stack.enter_context(recorder)
-        output = model(x)
-    return recorder.tape(output)
+        result = model(x)
+    if not torch.equal(random_state(x.device), before):
+        raise unsupported([], [DRAWS.format(", ".join(dict.fromkeys(provenance.draws)) or "a function of its own")])
+    return recorder.tape(logits_of(result, output))
+
+
+DRAWS = (
+    "{}: the model draws random numbers in eval mode, so that each call explains another function; switch that off, or "
+    "draw them once and pass them as a constant"
+)
 
 
 @contextlib.contextmanager
@@ -74,14 +87,17 @@ class Recorder(TorchFunctionMode):
     Args:
         x: the input.
         running: the paths of the modules that run now, the innermost last.
+        provenance: what is known of where constants come from.
         lean: as for `record`.
     """
 
-    def __init__(self, x: Tensor, running: list[str], *, lean: bool = False) -> None:
+    def __init__(self, x: Tensor, running: list[str], provenance: Provenance, *, lean: bool = False) -> None:
         super().__init__()
         self.lean = lean
         self.batch = x.shape[0]
         self.running = running
+        self.provenance = provenance
+        self.doubts: list[Node] = []
         self.nodes: list[Node] = []
         self.escapes: list[Node] = []
         self.inside = Inside()
@@ -94,26 +110,24 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.inside:  # a kernel of a recorded call that came back through the dispatcher
             return func(*args, **kwargs)
-        values: list[Value] = []
         holders: list[Tensor] = []
 
-        def slot(t: Tensor) -> Any:
+        def value_of(t: Tensor) -> Value | None:
             value = self.memory.value_of(t)
-            if value is None:
-                return t
-            values.append(value)
-            holders.append(t)
-            return Slot(len(values) - 1)
+            if value is not None:
+                holders.append(t)
+            return value
 
-        slotted_args, slotted_kwargs = mapped(Tensor, slot, (args, kwargs))
+        slotted_args, slotted_kwargs, values = slotted(args, kwargs, value_of)
         op = self._op(func, args, kwargs)
+        if op.name in DRAW:
+            self.provenance.drew(op.name, self.running[-1])
         if not values:
-            self._check_weighted(op, func, args, kwargs)
-            return func(*args, **kwargs)
+            return self._without_values(func, args, kwargs)
         with self.inside:
             if op.kind in NO_NODES or (op.form and self.memory.value_of(args[0]) is None):
-                return self._without_node(op, func, values, args, kwargs)
-            node = Node(len(self.nodes), op, func, self.running[-1], slotted_args, slotted_kwargs, tuple(values))
+                return self._without_node(op, func, values, args, kwargs, (slotted_args, slotted_kwargs))
+            node = Node(len(self.nodes), op, func, self.running[-1], slotted_args, slotted_kwargs, values)
             if not all(map(self.memory.is_current, values, holders)):
                 node.problem = WRITE_THROUGH_VIEW
             self.memory.uses.update(set(values))
@@ -136,17 +150,20 @@ class Recorder(TorchFunctionMode):
     def _op(self, func: Any, args: Any, kwargs: Any) -> Op:
         """What the table says of a call."""
         op = TABLE.get(func) or Op(name_of(func), Kind.OPAQUE)
-        more = tensors_of((args[1:], kwargs.get("data"))) if op.kind == Kind.CONSTANT else []
-        takes_numbers = any(map(self.memory.value_of, more))  # y.new_tensor(z) takes more than the form of a value
+        more = tensors_of((args[1:], kwargs)) if op.kind == Kind.CONSTANT else []
+        # y.new_tensor(z) and full_like(y, fill_value=z) take more than the form of a value
+        takes_numbers = any(t is not (args[0] if args else None) and self.memory.value_of(t) is not None for t in more)
         return Op(op.name, Kind.OPAQUE) if takes_numbers else op
 
     def _run(self, node: Node, args: Any, kwargs: Any) -> Any:
         target = written_by(node, args, kwargs)
         rectified = self.lean and target is not None and self.memory.only_rectified(node, target)
         copies = {} if target is None or rectified else self._copies_before(node, target)
-        node.constants = tuple((t, version(t)) for t in tensors_of((node.args, node.kwargs)))
-        if any(self.memory.shares_memory(t) for t, _ in node.constants):
+        node.constants = tuple(map(Constant.of, tensors_of((node.args, node.kwargs))))
+        if any(self.memory.shares_memory(constant.tensor) for constant in node.constants):
             node.problem = PAST_THE_RECORD
+        if not all(self.provenance.knows(c.tensor) for c in node.constants if c.tensor.is_floating_point()):
+            self.doubts.append(node)
         given = tensors_of((args, kwargs))
         before = versions(given)
         result = node.op.run(node, args, kwargs) if node.op.run else node.func(*args, **kwargs)
@@ -170,7 +187,10 @@ class Recorder(TorchFunctionMode):
         if self.memory.writes_unknown(target):
             node.problem = "it writes through a view of a tensor that the record does not know"
         if self.memory.value_of(target) is None:  # a constant that recorded values are written into
-            node.args = (target.clone(), *node.args[1:])
+            copy = target.clone()
+            if self.provenance.knows(target):
+                self.provenance.know(copy)
+            node.args = (copy, *node.args[1:])
         return self.memory.copies_before(target)
 
     def _finish(self, node: Node, floats: list[Tensor]) -> None:
@@ -197,29 +217,32 @@ class Recorder(TorchFunctionMode):
         node.outputs = tuple(made)
         self.nodes.append(node)
 
-    def _without_node(self, op: Op, func: Any, values: list[Value], args: Any, kwargs: Any) -> Any:
+    def _without_values(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """A call that no recorded value goes into."""
+        result = func(*args, **kwargs)
+        if self.provenance.depends((args, kwargs)):
+            self.provenance.derive(Derived(len(self.nodes), func, args, kwargs, (), tuple(tensors_of(result))))
+        else:
+            self.provenance.made(name_of(func), args, kwargs, result)
+        return result
+
+    def _without_node(self, op: Op, func: Any, values: tuple[Value, ...], args: Any, kwargs: Any, slots: Any) -> Any:
         """A call that yields no value of ours: a getter, a constant, or numbers that leave torch."""
         result = func(*args, **kwargs)
         if op.kind == Kind.ESCAPE:
             self._escape(op, func, [v.data for v in values], remedy(op.name))
-        elif op.kind == Kind.GETTER:
-            floats = float_tensors(result)
-            if floats:
-                node = Node(len(self.nodes), op, func, self.running[-1], (), {}, tuple(values))
-                node.problem = f"{op.name} gave a tensor of numbers, through which relevance cannot be followed"
-                self._finish(node, floats)
-        return result
-
-    def _check_weighted(self, op: Op, func: Any, args: Any, kwargs: Any) -> None:
-        """A weighted op on an unknown input: relevance that should arrive at the picture would not."""
-        given = args or [kwargs[name] for name in ("input", "x") if name in kwargs]
-        tensors = [t for t in given[:2] if isinstance(t, Tensor)]
-        if op.kind in WEIGHTED and tensors and not isinstance(tensors[0], nn.Parameter):
-            problem = (
-                "its input does not come from the explained input by any recorded op (a trip through NumPy, "
-                "another thread, a C++ extension?), so relevance cannot arrive"
+        elif op.kind == Kind.CONSTANT or op.form:
+            for tensor in tensors_of(result):
+                self.provenance.know(tensor)
+        elif float_tensors(result):
+            node = Node(len(self.nodes), op, func, self.running[-1], (), {}, values)
+            node.problem = f"{op.name} gave a tensor of numbers, through which relevance cannot be followed"
+            self._finish(node, float_tensors(result))
+        else:
+            self.provenance.derive(
+                Derived(len(self.nodes), func, slots[0], slots[1], values, tuple(tensors_of(result)))
             )
-            self._escape(op, func, tensors[:1], problem)
+        return result
 
     def _escape(self, op: Op, func: Any, tensors: list[Tensor], problem: str) -> None:
         with self.inside:
@@ -231,16 +254,18 @@ class Recorder(TorchFunctionMode):
 
     # -- the end -------------------------------------------------------------------------------------
 
-    def tape(self, result: Any) -> Tape:
+    def tape(self, output: Tensor) -> Tape:
         """What was recorded, checked."""
-        output = logits_of(result)
         value = self.memory.value_of(output)
         if value is None or not self.memory.is_current(value, output):
             raise unsupported(self.escapes, ["the output: no recorded op made it from the input"])
         if self.escapes:
             raise unsupported(self.escapes)
         check_logits(output, self.batch)
-        return Tape(self.nodes, self.input, value, self.batch)
+        derived = self.provenance.derived
+        return Tape(
+            self.nodes, self.input, value, self.batch, self.doubts, derived, list(self.nodes) if derived else []
+        )
 
 
 def _problem(node: Node, outputs: list[Tensor], floats: list[Tensor]) -> str:

@@ -11,6 +11,15 @@ WRITE_THROUGH_VIEW = (
     "a value that the record holds was overwritten through a view, or by something outside of the record; "
     "write that step without in-place, or on a clone"
 )
+CONSTANT_CHANGED = (
+    "a weight or another constant was changed after it had been used (x.data = ..., x.data.copy_(...), through NumPy), "
+    "so the numbers that ran are gone; make what is to be used a tensor of its own, as in F.conv2d(x, weight.sign())"
+)
+FOREIGN = (
+    "one of its arguments was made by nothing that the record saw (a trip through NumPy, another thread, a C++ "
+    "extension?), and it depends on the input: the record, run again, is {:.0%} off the model; write that step with "
+    "torch functions, in the thread of the call"
+)
 PAST_THE_RECORD = (
     "an argument shares its memory with a value that the record holds, and came here by a way that no record sees "
     "(nn.Parameter(y), as_subclass, DLPack, y.data = ...); use the value itself, or y.detach()"

@@ -12,6 +12,11 @@ BLOCK = 2**18
 """Numbers that are worked on at a time: they stay in the processor's cache, and nothing large is allocated."""
 
 
+def least(dtype: torch.dtype) -> float:
+    """The least denominator: relevance divided by a smaller one would outgrow its precision."""
+    return float(torch.finfo(dtype).tiny) * 2.0**20
+
+
 def sums_in(dtype: torch.dtype) -> torch.dtype:
     """The precision in which numbers of this one are summed: at least float32."""
     return torch.promote_types(dtype, torch.float32)
@@ -33,21 +38,21 @@ def divide(R: Tensor, z: Tensor, eps: float = 0.0) -> Tensor:
     Args:
         R: relevance from above, (T, *z.shape).
         z: the denominator before stabilisation.
-        eps: at least 0; with 0 a z of exactly zero (or too small to be divided by: below the smallest
-            normal number of its dtype) has no share to hand out and gives 0.
+        eps: at least 0; with 0 a z of exactly zero (or too small to be divided by, see `least`) has no share to
+            hand out and gives 0.
 
     Returns:
         The quotient, (T, *z.shape).
     """
     d = stabilize(z, eps)
-    if eps < torch.finfo(d.dtype).tiny:
+    if eps < least(d.dtype):
         d = d.masked_fill(empty(d), torch.inf)  # a number divided by infinity is 0
     return R / d
 
 
 def empty(d: Tensor) -> Tensor:
     """Where a denominator is zero for all that can be computed with it (boolean, the shape of d)."""
-    return d.abs() < torch.finfo(d.dtype).tiny
+    return d.abs() < least(d.dtype)
 
 
 def taken(R: Tensor, s: Tensor, z: Tensor, eps: float) -> Tensor | None:
@@ -59,7 +64,7 @@ def taken(R: Tensor, s: Tensor, z: Tensor, eps: float) -> Tensor | None:
         z: the denominator before stabilisation.
         eps: as given to `divide`.
     """
-    if eps >= torch.finfo(z.dtype).tiny:
+    if eps >= least(z.dtype):
         return s * (eps * sign(z))
     nothing = empty(stabilize(z, eps))
     return R * nothing if bool(nothing.any()) else None
@@ -126,7 +131,7 @@ def divide_rows(
 
 def _divide_block(R: Tensor, z: Tensor, eps: float, out: Tensor) -> Tensor | float:
     """The quotient goes to `out`, which may be R or z; what was taken is given, (T, rows)."""
-    tiny, dtype = torch.finfo(z.dtype).tiny, sums_in(z.dtype)
+    tiny, dtype = least(z.dtype), sums_in(z.dtype)
     if eps >= tiny:
         if float(z.amin()) >= 0:  # the numbers of a ReLU
             torch.div(R, z + eps, out=out)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -212,6 +212,19 @@ class Rule:
     everywhere: ClassVar[bool] = False
     conserves: ClassVar[bool] = True
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Remember which numbers the user gave: they win over a profile, also where they equal a default."""
+        rule = super().__new__(cls)
+        names = (f.name for f in fields(cls) if f.init)
+        object.__setattr__(rule, "_given", frozenset((*kwargs, *(name for name, _ in zip(names, args, strict=False)))))
+        return rule
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the numbers that were given, whatever they are."""
+        names: frozenset[str] = getattr(self, "_given", frozenset())
+        return names
+
     @property
     def sides(self) -> int:
         """How many denominators of terms of one sign the formula has."""
@@ -228,12 +241,15 @@ class Rule:
 
     def __eq__(self, other: object) -> bool:
         """Also for a class of the user's own that is no dataclass, whose numbers stand in its attributes."""
-        if type(self) is not type(other) or vars(self).keys() != vars(other).keys():
-            return False
-        return all(_same(number, vars(other)[name]) for name, number in vars(self).items())
+        mine, theirs = _numbers(self), _numbers(other)
+        return (
+            type(self) is type(other)
+            and mine.keys() == theirs.keys()
+            and all(_same(number, theirs[name]) for name, number in mine.items())
+        )
 
     def __hash__(self) -> int:
-        return hash((type(self), *sorted(vars(self))))
+        return hash((type(self), *sorted(_numbers(self))))
 
     def __str__(self) -> str:
         """The rule with the numbers that differ from their defaults."""
@@ -242,6 +258,11 @@ class Rule:
 
     def _says(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).__dataclass_fields__[name].default)
+
+
+def _numbers(rule: object) -> dict[str, Any]:
+    """What tells rules of one class apart."""
+    return {name: number for name, number in vars(rule).items() if name != "_given"}
 
 
 def _same(a: object, b: object) -> bool:

@@ -7,7 +7,7 @@ import math
 import operator
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from relprop.rules.layer import Kind, Rule, Share
 from relprop.support.errors import RelpropError
+from relprop.tape.constants import Constant
 from relprop.tape.owners import Owners
 from relprop.tape.trees import mapped
 from relprop.tape.visit import Visit
@@ -179,7 +180,7 @@ class Node:
         outputs: the recorded results.
         inplace: whether the call wrote into its first argument.
         problem: why relevance cannot pass here, "" if it can.
-        constants: unrecorded tensors among the arguments with their versions.
+        constants: unrecorded tensors among the arguments.
         head: whether it is a fully connected op, by computation.
         merged: the BatchNorm that the rules see as part of this weighted op.
         into: the weighted op that this BatchNorm was merged into.
@@ -197,7 +198,7 @@ class Node:
     outputs: tuple[Value, ...] = ()
     inplace: bool = False
     problem: str = ""
-    constants: tuple[tuple[Tensor, int], ...] = ()
+    constants: tuple[Constant, ...] = ()
     head: bool = False
     merged: Merged | None = None
     into: Node | None = None
@@ -239,6 +240,10 @@ class Node:
         result = self.func(*args, **kwargs)
         return args[0] if result is None else result
 
+    def with_arguments(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Node:
+        """The same call with other constants."""
+        return replace(self, args=args, kwargs=kwargs)
+
     def argument(self, name: str, position: int, default: Any = None) -> Any:
         """An argument of the call by keyword or position."""
         for spelling in (name, *NUMPY_NAMES.get(name, ())):
@@ -261,6 +266,25 @@ def fill(tree: Any, tensors: Sequence[Tensor]) -> Any:
     return mapped(Slot, lambda slot: tensors[slot.k], tree)
 
 
+class Derived(NamedTuple):
+    """A call that made masks or indices of recorded values, or numbers of those: nothing that relevance passes.
+
+    Attributes:
+        place: how many nodes were recorded before it.
+        func: the function.
+        args, kwargs: the arguments, recorded tensors replaced by `Slot`.
+        inputs: the recorded values, in the order of their slots.
+        results: the tensors that it made.
+    """
+
+    place: int
+    func: Any
+    args: Any
+    kwargs: Any
+    inputs: tuple[Value, ...]
+    results: tuple[Tensor, ...]
+
+
 @dataclass(eq=False)
 class Tape:
     """One forward pass.
@@ -270,6 +294,10 @@ class Tape:
         input: the value that relevance is wanted for, (B, ...).
         output: the value that relevance starts from, (B, C).
         batch: the number of pictures B.
+        doubts: what the record could not see of where constants come from: a replay will tell whether they
+            depend on the input.
+        derived: calls that made masks or indices of recorded values, in order.
+        whole: all recorded calls, where a replay needs more than those that the output depends on.
         consumed: whether `consume` was called.
     """
 
@@ -277,6 +305,9 @@ class Tape:
     input: Value
     output: Value
     batch: int
+    doubts: list[Node] = field(default_factory=list)
+    derived: list[Derived] = field(default_factory=list)
+    whole: list[Node] = field(default_factory=list)
     consumed: bool = False
 
     def path_to_output(self) -> list[Node]:
@@ -305,6 +336,7 @@ class Tape:
         if self.consumed:
             raise RelpropError("this recorded pass was walked before, and holds no numbers any more; record it again")
         self.consumed = True
+        self.whole, self.derived = [], []
         while self.nodes:
             node = self.nodes.pop()
             yield node

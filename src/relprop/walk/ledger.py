@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from relprop.support.errors import RelpropError
+
+TINY = 1e-30
+
 
 @dataclass(frozen=True)
 class Row:
@@ -51,11 +55,13 @@ class Ledger:
         start: the relevance that the walk started with, (T, B).
         end: the relevance of the input, (T, B).
         rows: one per op, in the order of the walk.
+        coarsest: the machine epsilon of the coarsest precision that model or rules computed in.
     """
 
     start: Tensor
     end: Tensor
     rows: list[Row] = field(default_factory=list)
+    coarsest: float = torch.finfo(torch.float32).eps
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -85,6 +91,22 @@ class Ledger:
         gaps = torch.stack([whole, *(row.gap for row in self.rows)]).abs()
         scale = torch.stack([self.start.abs(), *(row.magnitude for row in self.rows)]).amax(0)
         return float((gaps / scale.clamp(min=torch.finfo(scale.dtype).tiny)).max())
+
+    def demand_closed(self) -> None:
+        """Raise where an account does not close beyond what rounding leaves: some relevance is not accounted for.
+
+        Raises:
+            RelpropError: it names the op whose account is furthest from closing.
+        """
+        bound = max(1e-9, 1e4 * self.coarsest)
+        if not self.error > bound or not self.rows:
+            return
+        worst = max(self.rows, key=lambda row: float((row.gap.abs() / row.magnitude.clamp(min=TINY)).max()))
+        raise RelpropError(
+            f"the ledger does not close: {self.error:.2g} of the relevance is not accounted for, most at {worst.op} in "
+            f"'{worst.path}' by {worst.rule}; let the rule's Share say what biases and the stabiliser took, or its "
+            f"class that it does not conserve relevance (conserves = False)"
+        )
 
     def __str__(self) -> str:
         """A table for the first target and picture."""

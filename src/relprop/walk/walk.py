@@ -12,8 +12,9 @@ from relprop.composites.composite import Assigned
 from relprop.ops import parts
 from relprop.ops.call import Call
 from relprop.rules.layer import Rule, Share, Zero
-from relprop.support.errors import RelpropError
+from relprop.support.errors import RelpropError, RuleError
 from relprop.tape.tape import Node, Tape, Value
+from relprop.tape.torch_internals import version
 from relprop.tape.visit import Conventions, Visit
 from relprop.walk.ledger import Ledger, Row
 from relprop.walk.relevance import Waiting, addresses, common_stack, stacked, sum_over
@@ -40,6 +41,7 @@ class Walk:
         self.tape = tape
         self.plans = plans
         self.conventions = conventions
+        self.precisions = {value.data.dtype for node in tape.nodes for value in node.outputs} | {tape.input.data.dtype}
         self.groups: list[Group] = []
         self.filled: dict[tuple[float, int], Tensor] = {}
         self.rows: dict[str, list[Row]] = {name: [] for name in plans}
@@ -62,8 +64,12 @@ class Walk:
             for name in group.methods:
                 # flat repeats a channel in one place of memory
                 relevance[name] = last.R.clone() if len(group.methods) > 1 else last.R.contiguous()
-                ledger[name] = Ledger(first[name], last.total, self.rows[name])
+                ledger[name] = Ledger(first[name], last.total, self.rows[name], self._coarsest())
         return relevance, {name: ledger[name] for name in self.conserving}
+
+    def _coarsest(self) -> float:
+        """The machine epsilon of the coarsest precision that model or rules computed in."""
+        return max(torch.finfo(dtype).eps for dtype in {*self.precisions, self.conventions.dtype})
 
     def _groups_that_start_alike(self, start: Mapping[str, Tensor]) -> list[Group]:
         output = self.tape.output
@@ -163,8 +169,23 @@ def handed_down(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """What the inputs of a node get, and where the rest went: the rule's own way, or the op's."""
     if node.op.hand_down is None:
         raise RelpropError(f"{node.where} has a place in the table and no way to hand relevance down")
+    if type(rule).__module__.partition(".")[0] != "relprop":
+        return _by_users_rule(node, rule, R, visit)
     share = rule.through(Call(node, visit), R)
     return node.op.hand_down(node, rule, R, visit) if share is None else share
+
+
+def _by_users_rule(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """What a rule of the user's own writes into is its own copy; into the layer it must not write."""
+    assert node.op.hand_down is not None
+    R = R if visit.may_overwrite else [upper.clone() for upper in R]
+    held = [*(value.data for value in node.inputs), *(constant.tensor for constant in node.constants)]
+    before = [version(t) for t in held]
+    share = rule.through(Call(node, visit), R)
+    share = node.op.hand_down(node, rule, R, visit) if share is None else share
+    if before != [version(t) for t in held]:
+        raise RuleError(f"{rule} on {node.where} writes into the layer's own numbers; let it work on clones of them")
+    return share
 
 
 def _stacks(node: Node, groups: list[Group]) -> list[list[Group]]:
