@@ -129,7 +129,7 @@ def test_a_kernel_that_bypasses_torch_functions_is_found():
 
 def test_an_output_that_does_not_depend_on_the_input_is_an_error():
     with pytest.raises(rp.UnsupportedOp, match="output"):
-        explained(Calls(lambda y: torch.randn(2, 256)))
+        explained(Calls(lambda y: torch.ones(2, 256)))
 
 
 def test_what_only_looks_does_no_harm(capsys):
@@ -145,7 +145,8 @@ def test_what_only_looks_does_no_harm(capsys):
 
 
 def test_detach_is_reported_by_the_ledger():
-    ledger = explained(Calls(lambda y: torch.relu(y).detach())).ledger["lrp-epsilon"]
+    half = Calls(lambda y: torch.cat([y[:, :2].relu().detach(), y[:, 2:].relu()], 1))
+    ledger = explained(half).ledger["lrp-epsilon"]
     (row,) = (row for row in ledger if row.op == "detach")
     torch.testing.assert_close(row.lost, row.relevance_in)
     assert row.lost.abs().min() > 0

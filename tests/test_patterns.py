@@ -541,8 +541,9 @@ def test_layers_and_shapes_must_be_the_networks():
     found = fit_patterns(run(4), [x])
     with pytest.raises(PatternError, match=r"#1 has shape \(3, 4\), its weight \(3, 5\)"):
         rp.attribute(run(5), x, 0, pattern_net(found))
+    first, second = run(4), run(4)
     with pytest.raises(PatternError, match=r"no pattern for .*#2"):
-        rp.attribute(lambda x: run(4)(run(4)(torch.cat([x, x], 1)).repeat(1, 2)), x, 0, pattern_net(found))
+        rp.attribute(lambda x: second(first(torch.cat([x, x], 1)).repeat(1, 2)), x, 0, pattern_net(found))
 
 
 def test_what_cannot_be_fitted():

@@ -60,7 +60,10 @@ def record(model: Callable[[Tensor], Any], x: Tensor, *, lean: bool = False, out
         stack.enter_context(recorder)
         result = model(x)
     if not torch.equal(random_state(x.device), before):
-        raise unsupported([], [DRAWS.format(", ".join(dict.fromkeys(provenance.draws)) or "a function of its own")])
+        problems = [node for node in recorder.nodes if node.problem]
+        raise unsupported(
+            problems, [DRAWS.format(", ".join(dict.fromkeys(provenance.draws)) or "a function of its own")]
+        )
     return recorder.tape(logits_of(result, output))
 
 
