@@ -86,6 +86,7 @@ def plan(
     profile: str = "paper",
     start: str = "logit",
     output: Output = None,
+    check: bool = False,
 ) -> Plan:
     """Which rule each op of the model gets, and why.
 
@@ -96,6 +97,7 @@ def plan(
         profile: numeric conventions.
         start: accepted as by `attribute`; the plan does not depend on it.
         output: which of several outputs is meant.
+        check: whether the record is replayed and compared with the model, as by `attribute`.
 
     Raises:
         UnsupportedOp, RuleError, InputError: as `attribute` does.
@@ -105,7 +107,7 @@ def plan(
     composite = resolve(method, model, conventions)
     if not isinstance(composite, Composite):
         raise InputError(f"{method!r} has no rules to plan; name an LRP method or a Composite")
-    nodes = recorded(model, x, output=output).nodes
+    nodes = recorded(model, x, output=output, check=check).nodes
     assigned = assign(composite, nodes, conventions)
     title = method if isinstance(method, str) else repr(method)
     return Plan(

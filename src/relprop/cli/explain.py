@@ -1,4 +1,4 @@
-"""``relprop explain``, ``compare`` and ``plan``: what one picture, or a network's structure, has to say."""
+"""``relprop explain``, ``compare``, ``plan`` and ``check``: what one picture, or a network's structure, has to say."""
 
 # ruff: noqa: PLC0415
 # A command imports its work when it runs: torch takes seconds, and --help must not wait for it.
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from relprop.cli.app import command
 from relprop.commands.console import waiting
-from relprop.commands.requests import CompareRequest, ExplainRequest, PlanRequest
+from relprop.commands.requests import CheckRequest, CompareRequest, ExplainRequest, PlanRequest
 
 
 @command(
@@ -61,5 +61,25 @@ def plan(request: PlanRequest) -> None:
     """Show which rule each op of a network gets, and why. No weights are needed."""
     with waiting("starting"):
         from relprop.commands.plan import run
+
+    run(request)
+
+
+@command(
+    "Does the record prove to be the network, and the ledger close?",
+    "relprop check --model resnet50",
+    "relprop check cat.jpg --model vgg16 --weights vgg16.safetensors",
+    "relprop check --model mypackage.nets:build --method lrp-epsilon",
+    "relprop check --json",
+)
+def check(request: CheckRequest) -> None:
+    """Prove that maps of a network are what they say they are; exit with 1 where they are not.
+
+    The record of its forward pass is run again on PICTURE, and on it plus a little noise, and must give what the
+    network gives; every op's account of relevance must close. Without PICTURE and --weights a network by name is
+    checked with random weights on random numbers.
+    """
+    with waiting("starting"):
+        from relprop.commands.check import run
 
     run(request)

@@ -104,7 +104,7 @@ def _explained(request: ExplainRequest, highest: int) -> Explained:
         return logits.topk(min(highest, logits.shape[1])).indices.T
 
     with waiting("explaining"):
-        explanation = rp.explain(model, x, targets=named or top, methods=methods, profile=request.profile)
+        explanation = rp.explain(model, x, targets=named or top, methods=methods, profile=request.profile, check=True)
     explained = Explained(
         seen=np.asarray(preprocess.picture(image)),
         prepared=in_words(preprocess),

@@ -26,14 +26,15 @@ def run(request: PlanRequest) -> None:
     """
     with waiting("planning"):
         network = structure(request.model)
-        side = _side(cast("Preprocess | NotStated", network.preprocess))
+        side = side_of(network)
         x = torch.zeros(1, 3, side, side)
         demand_answer(network, request.model, x)
-        steps = rp.plan(network, x, request.method, profile=request.profile)
+        steps = rp.plan(network, x, request.method, profile=request.profile, check=True)
     print(json.dumps(steps.as_dicts(), indent=2) if request.json else steps)  # noqa: T201 - the result
 
 
-def _side(preprocess: Preprocess | NotStated) -> int:
+def side_of(network: torch.nn.Module) -> int:
     """The height and width that a network takes, which may be known where its preprocessing is not."""
+    preprocess = cast("Preprocess | NotStated", network.preprocess)
     known = preprocess.side if isinstance(preprocess, NotStated) else None
     return known or cast("Preprocess", preprocess).crop

@@ -78,6 +78,19 @@ class PlanRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckRequest:
+    """Of ``relprop check``."""
+
+    picture: Picture = None
+    model: Model = MODEL
+    weights: Weights = None
+    method: Method = BEST
+    profile: Profile = "paper"
+    json: Json = False
+    threads: Threads = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class MethodsRequest:
     """Of ``relprop methods``."""
 

@@ -55,7 +55,8 @@ def replay(tape: Tape, model: Callable[[Tensor], Any], x: Tensor, output: Output
         x = x.detach().as_subclass(Tensor)
         generator = torch.Generator(device="cpu").manual_seed(0)
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
-        noisy = x + NOISE * x.std(correction=0).clamp(min=1e-3) * noise
+        spread = x.std(correction=0)
+        noisy = x + NOISE * torch.where(spread > 0, spread, 1.0) * noise
         on_input = gap(run_again(tape, x), tape.output.data)
         on_noise = gap(run_again(tape, noisy), logits_of(model(noisy.clone()), output))
     coarsest = max(torch.finfo(t.dtype).eps for t in (x, tape.output.data))
