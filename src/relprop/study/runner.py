@@ -84,13 +84,15 @@ def run(
     assigned = [part for part in parts if part % shard[1] == shard[0] - 1]
     done = store.done()
     fill: Tensor | None = None
+    measurement = Measurement(task, model, device, fill, clock)
     for part in assigned:
         indices = range(part * task.chunk, min((part + 1) * task.chunk, task.number))
         if part not in done:
             if task.occlusion and fill is None:
                 with clock.on("mean image"):
                     fill = normalise(mean_image(task.data, task.geometry, folder / "cache").pixels, task.preprocess)
-            tables = Measurement(task, model, device, fill, clock).part(indices, batch)
+            measurement.fill = fill
+            tables = measurement.part(indices, batch)
             with clock.on("writing"):
                 store.write(part, tables)
         progress(len(indices))
@@ -106,6 +108,8 @@ class Measurement:
     device: str
     fill: Tensor | None
     clock: Clock
+    checked: bool = False
+    """Whether the record of the network was replayed; the first batch proves it for all."""
 
     def part(self, indices: Sequence[int], batch: int) -> dict[str, list[Record]]:
         """All four tables for these pictures, in their final order."""
@@ -152,7 +156,9 @@ class Measurement:
                 lambda outputs: self._note(pictures, outputs),
                 self.task.methods,
                 profile=self.task.profile,
+                check=not self.checked,
             )
+            self.checked = True
         with self.clock.on("metrics"):
             rows, pairs = rows_and_pairs(pictures, explanation.relevance, self.task.top_k)
         tables["rows"] += rows
