@@ -13,8 +13,9 @@ from relprop.composites.composite import Composite
 from relprop.composites.profiles import profile_named
 from relprop.planning import plan
 from relprop.propagate import explain
+from relprop.record.acceptance import Model
 from relprop.record.logits import Output
-from relprop.record.prepare import Model, recorded
+from relprop.record.prepare import recorded
 from relprop.record.replay import Replay, replay
 from relprop.support.errors import InputError, RelpropError, UnsupportedOp
 from relprop.tape.tape import Tape

@@ -10,8 +10,9 @@ from relprop.catalogue.names import Method, resolve
 from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
+from relprop.record.acceptance import Model
 from relprop.record.logits import Output
-from relprop.record.prepare import Model, recorded
+from relprop.record.prepare import recorded
 from relprop.support.errors import InputError
 
 if TYPE_CHECKING:

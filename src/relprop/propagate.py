@@ -13,8 +13,9 @@ from relprop.catalogue.names import Function, Method, resolve
 from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
+from relprop.record.acceptance import Model
 from relprop.record.logits import OneOutput, Output
-from relprop.record.prepare import Model, demand_known_gates, outputs_of, recorded
+from relprop.record.prepare import demand_known_gates, outputs_of, recorded
 from relprop.support.errors import InputError, RelpropError
 from relprop.tape.visit import Conventions
 from relprop.targets import Target, Targets, starting_relevance, targets_of
@@ -71,7 +72,8 @@ def attribute(
             three more forward passes.
 
     Returns:
-        Relevance of x's shape; float32, or float64 where x is. Positive numbers speak for the target.
+        Relevance of x's shape; float32, or float64 where x is. Positive numbers speak for the target, as long as its
+        logit is positive: relevance starts as the logit, and is shared out of it. With start="one" they do in any case.
 
     Raises:
         UnsupportedOp: if relevance cannot pass some op of the model; all of them are named.
@@ -148,6 +150,8 @@ def explain(
             for name, composite in composites.items()
         }
         relevance, ledger = Walk(tape, plans, conventions).down(first)
+        at_least = torch.promote_types(conventions.dtype, torch.float32)
+        relevance = {name: R.to(at_least) for name, R in relevance.items()}
     relevance |= by_functions(resolved, chosen, x, wanted)
     return Explanation(outputs, wanted, {name: relevance[name] for name in resolved}, ledger)
 
@@ -189,7 +193,7 @@ def by_functions(
 ) -> dict[str, Tensor]:
     """Relevance (T, B, ...) by those of the methods that are functions, for targets (T, B)."""
     with torch.inference_mode(mode=False):  # tensors of that mode cannot be differentiated by or with
-        x, targets = x.clone() if x.is_inference() else x, targets.clone()
+        x, targets = x.clone(), targets.clone()
     return {
         name: torch.stack([_by_function(name, method, model, x, target) for target in targets])
         for name, method in methods.items()
@@ -199,7 +203,7 @@ def by_functions(
 
 def _by_function(name: str, function: Function, model: Model, x: Tensor, target: Tensor) -> Tensor:
     """Relevance by a function."""
-    R = function(model, x, target)
+    R = function(model, x.clone(), target.clone())
     if not isinstance(R, Tensor) or R.shape != x.shape:
         got = tuple(R.shape) if isinstance(R, Tensor) else type(R).__name__
         raise InputError(f"method {name!r} returned {got}, and must return a tensor of x's shape {tuple(x.shape)}")

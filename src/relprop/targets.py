@@ -31,6 +31,11 @@ def targets_of(targets: Targets, outputs: Tensor) -> Tensor:
 
 def _target(target: Any, outputs: Tensor) -> Tensor:
     batch, classes = outputs.shape
+    if isinstance(target, (list, tuple)):
+        per_picture = f"torch.tensor({list(target)}) for one a picture" if len(target) == batch else "a (B,) tensor"
+        raise InputError(
+            f"target is the list {list(target)}: explain(..., targets=[...]) for several, or {per_picture}"
+        )
     if target is None:
         return outputs.argmax(1)
     if isinstance(target, Tensor) and target.ndim == 1:

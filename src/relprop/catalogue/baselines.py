@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from relprop.record.prepare import Model
+from relprop.record.acceptance import Model
 
 
 def uniform(model: Model, x: Tensor, target: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relprop.catalogue.gradients import captum, differentiable
-from relprop.record.prepare import Model, recorded
+from relprop.record.acceptance import Model
+from relprop.record.prepare import recorded
 from relprop.support.errors import InputError
 from relprop.support.suggest import did_you_mean
 from relprop.tape.tape import Node, Tape, Value

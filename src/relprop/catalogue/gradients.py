@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relprop.record.acceptance import Model
 from relprop.record.logits import logits_of
-from relprop.record.prepare import Model
 from relprop.record.recorder import undisturbed
 from relprop.support.errors import InputError
 

@@ -14,7 +14,7 @@ from relprop.catalogue.presets import Options
 from relprop.catalogue.table import COMPOSITES, METHODS
 from relprop.composites.composite import Composite
 from relprop.composites.profiles import Profile
-from relprop.record.prepare import Model
+from relprop.record.acceptance import Model
 from relprop.support import user_code
 from relprop.support.errors import InputError, RelpropError
 from relprop.support.files import file_sha256

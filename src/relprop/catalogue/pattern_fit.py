@@ -33,7 +33,8 @@ from relprop.ops.activation import BOUNDED
 from relprop.ops.convolution import Conv
 from relprop.ops.linear_map import Linear, NeuronMap, Product
 from relprop.ops.weighted import map_and_weights, unbatched
-from relprop.record.prepare import Model, recorded
+from relprop.record.acceptance import Model
+from relprop.record.prepare import recorded
 from relprop.rules.layer import Kind
 from relprop.support.errors import InputError
 from relprop.support.fingerprint import weights_hash

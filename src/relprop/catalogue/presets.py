@@ -71,10 +71,13 @@ def layered(conv: Rule, input_layer: Callable[[Options], list[tuple[Selector, Ru
 
 
 def flat(options: Options) -> list[tuple[Selector, Rule]]:
-    """The flat rule in the input layer, the lowest n convolutions, or the whole convolution stack."""
+    """The flat rule in the input layer, the lowest n convolutions, or the whole convolution stack.
+
+    Not where it is fully connected: a network of linear layers is explained without it, as the plan shows.
+    """
     if options.layers == 0:
         return []
-    entries: list[tuple[Selector, Rule]] = [(on.first(1), Flat())]
+    entries: list[tuple[Selector, Rule]] = [(on.first(1) & ~options.fully_connected, Flat())]
     if options.layers == "stack":
         stack = (on.conv | on.pool | on.add | on.norm) & ~options.fully_connected
         entries.append((on.before(options.fully_connected, of=stack), Flat()))

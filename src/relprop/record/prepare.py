@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import Tensor
 
 from relprop.ops.normalization import scale_and_shift
 from relprop.ops.weighted import covers_its_input, pointwise
+from relprop.record.acceptance import Model, check_input, check_model, explained_failure
 from relprop.record.logits import Output, check_logits, logits_of
 from relprop.record.recorder import record, undisturbed
 from relprop.record.replay import Replay, replay
 from relprop.record.unsupported import CONSTANT_CHANGED, FOREIGN, WRITE_THROUGH_VIEW, unsupported
 from relprop.rules.layer import WEIGHTED, Kind
-from relprop.support.errors import InputError
+from relprop.support.errors import InputError, RelpropError
 from relprop.tape.order import after
 from relprop.tape.tape import Merged, Node, Tape, Value, receivers
-from relprop.tape.torch_internals import RANDOM_IN_TRAINING, version
-
-Model = Callable[[Tensor], Any]
+from relprop.tape.torch_internals import version
 
 
 def recorded(model: Model, x: Tensor, *, lean: bool = False, output: Output = None, check: bool = False) -> Tape:
@@ -41,7 +38,15 @@ def recorded(model: Model, x: Tensor, *, lean: bool = False, output: Output = No
     """
     check_model(model)
     check_input(x)
-    tape = record(model, x, lean=lean, output=output)
+    try:
+        tape = record(model, x, lean=lean, output=output)
+    except RelpropError:
+        raise
+    except Exception as error:
+        plain = explained_failure(model, x, error)
+        if plain is None:
+            raise
+        raise plain from error
     tape.nodes = tape.path_to_output()
     reached = tape.reached()
     for node in tape.nodes:
@@ -144,42 +149,6 @@ def check_finite(logits: Tensor) -> None:
     """Refuse logits that say nothing."""
     if not torch.isfinite(logits).all():
         raise InputError("the model's logits are not all finite (NaN or infinite), so there is nothing to explain")
-
-
-def check_model(model: Model) -> None:
-    """Refuse a model whose forward pass cannot be recorded as it is."""
-    if not callable(model):
-        raise InputError(f"a model that can be called is needed, not {type(model).__name__}")
-    if not isinstance(model, nn.Module):
-        return
-    if model.training:
-        raise InputError("the model is in training mode, so its output is random; call model.eval() first")
-    for path, module in model.named_modules():
-        where = f"module '{path}'" if path else "the model"
-        if isinstance(module, torch.jit.ScriptModule):
-            raise InputError(f"{where} is scripted (TorchScript), so its ops cannot be seen; pass the original module")
-        if type(module).__name__ == "OptimizedModule":  # asking by class would import the compiler, for seconds
-            raise InputError(f"{where} is compiled, so its ops cannot be seen; pass the original module")
-        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            raise InputError(f"{where} is {type(module).__name__}; pass its .module")
-        if module.training and isinstance(module, RANDOM_IN_TRAINING):
-            raise InputError(f"{where}, {type(module).__name__}, is in training mode; call .eval() on the whole model")
-        if any(map(is_lazy, module.parameters(recurse=False))):
-            raise InputError(f"{where} has no weights yet; run the model once, then explain it")
-
-
-def check_input(x: Tensor) -> None:
-    """Refuse an input that no relevance can be given to."""
-    if not isinstance(x, Tensor):
-        raise InputError(f"x must be a tensor (B, ...), not {type(x).__name__}")
-    if not x.is_floating_point():
-        raise InputError(f"x is {x.dtype}; a floating-point tensor is needed (preprocess it, or x.float())")
-    if x.is_meta or x.layout is not torch.strided:
-        raise InputError(f"x is a {x.layout} tensor on {x.device}; a dense tensor with numbers is needed")
-    if x.ndim < 2 or x.shape[0] == 0:
-        raise InputError(f"x has shape {tuple(x.shape)}; a batch (B, ...) of at least one is needed, such as x[None]")
-    if not torch.isfinite(x).all():
-        raise InputError("x holds NaN or infinite values; check how it was read and normalised")
 
 
 def merge_batchnorms(nodes: Sequence[Node]) -> None:

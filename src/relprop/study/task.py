@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -161,11 +162,17 @@ def class_targets(
                     f"the class map sends {name!r} to {list(indices)}; outputs are 0 to {len(outputs) - 1}"
                 )
         return {name: tuple(mapping.get(name, ())) for name in classes}
-    if set(classes) <= set(outputs):
-        return {name: (list(outputs).index(name),) for name in classes}
-    if len(classes) == len(outputs):
+    if set(classes) <= set(outputs):  # several outputs may have one name: the highest of them is explained
+        return {name: tuple(k for k, output in enumerate(outputs) if output == name) for name in classes}
+    in_order = all(output.isdecimal() for output in outputs) or all(re.fullmatch(WORDNET, name) for name in classes)
+    if len(classes) == len(outputs) and in_order:
         return {name: (index,) for index, name in enumerate(classes)}
+    missing = next(name for name in classes if name not in outputs)
     raise InputError(
-        f"the data has {len(classes)} classes and the model {len(outputs)}, with other names; say which outputs mean "
-        f"which class with a class map"
+        f"the data has {len(classes)} classes and the model {len(outputs)}, and none of its outputs is named "
+        f"{missing!r}{did_you_mean(missing, outputs)}; say which outputs mean which class with a class map"
     )
+
+
+WORDNET = r"n\d{8}"
+"""How ImageNet's data names its classes, in the order of the outputs of networks that were trained on it."""

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 __all__ = [
     "NAMESPACES",
     "RANDOM_IN_TRAINING",
+    "WITH_CHANNELS",
     "StorageWeakRef",
     "TorchDispatchMode",
     "base_of",
@@ -34,6 +35,9 @@ NAMESPACES: tuple[Any, ...] = (torch, torch.Tensor, F, torch._C._nn, torch.speci
 
 RANDOM_IN_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)  # noqa: SLF001
 """Modules that draw at random, or change their own statistics, while they train: bases of all their kinds."""
+
+WITH_CHANNELS = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001
+"""Layers that say how many channels they take: all convolutions have one base."""
 
 
 def version(t: Tensor) -> int:
