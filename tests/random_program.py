@@ -4,13 +4,16 @@ What is drawn, and why, is told in `random_networks`.
 """
 
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from intervals import FREE, Interval, finite, given
 
 D = torch.float64
 
@@ -21,11 +24,13 @@ class Step:
 
     Attributes:
         line: the Python source.
-        kind: conv, linear, norm, average, interpolate, max, add, scale, product, activation, move or stop.
+        kind: conv, linear, norm, average, interpolate, max, add, scale, product, activation, move, stop or opaque.
         reads: registers that it reads as values; a register twice if it reads it twice.
         gives: the register that holds its result afterwards; one that it reads, where it writes in place.
         value: the registers' tensors to the result, without writing.
         shapes: of what it reads and, last, of what it gives.
+        bounds: that the numbers of its result are proved to keep.
+        call: the same for calls of the same function with the same constants; "" for what writes in place.
         path: of the module that makes the call.
         about: what a rule needs beside, by kind (see `autograd_reference`).
     """
@@ -36,8 +41,15 @@ class Step:
     gives: str
     value: Callable[..., Any]
     shapes: tuple[tuple[int, ...], ...]
+    bounds: Interval = FREE
+    call: str = ""
     path: str = ""
     about: dict[str, Any] = field(default_factory=dict)
+
+
+def _place(register: str, reads: Sequence[str]) -> str:
+    """Where a register stands among those that are read; one that gives but its form is itself."""
+    return str(list(reads).index(register)) if register in reads else register
 
 
 class Network(nn.Module):
@@ -48,7 +60,6 @@ class Network(nn.Module):
         self.seed = seed
         self.steps: list[Step] = []
         self.output = ""
-        self.padded = False
         self.compiled: Any = None
 
     def source(self) -> str:
@@ -76,6 +87,7 @@ class Writer:
         self.net = Network(seed)
         self.rng = random.Random(seed)
         self.values: dict[str, Tensor] = {}
+        self.bounds: dict[str, Interval] = {"v0": FREE}
         self.memory: dict[str, int] = {}
         self.unwritable: set[str] = set()
         self.count = 0
@@ -92,7 +104,7 @@ class Writer:
         self.count += 1
         return f"{stem}{self.count}"
 
-    def emit(self, kind, text, reads, value, *, writes=None, views=None, copies=True, path="", **about) -> str:
+    def emit(self, kind, text, reads, value, *, writes=None, views=None, copies=True, path="", call="", **about) -> str:
         """Add a line that gives one value; the register that holds it.
 
         Args:
@@ -104,7 +116,8 @@ class Writer:
             views: a register whose memory the result may share.
             copies: False: the result may not be written to (it is expanded).
             path: of the module that makes the call.
-            about: see `Step`.
+            call: what makes two calls one function of the same constants, where the text does not say it.
+            about: see `Step`; "bounds" are a function of those of what is read, or an interval.
         """
         result = value(*(self.values[r] for r in reads))
         shapes = tuple(tuple(v.shape) for v in (*(self.values[r] for r in reads), result))
@@ -120,8 +133,15 @@ class Writer:
                 self.unwritable.add(gives)
         self.values.pop(gives, None)  # the last one written is the last
         self.values[gives] = result
-        self.net.steps.append(Step(line, kind, tuple(reads), gives, value, shapes, path, about))
+        bounds = given(kind, [self.bounds[r] for r in reads], about)
+        self.bounds[gives] = bounds
+        call = "" if writes else call or re.sub(r"\bv\d+\b", lambda v: f"<{_place(v[0], reads)}>", text)
+        self.net.steps.append(Step(line, kind, tuple(reads), gives, value, shapes, bounds, call, path, about))
         return gives
+
+    def bounded(self, r: str) -> bool:
+        """Whether a register's numbers have proved finite bounds."""
+        return finite(self.bounds[r])
 
     def module(self, stem: str, module: nn.Module) -> str:
         """Give the network a module; its name."""
@@ -179,10 +199,13 @@ class Writer:
         return self._weighted(r, text, conv, "")
 
     def call_conv(self, r: str, name: str, conv: nn.Module) -> str:
-        """Call a convolution that is a module."""
+        """Call a convolution that is a module, perhaps in a loop over pictures."""
+        if self.coin(0.05):
+            text = f"torch.cat([self.{name}(v) for v in {r}.split(1)])  # {conv.extra_repr()}"
+            return self._weighted(r, text, conv, name, merges=False)
         return self._weighted(r, f"self.{name}({r})  # {conv.extra_repr()}", conv, name)
 
-    def _weighted(self, r: str, text: str, conv: Any, path: str) -> str:
+    def _weighted(self, r: str, text: str, conv: Any, path: str, *, merges: bool = True) -> str:
         def linear(x: Tensor, w: Tensor) -> Tensor:
             if isinstance(conv, nn.ConvTranspose2d):
                 settings = (conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation)
@@ -201,6 +224,7 @@ class Writer:
             linear=linear,
             weight=conv.weight,
             bias=conv.bias,
+            merges=merges,
             pointwise=conv.kernel_size == (1, 1),
             covers=tuple(conv.kernel_size) == size and not padded and not transposed,
             area=conv.in_channels // conv.groups * conv.kernel_size[0] * conv.kernel_size[1],

@@ -10,7 +10,7 @@ from relprop.ops.linear_map import Elementwise, Linear
 from relprop.ops.weighted import map_and_weights, unbatched
 from relprop.rules.layer import WEIGHTED, Kind, Rule, Share, Zero
 from relprop.rules.lrp import Pass
-from relprop.tape.tape import Node, Slot
+from relprop.tape.tape import Node, Slot, Value
 from relprop.tape.visit import Visit
 
 
@@ -26,12 +26,24 @@ def batch_norm(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     return rule.share(layer_of_call(node, visit, Elementwise(), scale, shift), R[0])
 
 
+def output_read(node: Node) -> list[Value]:
+    """What a BatchNorm reads, and what that was before dropouts, clones and the like, which change no number."""
+    values = [node.inputs[0]]
+    while (source := values[-1].source) is not None and source.op.name in UNCHANGED:
+        values.append(source.inputs[0])
+    return values
+
+
+UNCHANGED = frozenset({"contiguous", "dropout"})
+"""What leaves every number in its place: `contiguous` is the name of clones, too."""
+
+
 def merges(node: Node) -> bool:
     """Whether the rules can see this BatchNorm as part of the weighted op that it reads.
 
     A linear layer's outputs are the last axis, BatchNorm's channels axis 1.
     """
-    layer = node.inputs[0].source
+    layer = output_read(node)[-1].source
     if layer is None or layer.kind not in WEIGHTED or unbatched(layer):
         return False
     return layer.kind == Kind.CONV or (isinstance(map_and_weights(layer)[0], Linear) and len(node.inputs[0].shape) == 2)

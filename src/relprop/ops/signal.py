@@ -27,7 +27,7 @@ def _below(node: Node) -> Value | None:
         return taking[0] if len(taking) == 1 else None
     if node.kind == Kind.ADD and of_one_signal(node):
         return node.inputs[0]
-    return node.inputs[0] if node.op.name == "contiguous" else None
+    return node.inputs[0] if node.op.name in ("contiguous", "dropout") else None  # clones bear the name, too
 
 
 def of_one_signal(node: Node) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from relprop.ops.normalization import scale_and_shift
+from relprop.ops.normalization import output_read, scale_and_shift
 from relprop.ops.weighted import covers_its_input, pointwise
 from relprop.record.acceptance import Model, check_input, check_model, explained_failure
 from relprop.record.logits import Output, check_logits, logits_of
@@ -158,8 +158,11 @@ def merge_batchnorms(nodes: Sequence[Node]) -> None:
         for value in node.inputs:
             readers.setdefault(value, []).append(node)
     for node in nodes:
-        layer = node.inputs[0].source if node.op.merges(node) else None
-        if layer is not None and len(readers[node.inputs[0]]) == 1:
+        if not node.op.merges(node):
+            continue
+        read = output_read(node)
+        layer = read[-1].source
+        if layer is not None and all(len(readers[value]) == 1 for value in read):
             layer.merged = Merged(*scale_and_shift(node), node.outputs[0])
             node.into = layer
 
