@@ -88,18 +88,21 @@ class Conv:
     def count(self, x: Tensor, w: Tensor, real: Tensor | None = None) -> Tensor:
         """The number of real inputs of each output, (1, 1, ...), or as many as `real` tells apart."""
         if real is not None and real.shape[1] > 1:
-            return self.forward(real.to(x.dtype).expand(x.shape), torch.ones_like(w))
+            return self.forward(real.to(x.dtype).expand(x.shape), torch.ones_like(w)).round_()
         per_position = w.shape[0] // self.groups if self.transposed else w.shape[1]
         shown = x.new_ones(()) if real is None else real.to(x.dtype)
         shown = shown.expand(shown.shape[0] if shown.ndim else 1, 1, *x.shape[2:])
-        return self._one_channel().forward(shown, w.new_ones(1, 1, *w.shape[2:])) * per_position
+        return self._one_channel().forward(shown, w.new_ones(1, 1, *w.shape[2:])).round_() * per_position
 
     def spread(self, R: Tensor, d: Tensor, x: Tensor, w: Tensor) -> Tensor:
         """sum_j R_j / d_j over the outputs that each input is connected with; (T, *x.shape)."""
         maps, batch, groups = R.shape[0], x.shape[0], self.groups
-        per_group = R.reshape(maps, batch * groups, 1, -1, *R.shape[3:]).sum(3)  # (T, N groups, 1, ...)
+        alike = d.shape[:2] == (1, 1)  # else constants among the inputs tell pictures or channels apart
+        s = R if alike else divide(R, d)
+        per_group = s.reshape(maps, batch * groups, 1, -1, *R.shape[3:]).sum(3)  # (T, N groups, 1, ...)
+        per_group = divide(per_group, d) if alike else per_group
         shape = torch.Size([batch * groups, 1, *x.shape[2:]])
-        below = self._one_channel().backward(divide(per_group, d), w.new_ones(1, 1, *w.shape[2:]), shape)
+        below = self._one_channel().backward(per_group, w.new_ones(1, 1, *w.shape[2:]), shape)
         below = below.view(maps, batch, groups, 1, *x.shape[2:])
         return below.expand(-1, -1, -1, x.shape[1] // groups, *x.shape[2:]).reshape(maps, *x.shape)
 
