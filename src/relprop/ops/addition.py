@@ -10,7 +10,7 @@ from torch import Tensor
 from relprop.ops.bounds import FREE, of_sum
 from relprop.ops.fold import fold
 from relprop.ops.signal import of_one_signal
-from relprop.rules.division import quotient
+from relprop.rules.division import divide, quotient
 from relprop.rules.layer import Rule, Share, Zero
 from relprop.rules.lrp import Epsilon, Flat
 from relprop.tape.tape import Bounds, Node, Slot
@@ -26,9 +26,10 @@ def addition(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     (upper,), (out,) = R, node.outputs
     if of_one_signal(node):  # x + x s is x (1 + s): whichever term takes it, it goes on to x
         return Share((fold(upper, node.inputs[0].shape), *[None] * (len(node.inputs) - 1)))
-    if isinstance(rule, Flat) or (len(node.inputs) == 1 and not node.inputs[0].after_weighted):
-        even = upper if len(node.inputs) == 1 else upper / len(node.inputs)
-        return Share(tuple(fold(even, v.shape) for v in node.inputs))
+    if len(node.inputs) == 1 and (isinstance(rule, Flat) or not node.inputs[0].after_weighted):
+        return Share((fold(upper, node.inputs[0].shape),))
+    if isinstance(rule, Flat):
+        return _evenly(node, upper)
     eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
     s, took = quotient(
         upper,
@@ -50,6 +51,20 @@ def addition(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
         else:
             bias = out.owners.total(s * (factor * torch.as_tensor(term, dtype=s.dtype, device=s.device)))
     return Share(tuple(below), bias, took, zero=Zero.WITH_INPUT)
+
+
+def _evenly(node: Node, R: Tensor) -> Share:
+    """The same to each recorded term, but for constants such as padding, which are no real terms."""
+    (out,) = node.outputs
+    if all(value.real is None for value in node.inputs):
+        even = R / len(node.inputs)
+        return Share(tuple(fold(even, value.shape) for value in node.inputs))
+    one = R.new_ones(out.shape)
+    real = [one if value.real is None else value.real.to(R.dtype) for value in node.inputs]
+    terms = sum(real[1:], start=real[0]).expand(out.shape)
+    even = divide(R, terms)
+    below = tuple(fold(even * each, value.shape) for each, value in zip(real, node.inputs, strict=True))
+    return Share(below, lost=out.owners.total(R * (terms == 0)))
 
 
 def _sum(node: Node, visit: Visit) -> Tensor:

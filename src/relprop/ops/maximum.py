@@ -26,7 +26,10 @@ def maximum(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
         return passed(node, R)
     x = node.inputs[0].data.to(visit.dtype)
     if isinstance(rule, Flat):
-        return Share((_shared(node, x, R[0], ties=False) if sliding(node) else _averaged(node, x, R[0]),))
+        below = _shared(node, x, R[0], ties=False) if sliding(node) else _averaged(node, x, R[0])
+        value, out = node.inputs[0], node.outputs[0]  # windows of constants alone have nobody to hand it to
+        lost = 0.0 if value.real is None else out.owners.total(R[0]) - value.owners.total(below)
+        return Share((below,), lost=lost)
     if visit.conventions.ties == "split":
         if not sliding(node):
             raise RuleError(f"{node.where}: the profile splits ties, which is defined for sliding windows alone")
@@ -90,13 +93,18 @@ def sliding(node: Node) -> bool:
 
 
 def _averaged(node: Node, x: Tensor, R: Tensor) -> Tensor:
-    """Spread relevance evenly over windows that do not slide: through the mean over the same windows."""
+    """Spread relevance evenly over windows that do not slide: through the mean over the real inputs of each."""
     if node.op.name == "max":
         axis, keep = node.argument("dim", 1), node.argument("keepdim", 2, False)
-        return vjp(lambda leaf: [leaf.mean(axis, keepdim=keep)], [x], [R])[0]
-    mean = getattr(F, node.op.name.replace("max", "avg"))
-    size = node.argument("output_size", 1)
-    return vjp(lambda leaf: [mean(leaf, size)], [x], [R])[0]
+        mean = lambda leaf: leaf.mean(axis, keepdim=keep)  # noqa: E731
+    else:
+        pool, size = getattr(F, node.op.name.replace("max", "avg")), node.argument("output_size", 1)
+        mean = lambda leaf: pool(leaf, size)  # noqa: E731
+    real = node.inputs[0].real
+    if real is None:
+        return vjp(lambda leaf: [mean(leaf)], [x], [R])[0]
+    shown = real.to(x.dtype).expand(x.shape).contiguous()
+    return vjp(lambda leaf: [mean(leaf * shown)], [x], [divide(R, mean(shown))])[0]
 
 
 def _shared(node: Node, x: Tensor, R: Tensor, *, ties: bool) -> Tensor:

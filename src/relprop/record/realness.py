@@ -19,11 +19,16 @@ ONE_BY_ONE = frozenset({Kind.ACTIVATION, Kind.PRODUCT, Kind.ADD, Kind.NORM, Kind
 def real_parts(node: Node, results: list[Tensor]) -> list[Tensor | None]:
     """For each result where its numbers come from the input, broadcastable to it; None: everywhere."""
     beside = node.op.loses or any(c.tensor.is_floating_point() for c in node.constants)
-    if node.kind == Kind.MOVE and (beside or any(v.real is not None for v in node.inputs)):
+    if (node.kind == Kind.MOVE or copies(node)) and (beside or any(v.real is not None for v in node.inputs)):
         return _moved(node)
     if node.kind in ONE_BY_ONE and all(v.real is not None for v in node.inputs):
         return [_either(node.inputs, result) for result in results]
     return [None] * len(results)
+
+
+def copies(node: Node) -> bool:
+    """Whether a call enlarges by nearest neighbours, which moves numbers though it counts as an average."""
+    return node.op.name == "interpolate" and "nearest" in str(node.argument("mode", 3, "nearest"))
 
 
 def _moved(node: Node) -> list[Tensor | None]:
