@@ -78,9 +78,9 @@ def _move(
     return [(Op(op, MOVE, move, STAYS, MOVED, bounds, loses=loses, form=form), word) for op, word in names]
 
 
-def _function(name: str, bounds: Callable[[Node], Bounds]) -> tuple[Op, str]:
+def _function(name: str, bounds: Callable[[Node], Bounds], words: str = "") -> tuple[Op, str]:
     """A function of each number alone that relevance has no way through; gates may be made of it."""
-    return Op(name, Kind.OPAQUE, bounds=bounds), f"{name} {name}_?"
+    return Op(name, Kind.OPAQUE, bounds=bounds), words or f"{name} {name}_?"
 
 
 def _silent(kind: Kind, words: str) -> list[tuple[Op, str]]:
@@ -182,11 +182,11 @@ LINES: tuple[tuple[Op, str], ...] = (
     # Functions without a rule, of which a gate may be made.
     _function("exp", within(0, math.inf)),
     _function("square", of_square),
-    _function("pow", of_power),
+    _function("pow", of_power, "pow pow_ __pow__ __ipow__?"),
     _function("sqrt", of_root),
     _function("rsqrt", of_inverse_root),
     _function("reciprocal", of_inverse),
-    _function("abs", within(0, math.inf)),
+    _function("abs", within(0, math.inf), "abs abs_ absolute absolute_ __abs__?"),
     _function("sin", within(-1, 1)),
     _function("cos", within(-1, 1)),
     _function("log", unbounded),
