@@ -65,6 +65,11 @@ class LinearOp:
         return self.held
 
     @property
+    def x_real(self) -> Tensor:
+        """Input, and 0 for constants among it."""
+        return self._at_real(self.x)
+
+    @property
     def fires(self) -> bool:
         """Whether relevance from above is proved to be 0 wherever z is not positive, as it is below a ReLU."""
         return self.visit.vanishes
@@ -209,7 +214,7 @@ class LinearOp:
         return s.reshape(*s.shape[:3], -1).sum(3, dtype=dtype) @ v.flatten().to(dtype)
 
     def bounds(self, bound: float | tuple[float, ...]) -> Tensor:
-        """A bound, or one per channel (axis 1), as a tensor of the shape of x; a constant is its own bound."""
+        """A bound, or one per channel (axis 1), as a tensor of the shape of x; 0 for constants, as in `x_real`."""
         if isinstance(bound, (int, float)):
             bounds = torch.full_like(self.x, bound)
         elif len(bound) != self.x.shape[1]:
@@ -219,7 +224,7 @@ class LinearOp:
             )
         else:
             bounds = self.x.new_tensor(bound).view(-1, *[1] * (self.x.ndim - 2)).expand_as(self.x)
-        return bounds if self.real is None else torch.where(self.real, bounds, self.x)
+        return self._at_real(bounds)
 
 
 def layer_of_call(

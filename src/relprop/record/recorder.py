@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from relprop.ops.normalization import output_read
 from relprop.ops.remedies import remedy
 from relprop.ops.table import TABLE
 from relprop.record.audit import Audit, Inside
@@ -181,8 +182,10 @@ class Recorder(TorchFunctionMode):
         floats = float_tensors(outputs)
         node.problem = node.problem or _problem(node, outputs, floats)
         self._finish(node, floats or outputs)
-        if self.lean and not node.problem and node.op.merges(node) and self.memory.uses[node.inputs[0]] == 1:
-            self.memory.drop(node.inputs[0])
+        if self.lean and not node.problem and node.op.merges(node):
+            read = output_read(node)
+            if len(read) == 1 and self.memory.uses[read[0]] == 1:  # past a clone, its output may yet be read by others
+                self.memory.drop(read[0])
         return result
 
     def _copies_before(self, node: Node, target: Tensor) -> dict[Value, Tensor]:

@@ -61,6 +61,11 @@ class Layer(Protocol):
         """Output, bias included; where an in-place ReLU overwrote it, and R is 0 where that gave 0, what it left."""
         ...
 
+    @property
+    def x_real(self) -> Tensor:
+        """Input, with 0 for constants among it such as padding."""
+        ...
+
     def forward(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         """sum_i x_i w_ij + b_j."""
         ...
@@ -144,7 +149,7 @@ class Layer(Protocol):
         ...
 
     def bounds(self, bound: float | tuple[float, ...]) -> Tensor:
-        """A bound, or one per channel, as a tensor of the shape of x."""
+        """A bound, or one per channel, as a tensor of the shape of x; 0 for constants among it."""
         ...
 
 

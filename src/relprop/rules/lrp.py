@@ -237,7 +237,7 @@ class ZBox(Rule):
         """See the class."""
         w_plus, w_minus = layer.w.clamp(min=0), layer.w.clamp(max=0)
         low, high = (layer.bounds(bound) for bound in (self.low, self.high) if bound is not None)
-        return layer.ratio(R, [(layer.x, layer.w), (-low, w_plus), (-high, w_minus)], eps=self.eps)
+        return layer.ratio(R, [(layer.x_real, layer.w), (-low, w_plus), (-high, w_minus)], eps=self.eps)
 
 
 @dataclass(frozen=True, eq=False)
