@@ -63,10 +63,8 @@ def finite(a: Interval) -> bool:
 def given(kind: str, reads: list[Interval], about: dict[str, Any]) -> Interval:
     """The bounds of what a step gives, from those of what it reads; `about["bounds"]` is a function or an interval."""
     told = about.get("bounds")
-    if isinstance(told, tuple):
-        return told
     if told is not None:
-        return told(*reads)
+        return told if isinstance(told, tuple) else told(*reads)
     if kind == "add":
         total = about.get("constant", (0.0, 0.0))
         for k, factor in about["terms"]:

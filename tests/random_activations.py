@@ -28,7 +28,7 @@ SAME = [
     ("F.hardtanh({0}, -1, 1)", F.hardtanh, clipped(-1, 1)),
     ("F.hardtanh({0}, 0, 2)", lambda v: F.hardtanh(v, 0, 2), clipped(0, 2)),
     ("F.softshrink({0}, 0.1)", lambda v: F.softshrink(v, 0.1), FREE),
-    # f(0) is not 0
+    # What gives something for nothing.
     ("F.softplus({0})", F.softplus, ABOVE),
     ("torch.sigmoid({0})", torch.sigmoid, UNIT),
     ("F.hardsigmoid({0})", F.hardsigmoid, UNIT),

@@ -66,7 +66,7 @@ def number_comes_back(y):
 
 
 CANNOT_PASS = {
-    "an unlisted torch function": (torch.erf, "erf: no rule is known"),
+    "an unlisted torch function": (torch.asinh, "asinh: no rule is known"),
     "a C++ op": (torch.ops.aten.relu, "relu: no rule is known"),
     "a C++ op with an overload": (torch.ops.aten.relu.default, "no rule is known"),
     "a trip through NumPy": (through_numpy, "numpy: numbers leave torch"),
@@ -83,7 +83,7 @@ CANNOT_PASS = {
     "a softmax": (lambda y: y.softmax(1), "logits"),
     "a LayerNorm": (lambda y: F.layer_norm(y, y.shape[1:]), "normalisation"),
     "whole numbers": (lambda y: y.to(torch.long).float(), "whole numbers"),
-    "dropout that is switched on": (F.dropout, "dropout is switched on"),
+    "dropout that is switched on": (F.dropout, "dropout: the model draws random numbers"),
     "batch statistics": (
         lambda y: F.batch_norm(y, None, None, training=True),
         "statistics of this very batch",
@@ -128,8 +128,14 @@ def test_a_kernel_that_bypasses_torch_functions_is_found():
 
 
 def test_an_output_that_does_not_depend_on_the_input_is_an_error():
-    with pytest.raises(rp.UnsupportedOp, match="output"):
-        explained(Calls(lambda y: torch.ones(2, 256)))
+    constant = torch.randn(2, 256)
+    with pytest.raises(rp.UnsupportedOp, match="the output: no recorded op made it from the input"):
+        explained(Calls(lambda y: constant))
+
+
+def test_a_model_that_draws_at_random_is_an_error():
+    with pytest.raises(rp.UnsupportedOp, match="draws random numbers"):
+        explained(Calls(lambda y: y + torch.randn(2, 4, 8, 8)))
 
 
 def test_what_only_looks_does_no_harm(capsys):
@@ -145,12 +151,16 @@ def test_what_only_looks_does_no_harm(capsys):
 
 
 def test_detach_is_reported_by_the_ledger():
-    half = Calls(lambda y: torch.cat([y[:, :2].relu().detach(), y[:, 2:].relu()], 1))
-    ledger = explained(half).ledger["lrp-epsilon"]
+    ledger = explained(Calls(lambda y: torch.relu(y) + torch.tanh(y).detach())).ledger["lrp-epsilon"]
     (row,) = (row for row in ledger if row.op == "detach")
     torch.testing.assert_close(row.lost, row.relevance_in)
     assert row.lost.abs().min() > 0
     assert ledger.error < 1e-6
+
+
+def test_a_detach_that_all_relevance_comes_to_is_an_error():
+    with pytest.raises(rp.UnsupportedOp, match="no relevance reaches the input, it stops at detach"):
+        explained(Calls(lambda y: torch.relu(y).detach()))
 
 
 def test_a_model_in_training_mode_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,17 +95,19 @@ def sliding(node: Node) -> bool:
 
 def _averaged(node: Node, x: Tensor, R: Tensor) -> Tensor:
     """Spread relevance evenly over windows that do not slide: through the mean over the real inputs of each."""
-    if node.op.name == "max":
-        axis, keep = node.argument("dim", 1), node.argument("keepdim", 2, False)
-        mean = lambda leaf: leaf.mean(axis, keepdim=keep)  # noqa: E731
-    else:
-        pool, size = getattr(F, node.op.name.replace("max", "avg")), node.argument("output_size", 1)
-        mean = lambda leaf: pool(leaf, size)  # noqa: E731
     real = node.inputs[0].real
     if real is None:
-        return vjp(lambda leaf: [mean(leaf)], [x], [R])[0]
+        return vjp(lambda leaf: [_mean(node, leaf)], [x], [R])[0]
     shown = real.to(x.dtype).expand(x.shape).contiguous()
-    return vjp(lambda leaf: [mean(leaf * shown)], [x], [divide(R, mean(shown))])[0]
+    return vjp(lambda leaf: [_mean(node, leaf * shown)], [x], [divide(R, _mean(node, shown))])[0]
+
+
+def _mean(node: Node, x: Tensor) -> Tensor:
+    """Over the windows of a maximum that do not slide."""
+    if node.op.name == "max":
+        return x.mean(node.argument("dim", 1), keepdim=node.argument("keepdim", 2, False))
+    pool: Callable[..., Tensor] = getattr(F, node.op.name.replace("max", "avg"))
+    return pool(x, node.argument("output_size", 1))
 
 
 def _shared(node: Node, x: Tensor, R: Tensor, *, ties: bool) -> Tensor:
