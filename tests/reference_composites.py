@@ -54,6 +54,7 @@ ARGUMENTS = {
 
 HEAD, CONV, ANY, ALL = ("head",), ("conv",), ("any",), ("weighted",)
 FIRST = ("first", 1, ALL)
+FLAT = ("and", FIRST, ("not", HEAD))
 STACK = ("before head",)
 """Convolutions, pools, additions and norms before the first fully connected op; no selector of the public names."""
 
@@ -70,17 +71,17 @@ NAMED: dict[str, Composite] = {
     "lrp-alpha2": [(ALL, ("AlphaBeta", 2.0))],
     "cmp-alpha1": _composed(("AlphaBeta", 1.0)),
     "cmp-alpha2": _composed(("AlphaBeta", 2.0)),
-    "cmp-alpha1-flat": _composed(("AlphaBeta", 1.0), (FIRST, ("Flat",))),
-    "cmp-alpha2-flat": _composed(("AlphaBeta", 2.0), (FIRST, ("Flat",))),
+    "cmp-alpha1-flat": _composed(("AlphaBeta", 1.0), (FLAT, ("Flat",))),
+    "cmp-alpha2-flat": _composed(("AlphaBeta", 2.0), (FLAT, ("Flat",))),
     "cmp-alpha2-flat:layers=2": _composed(
-        ("AlphaBeta", 2.0), (FIRST, ("Flat",)), (("first", 2, ("and", CONV, ("not", HEAD))), ("Flat",))
+        ("AlphaBeta", 2.0), (FLAT, ("Flat",)), (("first", 2, ("and", CONV, ("not", HEAD))), ("Flat",))
     ),
-    "cmp-alpha1-flat:layers=stack": _composed(("AlphaBeta", 1.0), (FIRST, ("Flat",)), (STACK, ("Flat",))),
+    "cmp-alpha1-flat:layers=stack": _composed(("AlphaBeta", 1.0), (FLAT, ("Flat",)), (STACK, ("Flat",))),
     "cmp-alpha1-zbox:low=-2,high=3": _composed(("AlphaBeta", 1.0), (FIRST, ("ZBox", -2.0, 3.0))),
     "cmp-alpha2-zbox:low=-3,high=3": _composed(("AlphaBeta", 2.0), (FIRST, ("ZBox", -3.0, 3.0))),
     "epsilon-gamma-box:low=-3,high=3": _composed(("Gamma", 0.25), (FIRST, ("ZBox", -3.0, 3.0))),
     "epsilon-plus": _composed(("ZPlus",)),
-    "epsilon-plus-flat": _composed(("ZPlus",), (FIRST, ("Flat",))),
+    "epsilon-plus-flat": _composed(("ZPlus",), (FLAT, ("Flat",))),
     "excitation-backprop": [(ALL, ("AlphaBeta", 1.0, 0.0, False))],
 }
 """Methods of LRP by name, written out."""

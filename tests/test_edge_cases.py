@@ -357,8 +357,8 @@ def test_a_bias_for_each_picture(monkeypatch):
 @pytest.mark.parametrize(
     "negative",
     [
-        lambda y: y.clamp(0, -1),
-        lambda y: y.clamp(min=0, max=-1),
+        lambda y: F.relu(y) * y.clamp(0, -1),
+        lambda y: F.relu(y) * y.clamp(min=0, max=-1),
         lambda y: F.avg_pool2d(F.relu(y), 1, divisor_override=-1),
     ],
 )

@@ -233,16 +233,18 @@ def test_a_target_that_is_no_class_is_refused(target):
         explained(Calls(torch.relu), targets=[target])
 
 
-def test_flat_on_a_network_of_linear_layers_names_what_to_use():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 9), nn.ReLU(), nn.Linear(9, 5)).eval()
-    for method in (
-        "cmp-alpha1-flat",
-        "cmp-alpha2-flat",
-        "cmp-alpha2-flat:layers=3",
-        "cmp-alpha1-flat:layers=stack",
-    ):
-        with pytest.raises(rp.RuleError, match="lrp-epsilon"):
-            rp.attribute(model, torch.randn(2, 3, 8, 8), 0, method)
+@pytest.mark.parametrize("options", ["", ":layers=3", ":layers=stack"])
+def test_named_methods_leave_flat_out_where_the_input_layer_is_fully_connected(options):
+    model, x = (
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 9), nn.ReLU(), nn.Linear(9, 5)).eval(),
+        torch.randn(2, 3, 8, 8),
+    )
+    for method in ("cmp-alpha1-flat", "cmp-alpha2-flat"):
+        assert torch.equal(rp.attribute(model, x, 0, method + options), rp.attribute(model, x, 0, "lrp-epsilon"))
+        assert {step.why for step in rp.plan(model, x, method + options) if step.op == "linear"} == {"on.head"}
+    composite = rp.Composite([(rp.on.first(1), rp.rules.Flat()), (rp.on.weighted, rp.rules.Epsilon())])
+    with pytest.raises(rp.RuleError, match="lrp-epsilon"):
+        rp.attribute(model, x, 0, composite)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +299,7 @@ def test_a_recorded_pass_is_walked_once():
         next(tape.consume())
 
 
-@pytest.mark.parametrize("words", ["relu", "F.relu", "erf relu_"])
+@pytest.mark.parametrize("words", ["relu", "F.relu", "asinh relu_"])
 def test_a_function_that_stands_in_two_lines_is_refused(words):
     assert entered(LINES) == TABLE
     with pytest.raises(ValueError, match="stands in two lines: relu and another"):

@@ -88,6 +88,12 @@ def terms_of(node: Node) -> list[tuple[Any, float]]:
     return [(first, 1.0), (second, alpha)]
 
 
+def receiving_terms(node: Node) -> list[bool]:
+    """Whether each term receives relevance."""
+    alone = of_one_signal(node)
+    return [k == 0 or not alone for k in range(len(node.inputs))]
+
+
 def not_two_terms(node: Node) -> str | None:
     """Why an addition is not understood, or None."""
     if not isinstance(node.argument("alpha", 2, 1), (int, float)):  # torch.add(x, 2, y), an old spelling of x + 2 y

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from relprop.ops.activation import activation, depends_on_more, random_slopes
-from relprop.ops.addition import addition, bounds_of_sum, not_two_terms
+from relprop.ops.addition import addition, bounds_of_sum, not_two_terms, receiving_terms
 from relprop.ops.averaging import average, interpolation
 from relprop.ops.bounds import (
     averaged,
@@ -132,14 +132,14 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("max", MAXIMUM, maximum, WINNER, REDUCED, of_inputs, refuse=not_along_one_axis), "max"),
     # Additions and differences.
     (
-        Op("add", ADD, addition, EPSILON, BROADCAST, bounds_of_sum, refuse=not_two_terms),
+        Op("add", ADD, addition, EPSILON, BROADCAST, bounds_of_sum, not_two_terms, receiving_terms),
         "add add_ __iadd__ __radd__ __add__",
     ),
     (
-        Op("sub", ADD, addition, EPSILON, BROADCAST, bounds_of_sum, refuse=not_two_terms),
+        Op("sub", ADD, addition, EPSILON, BROADCAST, bounds_of_sum, not_two_terms, receiving_terms),
         "sub sub_ subtract subtract_ __isub__ __sub__",
     ),
-    (Op("rsub", ADD, addition, EPSILON, BROADCAST, bounds_of_sum, refuse=not_two_terms), "rsub __rsub__"),
+    (Op("rsub", ADD, addition, EPSILON, BROADCAST, bounds_of_sum, not_two_terms, receiving_terms), "rsub __rsub__"),
     # Products.
     (
         Op("mul", PRODUCT, product, SIGNAL, BROADCAST, bounds_of_product, receivers=receiving_factors),

@@ -77,12 +77,10 @@ def _holds(known: dict[int, weakref.ref[Tensor]], tensor: Tensor) -> bool:
     return ref is not None and ref() is tensor
 
 
-def random_state(device: torch.device) -> Tensor:
+def random_states(device: torch.device) -> list[Tensor]:
     """What changes when random numbers are drawn on the CPU, or on the device."""
-    states = [torch.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    return torch.cat(states)
+    cpu = [torch.get_rng_state()]
+    return [*cpu, torch.cuda.get_rng_state(device)] if device.type == "cuda" else cpu
 
 
 def slotted(args: Any, kwargs: Any, value_of: Any) -> tuple[Any, Any, tuple[Value, ...]]:

@@ -23,7 +23,7 @@ from relprop.record.logits import Output, check_logits, logits_of
 from relprop.record.memory import Memory, name_of, versions, written_by
 from relprop.record.module_paths import module_paths
 from relprop.record.ownership import MixesPictures, owners_of_results
-from relprop.record.provenance import DRAW, Provenance, random_state, slotted
+from relprop.record.provenance import DRAW, Provenance, random_states, slotted
 from relprop.record.realness import real_parts
 from relprop.record.unsupported import PAST_THE_RECORD, WRITE_THROUGH_VIEW, unsupported
 from relprop.rules.layer import WEIGHTED, Kind
@@ -56,11 +56,11 @@ def record(model: Callable[[Tensor], Any], x: Tensor, *, lean: bool = False, out
         running = stack.enter_context(module_paths(model, provenance.module_runs))
         x = x.detach().as_subclass(Tensor).clone()
         recorder = Recorder(x, running, provenance, lean=lean)
-        before = random_state(x.device)
+        before = random_states(x.device)
         stack.enter_context(Audit(recorder.inside, recorder.bypassed))
         stack.enter_context(recorder)
         result = model(x)
-    if not torch.equal(random_state(x.device), before):
+    if not all(map(torch.equal, random_states(x.device), before)):
         problems = [node for node in recorder.nodes if node.problem]
         raise unsupported(
             problems, [DRAWS.format(", ".join(dict.fromkeys(provenance.draws)) or "a function of its own")]
