@@ -540,6 +540,20 @@ def test_annotations_are_found_whatever_the_case_of_their_suffix(tmp_path):
     assert imagenet(tmp_path / "pictures", tmp_path / "pictures")[0].things[0].name == "zebra"
 
 
+def test_the_hash_of_annotations_is_of_what_their_files_hold(coco, tmp_path, devkit):
+    pictures, content = coco
+    file = write(tmp_path / "boxes.json", json.dumps(content))
+    before = folder(pictures, file).annotations_sha256(1)
+    write(file, json.dumps(content | {"annotations": content["annotations"][:5]}))
+    assert folder(pictures, file).annotations_sha256(1) != before
+    root = devkit(annotation=xml(one()))
+    before = voc(root).annotations_sha256(1)
+    assert before == voc(root).annotations_sha256(1)
+    write(root / "VOC2007" / "Annotations" / "000001.xml", xml(one("cat")))
+    assert voc(root).annotations_sha256(1) != before
+    assert embedded(number=3).annotations_sha256(3) == ""
+
+
 def test_folder_not_found(coco, tmp_path):
     pictures, _ = coco
     with pytest.raises(DataError, match=r"boxes\.json: no such file"):

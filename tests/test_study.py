@@ -152,9 +152,10 @@ def test_a_second_start_continues_and_another_configuration_is_refused(reference
         run(task(methods=METHODS[:1]), reference)
 
 
-def boxed(
-    place, name, picture, box="<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>", kind="six"
-):
+BOX = "<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>"
+
+
+def boxed(place, name, picture, box=BOX, kind="six"):
     """A picture with an annotation beside it."""
     place.mkdir(exist_ok=True)
     if isinstance(picture, bytes):
@@ -230,6 +231,29 @@ def class_map(place, mapping=None):
     file = place / "map.json"
     file.write_text(json.dumps({"six": [6]} if mapping is None else mapping))
     return file
+
+
+def test_rows_of_boxes_that_were_edited_since_are_not_mixed(tmp_path):
+    place = tmp_path / "pictures"
+    boxed(place, "a", Image.new("RGB", (64, 64)), kind="six")
+    boxed(place, "b", Image.new("RGB", (64, 64)), kind="six")
+    model = rp.models.load("digits-shallow")
+
+    def study(limit=None):
+        data = folder(place)
+        targets = class_targets(data.classes, model.classes, {"six": [6]})
+        return Task("t", data, model, "digits-shallow", like(model.preprocess), targets, ("uniform",), limit)
+
+    run(study(), tmp_path / "study")
+    run(study(), tmp_path / "study")
+    first = study(limit=1).config()
+    boxed(place, "b", Image.new("RGB", (64, 64)), BOX.replace("20", "30"), kind="six")
+    assert study(limit=1).config() == first  # the second picture is no part of it
+    with pytest.raises(StudyError, match="annotations_sha256 is"):
+        run(study(), tmp_path / "study")
+    (place / "b.xml").unlink()
+    with pytest.raises(StudyError, match="annotations_sha256 is"):
+        run(study(), tmp_path / "study")
 
 
 def test_a_class_map_must_name_what_there_is():

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from relprop.support.errors import RelpropError
-from relprop.support.files import near
+from relprop.support.files import file_sha256, near
 
 
 class DataError(RelpropError):
@@ -74,6 +74,9 @@ class Dataset(Protocol):
     def identity(self) -> dict[str, Any]:
         """Describe the data set so that another run can tell whether it has the same; fit for JSON."""
 
+    def annotations_sha256(self, number: int) -> str:
+        """Hash what the files of the first `number` pictures' annotations hold; empty where there are no files."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -87,6 +90,7 @@ class Listing:
         read: from an id to its entry.
         name_classes: gives the classes; asked once at most, as some can only be told by reading everything.
         more: what else identifies the data set, fit for JSON.
+        annotation_file: from an id to the file that its annotation is in, missing or not; None: there are no files.
 
     Raises:
         DataError: there are no ids.
@@ -99,6 +103,7 @@ class Listing:
     read: Callable[[str], Entry]
     name_classes: Callable[[], tuple[str, ...]]
     more: Mapping[str, Any] = field(default_factory=dict)
+    annotation_file: Callable[[str], Path] | None = None
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -120,6 +125,22 @@ class Listing:
         ids = hashlib.sha256("\n".join(self.ids).encode()).hexdigest()[:16]
         about = {"name": self.name, "root": self.root, "split": self.split, "number": len(self), "ids": ids}
         return about | dict(self.more)
+
+    def annotations_sha256(self, number: int) -> str:
+        """Return the hash of the annotations' files of the first pictures, each once, in order; "" without any."""
+        if self.annotation_file is None:
+            return ""
+        files = dict.fromkeys(map(self.annotation_file, self.ids[:number]))
+        lines = (f"{file.name} {_sha256(file)}" for file in files)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    """Return a file's hash; nothing of one that cannot be read, which is a problem of its entry."""
+    try:
+        return file_sha256(file)
+    except OSError:
+        return ""
 
 
 def demand_folder(path: str | Path) -> Path:

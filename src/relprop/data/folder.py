@@ -38,11 +38,12 @@ def folder(pictures: str | Path, annotations: str | Path | None = None) -> Listi
     if annotations is not None and Path(annotations).suffix.lower() == ".json":
         coco = _coco(root, Path(annotations))
         absent = len(set(coco.annotations) - set(map(coco.name, ids)))
-        more = {"annotations": str(Path(annotations).resolve()), "annotated_but_absent": absent}
-        return Listing("folder", str(root), "all", ids, coco.entry, coco.classes, more)
+        more: dict[str, Any] = {"annotations": str(Path(annotations).resolve()), "annotated_but_absent": absent}
+        return Listing("folder", str(root), "all", ids, coco.entry, coco.classes, more, coco.file)
     place = root if annotations is None else demand_folder(annotations)
     xml = _Xml(root, place, ids)
-    return Listing("folder", str(root), "all", ids, xml.entry, xml.classes, {"annotations": str(place)})
+    more = {"annotations": str(place)}
+    return Listing("folder", str(root), "all", ids, xml.entry, xml.classes, more, xml.file)
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,13 @@ class _Coco:
     """One file for all: annotations by file name, and by the name's last part where that is unique."""
 
     root: Path
+    path: Path
     categories: tuple[str, ...]
     annotations: Mapping[str, Annotation]
     last_parts: Mapping[str, str]
+
+    def file(self, _: str) -> Path:
+        return self.path
 
     def name(self, id_: str) -> str:
         return id_ if id_ in self.annotations else self.last_parts.get(PurePosixPath(id_).name, "")
@@ -110,7 +115,7 @@ def _coco(root: Path, file: Path) -> _Coco:
         raise DataError(f"{file}: not COCO's format ({reason}); give images, annotations and categories") from None
     counts = Counter(PurePosixPath(name).name for name in found)
     last_parts = {PurePosixPath(name).name: name for name in found if counts[PurePosixPath(name).name] == 1}
-    return _Coco(root, tuple(dict.fromkeys(names.values())), found, last_parts)
+    return _Coco(root, file, tuple(dict.fromkeys(names.values())), found, last_parts)
 
 
 def _by_id(file: Path, what: str, pairs: Iterable[tuple[Any, Value]]) -> dict[str, Value]:

@@ -64,7 +64,7 @@ def imagenet(
     if len(sources) < len(files):
         raise DataError(f"{root}: two pictures of one name; name the folder of one set of pictures")
     reader = _Reader(sources, boxes, labels, classes)
-    return Listing("imagenet", str(root), "val", tuple(sources), reader.entry, reader.classes)
+    return Listing("imagenet", str(root), "val", tuple(sources), reader.entry, reader.classes, {}, reader.file)
 
 
 def wnids(index: str | Path) -> tuple[str, ...]:
@@ -101,6 +101,9 @@ class _Reader:
             found = _labelled(read_annotation(self.boxes[id_], first=0, classes=self.known), self.labels.get(id_))
         open_ = partial(open_annotated, self.sources[id_], found.size)
         return Entry(id_, open_, found.things, found.size, found.problem)
+
+    def file(self, id_: str) -> Path:
+        return self.boxes.get(id_, Path())
 
     def classes(self) -> tuple[str, ...]:
         if self.known:

@@ -36,7 +36,8 @@ def voc(root: str | Path, year: str = "2007", split: str = "all") -> Listing:
     """
     folder = _year_folder(demand_folder(root), year)
     ids = _ids(folder, split)
-    return Listing(f"voc{year}", str(folder), split, ids, partial(_entry, folder), _classes)
+    read, file = partial(_entry, folder), partial(_file, folder)
+    return Listing(f"voc{year}", str(folder), split, ids, read, _classes, {}, file)
 
 
 def _classes() -> tuple[str, ...]:
@@ -65,7 +66,11 @@ def _ids(folder: Path, split: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words[0] for words in lines if words and words[1:] != ["-1"]))
 
 
+def _file(folder: Path, id_: str) -> Path:
+    return folder / "Annotations" / f"{id_}.xml"
+
+
 def _entry(folder: Path, id_: str) -> Entry:
-    found = read_annotation(folder / "Annotations" / f"{id_}.xml", first=1, classes=CLASSES)
+    found = read_annotation(_file(folder, id_), first=1, classes=CLASSES)
     open_ = partial(open_annotated, folder / "JPEGImages" / f"{id_}.jpg", found.size)
     return Entry(id_, open_, found.things, found.size, found.problem)

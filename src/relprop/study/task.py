@@ -105,7 +105,9 @@ class Task:
         """
         found = {name: patterns_named(name, self.model) for name in self.methods}
         patterns = {name: learned.identity() for name, learned in found.items() if learned}
+        annotations = self.data.annotations_sha256(self.number)
         own_methods = {name: source for name in self.methods if (source := source_sha256(name)) is not None}
+        optional = {"patterns": patterns, "own_methods": own_methods, "annotations_sha256": annotations}
         return {
             "task_version": VERSION,
             "name": self.name,
@@ -126,7 +128,7 @@ class Task:
             "top_k": self.top_k,
             "chunk": self.chunk,
             "libraries": {library: version(library) for library in LIBRARIES},
-        } | {key: found for key, found in (("patterns", patterns), ("own_methods", own_methods)) if found}
+        } | {key: found for key, found in optional.items() if found}
 
 
 def depth(model: nn.Module) -> int:
