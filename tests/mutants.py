@@ -27,7 +27,10 @@ from shutil import copytree, ignore_patterns
 
 ROOT = Path(__file__).parent.parent
 RANDOM = ["tests/test_random_networks.py"]
-FAST = ["tests/test_rules.py", "tests/test_engine.py", "tests/test_fast_paths.py", "tests/test_composites.py"]
+FAST = [
+    f"tests/test_{subject}.py"
+    for subject in ("rules", "rules_on_pools", "rules_refused", "engine", "fast_paths", "composites")
+]
 
 
 @dataclass(frozen=True)

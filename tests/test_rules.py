@@ -9,27 +9,11 @@ from torch import nn
 import reference
 import relprop as rp
 from relprop import rules
+from rule_cases import BATCH, INPUTS, RULES, assert_same, inputs, made, over, shares
 
 SIZES = {1: (7,), 2: (5, 4), 3: (4, 3, 2)}
 SMALL = {1: (4,), 2: (3, 2), 3: (2, 3, 2)}
-BATCH = 2
 
-RULES = {
-    "z": (rules.Z(), reference.z),
-    "epsilon": (rules.Epsilon(0.1), partial(reference.epsilon, eps=0.1)),
-    "alpha1": (rules.AlphaBeta(1), partial(reference.alpha_beta, alpha=1, beta=0)),
-    "alpha2": (rules.AlphaBeta(2), partial(reference.alpha_beta, alpha=2, beta=-1)),
-    "alpha1.5-without-bias": (
-        rules.AlphaBeta(1.5, -0.5, bias=False),
-        partial(reference.alpha_beta, alpha=1.5, beta=-0.5, bias=False),
-    ),
-    "zplus": (rules.ZPlus(), partial(reference.alpha_beta, alpha=1, beta=0)),
-    "gamma": (rules.Gamma(0.25), partial(reference.gamma, gamma=0.25)),
-    "flat": (rules.Flat(), reference.flat),
-    "wsquare": (rules.WSquare(), reference.w_square),
-    "zbox": (rules.ZBox(-4.0, 3.5), partial(reference.z_box, low=-4.0, high=3.5)),
-}
-INPUTS = {"non-negative": nn.functional.relu, "mixed": lambda x: x, "negative": lambda x: -x.abs()}
 
 CONVOLUTIONS = {
     "padded": {"kernel_size": 3, "padding": 1},
@@ -84,67 +68,10 @@ NORMALISED = {
 }
 
 
-class Mean(nn.Module):
-    def __init__(self, dim, keepdim=False):
-        super().__init__()
-        self.dim, self.keepdim = dim, keepdim
-
-    def forward(self, x):
-        return x.mean(self.dim, keepdim=self.keepdim)
-
-
-POOLS = {
-    "avg1d-padded": (nn.AvgPool1d(3, 2, padding=1), (2, 8)),
-    "avg1d-padding-not-counted": (nn.AvgPool1d(3, 2, padding=1, count_include_pad=False), (2, 8)),
-    "avg1d-ceil": (nn.AvgPool1d(3, 2, ceil_mode=True), (2, 8)),
-    "avg2d": (nn.AvgPool2d(2), (2, 5, 4)),
-    "avg2d-padded": (nn.AvgPool2d((3, 2), (2, 1), padding=1), (2, 5, 4)),
-    "avg2d-padding-not-counted": (nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), (2, 5, 4)),
-    "avg2d-ceil": (nn.AvgPool2d(2, ceil_mode=True), (2, 5, 5)),
-    "avg2d-ceil-padded": (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True), (2, 6, 5)),
-    "avg2d-divisor": (nn.AvgPool2d(2, divisor_override=3), (2, 5, 4)),
-    "avg3d-padded": (nn.AvgPool3d(2, padding=1), (1, 3, 4, 2)),
-    "avg3d-padding-not-counted": (nn.AvgPool3d(2, padding=1, count_include_pad=False), (1, 3, 4, 2)),
-    "avg3d-ceil": (nn.AvgPool3d(2, ceil_mode=True), (1, 3, 4, 2)),
-    "adaptive1d-uneven": (nn.AdaptiveAvgPool1d(3), (2, 7)),
-    "adaptive2d-uneven": (nn.AdaptiveAvgPool2d((3, 2)), (2, 5, 7)),
-    "adaptive2d-enlarging": (nn.AdaptiveAvgPool2d((5, 3)), (2, 2, 2)),
-    "adaptive3d-uneven": (nn.AdaptiveAvgPool3d((2, 3, 1)), (1, 3, 4, 2)),
-    "mean-over-space": (Mean((2, 3)), (3, 4, 3)),
-    "mean-over-space-keepdim": (Mean((-1, -2), keepdim=True), (3, 4, 3)),
-    "mean-over-channels": (Mean(1), (3, 4, 3)),
-}
-MAX_POOLS = {
-    "max1d": (nn.MaxPool1d(2), (2, 7)),
-    "max1d-dilated": (nn.MaxPool1d(2, 1, dilation=2), (2, 7)),
-    "max2d": (nn.MaxPool2d(2), (2, 4, 4)),
-    "max2d-overlapping": (nn.MaxPool2d(3, 2), (2, 7, 5)),
-    "max2d-padded": (nn.MaxPool2d(3, 2, padding=1), (2, 6, 5)),
-    "max2d-ceil": (nn.MaxPool2d(3, 2, ceil_mode=True), (2, 6, 5)),
-    "max3d": (nn.MaxPool3d((2, 2, 1), 1), (1, 3, 3, 2)),
-    "adaptive-max2d-uneven": (nn.AdaptiveMaxPool2d((3, 2)), (2, 5, 5)),
-}
-
-
 def with_rules(names):
     """Every rule for every layer; the flat rule is refused on linear ones, see below."""
     pairs = [(n, r) for n in names for r in RULES if not (r == "flat" and n.startswith("linear"))]
     return pytest.mark.parametrize(("name", "rule"), pairs)
-
-
-def over(cases):
-    return pytest.mark.parametrize("case", cases.values(), ids=cases)
-
-
-def made(make):
-    """Make a layer with some weights pruned: a connection stays one though its weight is zero."""
-    torch.manual_seed(0)
-    layer = make().double()
-    with torch.no_grad():
-        layer.weight[torch.rand_like(layer.weight) < 0.2] = 0
-        if layer.bias is not None:
-            layer.bias.normal_(0, 0.5)
-    return layer
 
 
 @cache
@@ -164,25 +91,6 @@ def normalised(make, norm):
         for parameter in norm.parameters():
             parameter.normal_()
     return nn.Sequential(layer, norm).eval()
-
-
-def inputs(shape, signs):
-    torch.manual_seed(1)
-    return INPUTS[signs](torch.randn(BATCH, *shape, dtype=torch.float64))
-
-
-def shares(layer, x, rule, where=rp.on.weighted, profile="paper"):
-    """What the engine hands from every output j to every input i: (B, i, j), from a one at each output."""
-    model = nn.Sequential(layer, nn.Flatten(1)).eval()
-    outputs = range(model(x[:1]).shape[1])
-    method = {"rule": rp.Composite([(where, rule), (rp.on.weighted, rules.Z())])}
-    explanation = rp.explain(model, x, targets=list(outputs), methods=method, profile=profile, start="one")
-    return explanation.relevance["rule"].flatten(2).permute(1, 2, 0)
-
-
-def assert_same(ours, expected):
-    error = (ours - expected).abs().max() / expected.abs().max()
-    assert error < 1e-10, f"relative error {error:.1e}"
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
@@ -262,24 +170,6 @@ def test_batchnorm_of_its_own_is_passed_under_flat():
     norm = normalised(partial(nn.Conv2d, 1, 1, 1), nn.BatchNorm2d(3))[1]
     ours = shares(norm, inputs((3, 2, 2), "mixed"), rules.Flat(), where=rp.on.norm)
     assert_same(ours, torch.eye(12, dtype=torch.float64).expand(BATCH, -1, -1))
-
-
-@pytest.mark.parametrize("rule", RULES)
-@over(POOLS)
-def test_rule_on_average_follows_its_definition(case, rule):
-    pool, shape = case
-    x = inputs(shape, "mixed")
-    ours, definition = RULES[rule]
-    expected = definition(x.flatten(1), reference.dense(pool, shape))
-    assert_same(shares(pool, x, ours, where=rp.on.pool), expected)
-
-
-@over(POOLS)
-def test_average_follows_epsilon_unless_asked_otherwise(case):
-    pool, shape = case
-    x = inputs(shape, "mixed")
-    expected = reference.epsilon(x.flatten(1), reference.dense(pool, shape), eps=1e-6)
-    assert_same(shares(pool, x, rules.AlphaBeta(2)), expected)
 
 
 class Even(rules.Rule):
@@ -371,31 +261,6 @@ def test_unit_that_receives_nothing_hands_down_zero_not_nan(rule):
     assert (ours == 0).all()
 
 
-@over(MAX_POOLS)
-def test_max_pool_hands_all_to_the_winner(case):
-    pool, shape = case
-    x = inputs(shape, "mixed")
-    reads, _ = reference.dense_matrix(pool, shape)
-    assert_same(shares(pool, x, rules.Z()), reference.winner(x.flatten(1), reads))
-
-
-@over(MAX_POOLS)
-def test_max_pool_hands_all_to_the_first_of_equals(case):
-    pool, shape = case
-    x = inputs(shape, "mixed").round().clamp(-1, 1)
-    reads, _ = reference.dense_matrix(pool, shape)
-    assert_same(shares(pool, x, rules.Z()), reference.winner(x.flatten(1), reads))
-
-
-@over(MAX_POOLS)
-def test_max_pool_under_flat_spreads_over_the_real_inputs_of_its_window(case):
-    pool, shape = case
-    x = inputs(shape, "mixed")
-    reads, b = reference.dense_matrix(pool, shape)
-    expected = reference.flat(x.flatten(1), reference.Dense(reads, b, reads))
-    assert_same(shares(pool, x, rules.Flat(), where=rp.on.pool), expected)
-
-
 @pytest.mark.parametrize("alpha", [1, 2])
 def test_profile_innvestigate_lets_the_whole_bias_join_both_sides(alpha):
     layer, x = made(partial(nn.Conv2d, 2, 4, 3, padding=1)), inputs((2, 5, 4), "mixed")
@@ -408,51 +273,3 @@ def test_profile_toolbox_divides_flat_by_the_area_of_the_kernel():
     layer, x = made(partial(nn.Conv2d, 2, 4, 3, padding=1)), inputs((2, 5, 4), "mixed")
     ours = shares(layer, x, rules.Flat(), profile="toolbox")
     assert_same(ours, reference.dense(layer, (2, 5, 4)).real.expand_as(ours) / (2 * 3 * 3))
-
-
-def test_profile_toolbox_splits_ties_of_a_max_pool():
-    pool, x = nn.MaxPool2d(3, 2, padding=1), inputs((2, 6, 5), "mixed").round().clamp(-1, 1)
-    reads, _ = reference.dense_matrix(pool, (2, 6, 5))
-    winners = (x.flatten(1)[:, :, None] == pool(x).flatten(1)[:, None]) * reads
-    expected = winners / winners.sum(1, keepdim=True)
-    assert_same(shares(pool, x, rules.Z(), profile="toolbox"), expected)
-
-
-FULLY_CONNECTED = {
-    "linear": (partial(nn.Linear, 6, 5), (6,)),
-    "linear-on-sequence": (partial(nn.Linear, 4, 3), (3, 4)),
-    "conv1d-covering-its-input": (partial(nn.Conv1d, 2, 3, 5), (2, 5)),
-    "conv2d-covering-its-input": (partial(nn.Conv2d, 2, 3, (4, 3)), (2, 4, 3)),
-    "conv2d-1x1-at-the-end": (partial(nn.Conv2d, 2, 3, 1), (2, 4, 3)),
-}
-
-
-@over(FULLY_CONNECTED)
-def test_flat_is_refused_where_everything_is_connected(case):
-    make, shape = case
-    with pytest.raises(rp.RuleError):
-        shares(made(make), inputs(shape, "mixed"), rules.Flat())
-
-
-def test_flat_composite_on_linear_layers_alone_is_refused_and_names_the_remedy():
-    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).double().eval()
-    with pytest.raises(rp.RuleError, match="lrp-epsilon"):
-        rp.attribute(model, inputs((6,), "mixed"), target=0, method="cmp-alpha2-flat")
-
-
-def test_pass_is_refused_where_shapes_differ():
-    with pytest.raises(rp.RuleError):
-        shares(made(partial(nn.Conv2d, 2, 3, 2)), inputs((2, 4, 4), "mixed"), rules.Pass())
-
-
-def test_zbox_is_refused_where_bounds_are_unknown():
-    model = nn.Sequential(made(partial(nn.Conv2d, 3, 2, 3)), nn.Flatten(1), nn.Linear(8, 3).double()).eval()
-    with pytest.raises(rp.RuleError):
-        rp.attribute(model, inputs((3, 4, 4), "mixed"), target=0, method="cmp-alpha1-zbox")
-
-
-def test_weighted_layer_that_no_selector_matches_is_refused():
-    model = nn.Sequential(made(partial(nn.Conv2d, 3, 2, 3)), nn.Flatten(1), nn.Linear(8, 3).double()).eval()
-    conv_only = rp.Composite([(rp.on.conv, rules.ZPlus())])
-    with pytest.raises(rp.RuleError):
-        rp.attribute(model, inputs((3, 4, 4), "mixed"), target=0, method=conv_only)
