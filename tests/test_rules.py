@@ -69,7 +69,7 @@ NORMALISED = {
 
 
 def with_rules(names):
-    """Every rule for every layer; the flat rule is refused on linear ones, see below."""
+    """Every rule for every layer; the flat rule is refused on linear ones, see test_rules_refused."""
     pairs = [(n, r) for n in names for r in RULES if not (r == "flat" and n.startswith("linear"))]
     return pytest.mark.parametrize(("name", "rule"), pairs)
 
