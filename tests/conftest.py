@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from relprop.cli import app
 
-pytest_plugins = ["conversion"]  # fixtures of several files, but not of all
+pytest_plugins = ["conversion", "hub"]  # fixtures of several files, but not of all
 
 # Small kernels are several times faster on one thread than on two that wait for each other.
 torch.set_num_threads(1)

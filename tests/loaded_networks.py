@@ -1,0 +1,24 @@
+"""What tests of loaded networks share: the error in place of a network, whether relevance is conserved, a picture."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import relprop as rp
+from relprop.models import ModelError, load
+
+
+def failure(name, weights=None):
+    with pytest.raises(ModelError) as caught:
+        load(str(name), weights)
+    return str(caught.value)
+
+
+def conserves(model, x, method="cmp-alpha2-flat"):
+    found = rp.explain(model, x, targets=[1], methods=[method])
+    return found.ledger[method].error < 1e-5 and found.relevance[method].abs().max() > 0
+
+
+def picture(width=301, height=211):
+    noise = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((width, height))
