@@ -1,7 +1,8 @@
-"""What tests of loaded networks share: the error in place of a network, whether relevance is conserved, a picture."""
+"""What tests of loaded networks share: the error in place of one, its weights, conservation of relevance, a picture."""
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import relprop as rp
@@ -12,6 +13,18 @@ def failure(name, weights=None):
     with pytest.raises(ModelError) as caught:
         load(str(name), weights)
     return str(caught.value)
+
+
+def failure_in_one_line(name, weights):
+    """The message of the error, which must be a single line."""
+    told = failure(name, weights)
+    assert "\n" not in told
+    return told
+
+
+def same(model, state):
+    own = model.state_dict()
+    return own.keys() == state.keys() and all(torch.equal(own[key], state[key]) for key in own)
 
 
 def conserves(model, x, method="cmp-alpha2-flat"):
