@@ -17,6 +17,7 @@ from relprop.record.acceptance import Model
 from relprop.record.logits import logits_of
 from relprop.record.recorder import undisturbed
 from relprop.support.errors import InputError
+from relprop.support.without_backend import import_matplotlib
 
 AT_ONCE = 16
 """Pictures in one pass, where a method makes many of one; more only if the batch itself is larger."""
@@ -148,6 +149,7 @@ def black(model: Model, x: Tensor) -> Tensor:
 
 def captum() -> Any:
     """Captum's methods; the import takes a second and brings matplotlib, so it waits until one is asked for."""
+    import_matplotlib()
     from captum import attr  # type: ignore[import-untyped]  # noqa: PLC0415 - see above
 
     return attr

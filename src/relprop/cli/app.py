@@ -8,6 +8,8 @@ Exit codes: 0, 1 for a failure the user can mend, 2 for wrong usage, 130 after C
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from importlib.metadata import version
@@ -129,4 +131,13 @@ def relprop(
 
 def main() -> None:
     """Run the command line, as ``relprop`` and ``python -m relprop`` do."""
+    settle_surroundings()
     app(prog_name="relprop")
+
+
+def settle_surroundings() -> None:
+    """Let neither the terminal's encoding nor a notebook's MPLBACKEND end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what the encoding lacks is printed as \\u72ac, an escape
+            stream.reconfigure(errors="backslashreplace")
+    os.environ.pop("MPLBACKEND", None)  # nothing here opens a window, and the backend may not be installed

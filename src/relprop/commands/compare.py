@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from relprop.commands import explain as one_picture
 from relprop.commands.requests import CompareRequest
@@ -14,6 +14,9 @@ from relprop.data.geometry import normalise
 from relprop.plots.heatmaps import heatmaps
 from relprop.propagate import explain
 from relprop.study.task import Task, highest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METHODS = (
     "lrp-z",

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from relprop.plots import curves, dots, page
 from relprop.plots.heatmaps import render
@@ -21,6 +21,9 @@ from relprop.study.results import BASELINE, Study, read_study
 from relprop.study.statistics import BINS, Means, binned, deviations
 from relprop.study.store import StudyError
 from relprop.support.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PAGE = "report.html"
 LONGEST = 50
