@@ -14,9 +14,9 @@ import relprop as rp
 from loaded_networks import same
 from relprop.data.preprocess import Preprocess
 from relprop.models import ModelError, load, names, registry
-from relprop.models.classes import ClassError, class_index
 from relprop.models.families import embedded, library_names, torchvision_zoo
 from relprop.models.networks import digits
+from relprop.support.class_names import ClassError, class_index
 
 
 def test_names_are_the_embedded_ones_and_torchvisions():
@@ -123,3 +123,27 @@ def test_classes_by_index_and_by_name():
         class_index("zzz", classes)
     with pytest.raises(ClassError, match="name one like 'class 0', or give its index"):
         class_index("zzz", [f"class {index}" for index in range(100)])
+
+
+def test_an_index_that_is_another_class_s_name():
+    digits = ("seven", "3", "2", "seven-seven")
+    assert [class_index(word, digits) for word in ("class 3", "2", "class 2", "0", "seven seven")] == [3, 2, 2, 0, 3]
+    with pytest.raises(ClassError, match="3 is an index, and the name of class 1: say 'class 3', or 1"):
+        class_index("3", digits)
+    assert class_index("class 1", ("class 1", "class 0")) == 0  # a name before an index
+    assert rp.models.class_index is class_index
+
+
+def test_targets_by_name():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)).eval()
+    x, hidden = torch.ones(1, 1, 2, 2), {"method": "gradient"}
+    with pytest.raises(rp.InputError, match=r"no \.classes that name its outputs; give the index"):
+        rp.attribute(net, x, "crane", **hidden)
+    net.classes = ("crane", "egret", "crane")
+    for method in ("gradient", "lrp-z"):
+        assert torch.equal(rp.attribute(net, x, "Egret", method), rp.attribute(net, x, 1, method))
+        with pytest.raises(rp.InputError, match="'crane' is the name of 0 and 2: give the index"):
+            rp.attribute(net, x, "crane", method)
+        with pytest.raises(rp.InputError, match=r"no class 'egrett' in this network; did you mean egret\?"):
+            rp.attribute(net, x, "egrett", method)
+    assert rp.explain(net, x, ["egret", 2], "lrp-z").targets.tolist() == [[1], [2]]

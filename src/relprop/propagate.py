@@ -60,7 +60,8 @@ def attribute(
     Args:
         model: any PyTorch model (or function) in eval mode that maps x to logits (B, C). It is not changed.
         x: pictures, (B, ...), floating point and finite.
-        target: the class to explain: an index for all, a (B,) integer tensor, or None for the predicted one.
+        target: the class to explain: an index for all, a name where the model has `.classes`, a (B,) integer tensor, or
+            None for the predicted one.
         method: a name (`relprop.methods()`), with options after a colon; a `Composite`; or a function
             (model, x, target (B,)) -> relevance of x's shape.
         profile: numeric conventions: paper, innvestigate, toolbox or zennit.
@@ -135,13 +136,13 @@ def explain(
     chosen = model if output is None else OneOutput(model, output)
     if not composites:  # no rule has to follow what the model does
         outputs = outputs_of(model, x, output)
-        wanted = targets_of(targets, outputs)
+        wanted = targets_of(targets, outputs, model)
         return Explanation(outputs, wanted, by_functions(resolved, chosen, x, wanted), {})
     tape = recorded(model, x, lean=True, output=output, check=check)
     if any(rule.everywhere for composite in composites.values() for _, rule in composite):
         demand_known_gates(tape)
     outputs = tape.output.data
-    wanted = targets_of(targets, outputs)
+    wanted = targets_of(targets, outputs, model)
     conventions = Conventions(precision(dtype, x), named.ties)
     plans = {name: assign(composite, tape.nodes, named) for name, composite in composites.items()}
     with torch.inference_mode(mode=False), torch.no_grad(), torch.autocast(x.device.type, enabled=False):

@@ -9,14 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relprop.support.class_names import class_index
 from relprop.support.errors import InputError
 
-Target = int | Tensor | None
+Target = int | str | Tensor | None
 Targets = Sequence[Target] | Target | Callable[[Tensor], Sequence[Target] | Tensor]
 
 
-def targets_of(targets: Targets, outputs: Tensor) -> Tensor:
+def targets_of(targets: Targets, outputs: Tensor, model: object = None) -> Tensor:
     """Class indices, (T, B).
+
+    Args:
+        targets: as for `relprop.explain`.
+        outputs: logits (B, C).
+        model: where names are meant, its `.classes` says which outputs they are.
 
     Raises:
         InputError: if a target is no class of the model's.
@@ -26,7 +32,15 @@ def targets_of(targets: Targets, outputs: Tensor) -> Tensor:
     several = list(targets) if isinstance(targets, (list, tuple, range)) else [targets]
     if not several:
         raise InputError("no target was named; None means the predicted class")
-    return torch.stack([_target(t, outputs) for t in several])
+    return torch.stack([_target(_index_of(t, model) if isinstance(t, str) else t, outputs) for t in several])
+
+
+def _index_of(name: str, model: object) -> int:
+    """The output that a name means."""
+    classes = getattr(model, "classes", None)
+    if not isinstance(classes, (tuple, list)):
+        raise InputError(f"target is {name!r}, and the model has no .classes that name its outputs; give the index")
+    return class_index(name, classes)
 
 
 def _target(target: Any, outputs: Tensor) -> Tensor:

@@ -19,10 +19,10 @@ from relprop.commands.console import waiting
 from relprop.commands.preparation import in_words
 from relprop.commands.requests import ExplainRequest
 from relprop.data.pictures import open_picture
-from relprop.models.classes import class_index
 from relprop.models.registry import load
 from relprop.plots.heatmaps import FORMATS, heatmaps, render
 from relprop.propagate import GROWN
+from relprop.support.class_names import class_index
 from relprop.support.errors import RelpropError
 from relprop.support.files import WriteError, demand_other, write_whole
 

@@ -107,15 +107,25 @@ def _mapping(path: Path | None) -> dict[str, list[int]] | None:
     if path is None:
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
     except OSError as error:
         raise DataError(f'{path}: {error.strerror}; name a JSON file such as {{"cat": [281, 282]}}') from None
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error})") from None
     entries = found.items() if isinstance(found, dict) else [(None, None)]
-    if not all(isinstance(v, list) and all(isinstance(i, int) for i in v) for _, v in entries):
+    if not all(isinstance(v, list) and all(type(i) is int for i in v) for _, v in entries):
         raise DataError(f'{path}: a class map is {{"cat": [281, 282], ...}}, class to outputs of the model')
     return cast("dict[str, list[int]]", found)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, none of whose keys may be there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise DataError(f"the class map names {twice!r} twice; give all its outputs in one list")
+    return found
 
 
 def study(request: StudyRequest) -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from relprop.models.errors import ModelError
 from relprop.models.registry import load, names, needs
+from relprop.support.class_names import class_index
 
 if TYPE_CHECKING:
     from relprop.data.preprocess import Preprocess
 
-__all__ = ["ModelError", "Preprocess", "load", "names", "needs"]
+__all__ = ["ModelError", "Preprocess", "class_index", "load", "names", "needs"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from relprop.catalogue.presets import patterns_named
 from relprop.data.entries import Dataset
 from relprop.data.geometry import Geometry
 from relprop.data.preprocess import Preprocess
+from relprop.support.class_names import classes_named, unnamed
 from relprop.support.errors import InputError
 from relprop.support.fingerprint import weights_hash
 from relprop.support.suggest import did_you_mean
@@ -164,17 +165,28 @@ def class_targets(
                     f"the class map sends {name!r} to {list(indices)}; outputs are 0 to {len(outputs) - 1}"
                 )
         return {name: tuple(mapping.get(name, ())) for name in classes}
-    if set(classes) <= set(outputs):  # several outputs may have one name: the highest of them is explained
-        return {name: tuple(k for k, output in enumerate(outputs) if output == name) for name in classes}
-    in_order = all(output.isdecimal() for output in outputs) or all(re.fullmatch(WORDNET, name) for name in classes)
-    if len(classes) == len(outputs) and in_order:
+    found = {name: tuple(_outputs_named(name, outputs)) for name in classes}
+    missing = next((name for name in classes if not found[name]), None)
+    if missing is None:
+        return found
+    if len(classes) == len(outputs) and (unnamed(outputs) or _of_imagenet(classes)):
         return {name: (index,) for index, name in enumerate(classes)}
-    missing = next(name for name in classes if name not in outputs)
     raise InputError(
         f"the data has {len(classes)} classes and the model {len(outputs)}, and none of its outputs is named "
         f"{missing!r}{did_you_mean(missing, outputs)}; say which outputs mean which class with a class map"
     )
 
 
-WORDNET = r"n\d{8}"
-"""How ImageNet's data names its classes, in the order of the outputs of networks that were trained on it."""
+def _outputs_named(name: str, outputs: Sequence[str]) -> list[int]:
+    """The outputs of that name, of several the highest is explained; spelt alike before spelt in another case."""
+    return [k for k, output in enumerate(outputs) if output == name] or classes_named(name, outputs)
+
+
+def _of_imagenet(classes: Sequence[str]) -> bool:
+    """Whether these are ImageNet's thousand WordNet ids, in whose order every network trained on it has its outputs."""
+    in_order = list(classes) == sorted(set(classes))
+    return len(classes) == IMAGENET and in_order and all(re.fullmatch(r"n\d{8}", name) for name in classes)
+
+
+IMAGENET = 1000
+"""Classes of ImageNet's challenge."""
