@@ -76,7 +76,8 @@ def _users(name: str) -> Composite | Function:
     if not user_code.is_name(name):
         if user_code.is_name(name.rpartition(":")[0]):
             raise InputError(f"no method is named {name!r}: functions of your own take no options after a colon")
-        raise InputError(f"no method is named {name!r}{did_you_mean(name.partition(':')[0], METHODS)}")
+        near = user_code.meant_by_path(name) or did_you_mean(name.partition(":")[0], METHODS)
+        raise InputError(f"no method is named {name!r}{near}")
     try:
         found = user_code.find(name, METHODS)
     except user_code.UserCodeError as error:

@@ -117,6 +117,9 @@ def _suggestion(name: str) -> str:
     of_timm = [full.removeprefix(TIMM) for full in library_names.timm()]
     if name in of_timm:
         return f"; did you mean {TIMM}{name}?"
+    by_path = user_code.meant_by_path(name)
+    if by_path:
+        return by_path
     if Path(name).is_file():
         return ", but a file: pass it with --weights, and its network with --model"
     if "/" in name or Path(name).is_dir():

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from relprop.support.errors import RelpropError
+from relprop.support.files import near
 from relprop.support.suggest import did_you_mean, nearest
 
 FAILURES = (Exception, SystemExit)
@@ -32,6 +33,26 @@ class UserCodeError(RelpropError):
 def is_name(text: str) -> bool:
     """Return whether a text is of the form ``package.module:name``, of which the name may have dots."""
     return _NAME.fullmatch(text) is not None
+
+
+def meant_by_path(text: str) -> str:
+    """Return ``"; did you mean nets:build?"`` where a text names a module by its file, else ``""``.
+
+    Args:
+        text: as typed, such as ``./nets.py:build``, ``folder/nets.py`` or ``folder/nets:build``.
+    """
+    path, colon, name = text.replace("\\", "/").rpartition(":")
+    place = Path(path if colon and "/" not in name else text.replace("\\", "/"))
+    file = place if place.suffix == ".py" else place.with_name(f"{place.name}.py") if place.name else place
+    if place.suffix != ".py" and not file.is_file():
+        return ""
+    if not file.is_file():
+        return f": there is no file {file}{near(file) or '; check the path'}"
+    wanted = name if colon and name else "FUNCTION"
+    folder, module = Path.cwd().resolve(), file.resolve().with_suffix("")
+    if module.is_relative_to(folder):
+        return f"; did you mean {'.'.join(module.relative_to(folder).parts)}:{wanted}?"
+    return f"; did you mean {module.name}:{wanted}, from the folder {module.parent}?"
 
 
 def find(name: str, others: Iterable[str] = ()) -> Any:

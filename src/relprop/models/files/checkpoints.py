@@ -46,7 +46,7 @@ HDF5, CAFFE, SAFETENSORS, TORCH = "keras", "caffe", "safetensors", "torch"
 def format_of(path: Path) -> str:
     """Tell a file's format, one of `HDF5`, `CAFFE`, `SAFETENSORS` and `TORCH`.
 
-    By its content; a Caffe model, whose content has no mark, by its name's end ``.caffemodel``.
+    By its content, whatever its name is; a Caffe model, whose content has no mark, by its name's end ``.caffemodel``.
 
     Raises:
         ModelError: it is none of these, or may not be read.
@@ -58,12 +58,17 @@ def format_of(path: Path) -> str:
         raise ModelError(f"{path}: no permission to read it") from None
     if head.startswith(b"\x89HDF"):
         return HDF5
-    if path.suffix.lower() == ".caffemodel":
-        return CAFFE
-    if head[8:9] == b"{":
+    named_caffe = path.suffix.lower() == ".caffemodel"
+    if head[8:9] == b"{" and (not named_caffe or int.from_bytes(head[:8], "little") <= path.stat().st_size):
         return SAFETENSORS
-    if head.startswith((b"PK", b"\x80")):
+    if head.startswith((b"PK\x03\x04", b"\x80\x02") if named_caffe else (b"PK", b"\x80")):
         return TORCH
+    if named_caffe:
+        return CAFFE
+    if head.startswith(b"version https://"):
+        raise ModelError(f"{path}: stands for a file that Git LFS keeps elsewhere; get that one, with git lfs pull")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ModelError(f"{path}: a web page, not a weight file; get the file that the page is about")
     kind = "an empty file" if not head else "no weight file of a known format"
     raise ModelError(f"{path}: {kind}; pass a state dict as safetensors or torch file, a Keras .h5 or a .caffemodel")
 
@@ -131,7 +136,8 @@ def _read_torch(path: Path) -> Any:
         _demand_whole_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle's version
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # of a path, torch would take the end of the name for the format
+                return torch.load(file, map_location="cpu", weights_only=True)
     except ModelError:
         raise
     except Exception as error:  # on damaged bytes torch raises anything, struct.error too
