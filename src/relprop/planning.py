@@ -14,6 +14,7 @@ from relprop.record.acceptance import Model
 from relprop.record.logits import Output
 from relprop.record.prepare import recorded
 from relprop.support.errors import InputError
+from relprop.support.tables import counted, html_table, text_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,7 @@ class Step:
     head: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The steps in order of execution; prints as a table."""
 
@@ -62,15 +63,22 @@ class Plan:
 
     def __str__(self) -> str:
         """The table."""
-        head = ("#", "module", "op", "output", "rule", "why")
-        rows = [head, *(_cells(step) for step in self.steps)]
-        widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([self.method, "", lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+        return f"{self.method}\n\n{text_table(HEAD, [_cells(step) for step in self.steps])}"
+
+    def __repr__(self) -> str:
+        """Short: `print` and a notebook show the table."""
+        return f"Plan({' '.join(self.method.split())}: {counted(len(self), 'op')})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table."""
+        return html_table(" ".join(self.method.split()), HEAD, [_cells(step) for step in self.steps])
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """The steps as plain data, for JSON."""
         return [asdict(step) for step in self.steps]
+
+
+HEAD = ("#", "module", "op", "output", "rule", "why")
 
 
 def _cells(step: Step) -> tuple[str, ...]:

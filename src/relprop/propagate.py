@@ -17,6 +17,7 @@ from relprop.record.acceptance import Model
 from relprop.record.logits import OneOutput, Output
 from relprop.record.prepare import demand_known_gates, outputs_of, recorded
 from relprop.support.errors import InputError, RelpropError
+from relprop.support.tables import counted, html_table, text_table
 from relprop.tape.visit import Conventions
 from relprop.targets import Target, Targets, starting_relevance, targets_of
 from relprop.walk.ledger import Ledger
@@ -26,9 +27,9 @@ GROWN = "the method's numbers outgrew their precision, or it divides by zero; in
 """What is to be done about a map that is not finite."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
-    """What `explain` returns; T targets, B pictures.
+    """What `explain` returns; T targets, B pictures. It prints as a table; two are equal if they are one.
 
     Attributes:
         outputs: (B, C) logits, from the one forward pass that all methods share.
@@ -41,6 +42,36 @@ class Explanation:
     targets: Tensor
     relevance: dict[str, Tensor]
     ledger: dict[str, Ledger]
+
+    def __repr__(self) -> str:
+        """Short: `print` and a notebook show a table."""
+        return f"Explanation({self._extent()}: {', '.join(self.relevance)})"
+
+    def __str__(self) -> str:
+        """A row per target and method, for the first picture."""
+        return f"{self._extent()}, the first picture:\n\n{text_table(HEAD, self._rows())}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same table."""
+        return html_table(f"{self._extent()}, the first picture", HEAD, self._rows())
+
+    def _extent(self) -> str:
+        targets, pictures = self.targets.shape
+        return f"{counted(targets, 'target')}, {counted(pictures, 'picture')}, {counted(self.outputs.shape[1], 'output')}"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows = []
+        for t, index in enumerate(self.targets[:, 0].tolist()):
+            logit = f"{float(self.outputs[0, index]):.6g}"
+            for name, maps in self.relevance.items():
+                ledger = self.ledger.get(name)
+                lost = [float(ledger.sum(column)[t, 0]) for column in HEAD[4:]] if ledger else []
+                numbers = [f"{number:.6g}" for number in (float(maps[t, 0].sum(dtype=torch.float64)), *lost)]
+                rows.append((str(index), logit, name, *numbers, *["-"] * (len(HEAD) - 3 - len(numbers))))
+        return rows
+
+
+HEAD = ("target", "logit", "method", "relevance", "bias", "eps", "lost")
 
 
 def attribute(

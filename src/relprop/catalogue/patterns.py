@@ -22,6 +22,7 @@ from torch import Tensor
 from relprop.support.errors import InputError
 from relprop.support.files import near, write_whole
 from relprop.support.fingerprint import weights_hash
+from relprop.support.tables import counted
 
 TWO, WITH_BIAS, LINEAR = ESTIMATORS = ("two-component", "two-component-bias", "linear")
 """How a pattern can have been estimated: over where the neuron fires (eq. 8 of the paper), without or with its bias
@@ -35,7 +36,7 @@ class PatternError(InputError):
     """Patterns that are missing, damaged, or another network's; the message says which and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pattern:
     """The patterns of one layer.
 
@@ -47,6 +48,9 @@ class Pattern:
 
     a: Tensor
     estimator: str
+
+    def __repr__(self) -> str:
+        return f"Pattern({' x '.join(map(str, self.a.shape))}, {self.estimator})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,9 @@ class Patterns:
     model_sha256: str
     samples: int
     source: str = "patterns"
+
+    def __repr__(self) -> str:
+        return f"Patterns({counted(len(self.layers), 'layer')} of {self.source}, from {counted(self.samples, 'input')})"
 
     @property
     def digest(self) -> str:

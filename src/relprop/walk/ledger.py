@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from relprop.support.errors import RelpropError
+from relprop.support.tables import counted, html_table
 
 TINY = 1e-30
+COLUMNS = ("relevance_in", "relevance_out", "bias", "eps", "lost")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """One op. Every number is a tensor (T, B): per target and picture.
 
@@ -46,8 +48,11 @@ class Row:
         """What is not accounted for, (T, B): rounding, or a mistake."""
         return self.relevance_in - self.relevance_out - self.bias - self.eps - self.lost
 
+    def __repr__(self) -> str:
+        return f"Row({self.op} {self.path}, {self.rule})".replace(" ,", ",")
 
-@dataclass
+
+@dataclass(eq=False)
 class Ledger:
     """The rows of one method, from the output to the input.
 
@@ -108,9 +113,25 @@ class Ledger:
             f"class that it does not conserve relevance (conserves = False)"
         )
 
+    def __repr__(self) -> str:
+        """Short: `print` and a notebook show the table."""
+        return f"Ledger({counted(len(self), 'op')}, {self._extent()})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table of the first target and picture."""
+        rows = [
+            (f"{row.op} {row.path}", row.rule, *(f"{float(getattr(row, c).flatten()[0]):.6g}" for c in COLUMNS))
+            for row in self
+        ]
+        return html_table(f"ledger of the first of {self._extent()}", ("op", "rule", *COLUMNS), rows)
+
+    def _extent(self) -> str:
+        targets, pictures = self.start.shape
+        return f"{counted(targets, 'target')} and {counted(pictures, 'picture')}"
+
     def __str__(self) -> str:
         """A table for the first target and picture."""
-        columns = ("relevance_in", "relevance_out", "bias", "eps", "lost")
+        columns = COLUMNS
         width = max([len(f"{row.op} {row.path}") for row in self.rows], default=4)
         lines = [f"{'op':{width}}  " + "  ".join(f"{c:>13}" for c in columns)]
         for row in self.rows:
