@@ -1,231 +1,229 @@
-"""Deliberate faults in the engine, to see whether the tests notice: `python tests/mutants.py`.
+"""Deliberate faults, one at a time, to see whether the fast tests notice: `python tests/mutants.py`.
 
-Each entry of `FAULTS` is one line of the engine and what to write in its place, a fault that changes maps or the ledger
-without an error. The text is looked for in every file under src/relprop, not by path, so that files may move; a text
-that is found no longer, or more than once, is told and is no result. Each fault is put into a copy of src/ by itself,
-and the tests run against that copy (first on the path); they die at the first failure.
+The table is `tests/mutants.toml`: by room what is looked through for the texts, the fast tests of the room, and the
+faults, each a name, a text, and what to write in its place: something that changes results, or what is accepted
+silently. A fault is put into a copy of src/ by itself, and the room's tests run against that copy (first on the path)
+until the first failure. Tests that fail without any fault are left out, and named.
 
-    python tests/mutants.py                     # all faults, against 300 random networks
-    python tests/mutants.py --networks 1000     # against more
-    python tests/mutants.py --fast              # then, where they see nothing, the fast tests of the engine too
-    python tests/mutants.py gate signed         # only those whose name holds one of the words
+    python tests/mutants.py                    # all faults
+    python tests/mutants.py --only walk        # those of a room; may be said more than once
+    python tests/mutants.py gate signed        # those whose name holds one of the words
+    python tests/mutants.py --list             # the table; nothing is run
 
-What survives is a hole in the tests, or a fault that changes nothing; those that no drawn network can show stand in
-`UNSEEN` with the reason. The exit code is 1 if another one survives or a text is not found. Pytest does not run this by
+What survives is a hole in the tests, or a fault that changes nothing; the latter stand in the table's `unseen` with the
+reason. The exit code is 1 if another one survives, or if a text is not found exactly once. Pytest does not run this by
 itself: it takes some minutes.
 """
 
+from __future__ import annotations
+
 import argparse
+import contextlib
+import importlib
+import io
+import multiprocessing
 import os
-import subprocess
+import re
+import signal
 import sys
 import tempfile
 import time
+import tomllib
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copytree, ignore_patterns
+from shutil import copytree
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
-RANDOM = ["tests/test_random_networks.py"]
-FAST = [
-    f"tests/test_{subject}.py"
-    for subject in ("rules", "rules_on_pools", "rules_refused", "engine", "fast_paths", "composites")
-]
+TABLE = ROOT / "tests" / "mutants.toml"
+AT_ONCE = 2
+ENDLESS = 300
+"""Seconds after which tests that run on a fault have noticed it: they would never end."""
+QUIET = "-q -n 0 -p no:cacheprovider -m".split() + ["not slow", "-rfE", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+IMPORTED = ("torch", "torchvision", "numpy", "pyarrow.parquet", "duckdb", "typer.testing", "PIL.Image")
+"""What takes long to import, and is done once, before each fault gets a process of its own."""
+UNKNOWN, UNTRIED = "TEXT FOUND", "NOT TRIED"
+SURVIVED = "SURVIVED"
+
+
+@dataclass(frozen=True)
+class Room:
+    """A part of the source.
+
+    Attributes:
+        name: as `--only` calls it.
+        sources: files and folders under src/relprop in which the texts of its faults are looked for.
+        tests: files under tests/.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    tests: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A name, the text that stands in the engine, and the faulty one."""
+    """A text that stands in a room, once, and the faulty one; and why no test can see it, "" where one can."""
 
+    room: Room
     name: str
     old: str
     new: str
+    unseen: str = ""
 
 
-FAULTS = [
-    # -- rules
-    Fault("epsilon doubled", "layer.quotient(R, layer.z, self.eps)", "layer.quotient(R, layer.z, 2 * self.eps)"),
-    Fault(
-        "epsilon without sign", "e = torch.copysign(z.new_tensor(eps), z + 0.0)", "e = z.new_tensor(eps).expand_as(z)"
-    ),
-    Fault("bias of the other sign", "else _part(self.b, sign)", "else _part(self.b, -sign)"),
-    Fault("bias=False with bias", "if self.b is None or bias is False:", "if self.b is None:"),
-    Fault("gamma: negative side empty", "z_minus[0] if z_minus else 0.0", "0.0"),
-    Fault("gamma: one side alone", "signs = [+1] if layer.fires else [+1, -1]", "signs = [+1]"),
-    Fault(
-        "gamma: bias share in the ledger",
-        "b + self.gamma * torch.where(positive, b.clamp(min=0), b.clamp(max=0))",
-        "b",
-    ),
-    Fault("w-square: not squared", "w2 = layer.w**2", "w2 = layer.w.abs()"),
-    Fault("zB: low for high", "- layer.forward(h, w_minus)", "- layer.forward(l, w_minus)"),
-    Fault(
-        "flat: always the kernel's area",
-        'd = n if self.padding == "real" else torch.full_like',
-        "d = torch.full_like",
-    ),
-    # -- signs of inputs, and what is proved of them
-    Fault("signed: weights by the sign alone", "self._w(part * sign)) for part", "self._w(sign)) for part"),
-    Fault("signed: every input non-negative", "parts = (+1,) if self.nonneg else (+1, -1)", "parts = (+1,)"),
-    Fault("signed: z+ from z whatever the bias", "whole = self.b is None or bias is True", "whole = True"),
-    Fault("fires: always", "return self.context.vanishes", "return True"),
-    Fault("vanishes: below every rule", "(value.nonneg or value.rectified)", "True"),
-    Fault("vanishes: one way is enough", "self.vanishes and other.vanishes", "self.vanishes or other.vanishes"),
-    Fault("rectifier: sigmoid", 'RECTIFIERS = ("relu", "relu6")', 'RECTIFIERS = ("relu", "relu6", "sigmoid")'),
-    Fault("non-negative: every activation", "(OTHERS, never)", "(OTHERS, always)"),
-    Fault("non-negative: hardtanh(-1, 1)", "return low >= 0 and (high", "return (high"),
-    Fault("non-negative: add(alpha=-1)", "len(node.inputs) == 2 and terms_of(node)[1][1] > 0", "len(node.inputs) == 2"),
-    Fault("non-negative: differences", 'positive=_positive if _name == "add" else never', "positive=kept"),
-    Fault("non-negative: a constant joined", "return not node.constants and all(", "return all("),
-    # -- BatchNorm
-    Fault("norm: merged with two readers", "if layer is not None and len(readers[node.inputs[0]]) == 1:", "if layer:"),
-    Fault("norm: eps of 1e-5", 'float(node.argument("eps", 7, 1e-5))', "1e-5"),
-    Fault("norm: shift not scaled", "shift = -mean * scale", "shift = -mean"),
-    Fault(
-        "norm: scale of a transposed layer", "factor.view(self.groups, 1, -1", "factor.flip(0).view(self.groups, 1, -1"
-    ),
-    Fault("norm: bias not scaled", "else layer.b * scale.to(layer.w.dtype))", "else layer.b)"),
-    Fault("norm: merged over another axis", "and len(node.inputs[0].shape) == 2", ""),
-    # -- products, additions, moves
-    Fault("gate: broadcast one takes all", "return [float(w) for w in whole]", "return [float(not w) for w in whole]"),
-    Fault("gate: of equal shape takes all", "return [float(not g) for g in gate]", "return [float(g) for g in gate]"),
-    Fault(
-        "gate: not through moves",
-        'while node is not None and node.kind == "move"',
-        'while False and node.kind == "move"',
-    ),
-    Fault("product: both take all", "return [0.5, 0.5]", "return [1.0, 1.0]"),
-    Fault(
-        "add: alpha of a difference", "return [(first, 1.0), (second, -alpha)]", "return [(first, 1.0), (second, -1.0)]"
-    ),
-    Fault("add: alpha of a sum", "return [(first, 1.0), (second, alpha)]", "return [(first, 1.0), (second, 1.0)]"),
-    Fault("add: constants pass", "len(node.inputs) == 1 and not node.inputs[0].seen", "len(node.inputs) == 1"),
-    Fault("add: constants never pass", "len(node.inputs) == 1 and not node.inputs[0].seen", "False"),
-    Fault(
-        "add: flat gives all to each",
-        "even = upper if len(node.inputs) == 1 else upper / len(node.inputs)",
-        "even = upper",
-    ),
-    Fault("add: factor of a constant in the ledger", "s * (factor * torch.as_tensor", "s * (torch.as_tensor"),
-    Fault("add: the sum that a ReLU left", "if not out.rectified or context.vanishes:", "if True:"),
-    Fault("add: quotient overwritten too soon", "out=s if term is last[0] else None", "out=s"),
-    Fault("move: lost to constants in the ledger", "context.total(upper * (one == zero), value)", "0.0"),
-    Fault(
-        "move: cat along another axis", 'axis = node.argument("dim", 1, 0) % len(node.outputs[0].shape) + 1', "axis = 2"
-    ),
-    Fault("detach lets through", "Share((None,), lost=context.total(R[0], node.outputs[0]))", "Share((R[0],))"),
-    # -- layers and pools
-    Fault("flat: channels not counted", "return area * per_position", "return area"),
-    Fault(
-        "flat: transposed counts outputs",
-        "per_position = w.shape[0] // self.groups if self.transposed",
-        "per_position = w.shape[1] if self.transposed",
-    ),
-    Fault("conv: same padding before", "for n in (0, t % 2))", "for n in (t % 2, 0))"),
-    Fault("layer: output that a ReLU left", "if self.rectified and not self.context.vanishes:", "if False:"),
-    Fault("max-pool: flat counts padding", "else padded[at].isfinite() for at", "else padded[at] == padded[at] for at"),
-    Fault(
-        "max-pool: dilation forgotten",
-        "per_axis(each, 2) for each in (kernel, stride or kernel, padding, dilation)",
-        "per_axis(each, 2) for each in (kernel, stride or kernel, padding, 1)",
-    ),
-    Fault("average: takes the kernel's area", "rule = Flat(eps=rule.eps)  # the window's own", "rule = rule  #"),
-    # -- which rule
-    Fault("head: padded convolution", "and not any(conv.padding) and not conv.extra", ""),
-    Fault("head: every 1x1", "(node is weighted[-1] and pointwise(node))", "pointwise(node)"),
-    Fault("head: gates count", "if node.kind in WEIGHTED and node.reached]", "if node.kind in WEIGHTED]"),
-    Fault("first counts gates", "[node for node in nodes if node.reached or everywhere]", "[*nodes]"),
-    Fault("first is last", "set(_ordered(of, nodes)[:n])", "set(_ordered(of, nodes)[-n:])"),
-    Fault("last: one more", "set(_ordered(of, nodes)[-n:]) if n", "set(_ordered(of, nodes)[-n - 1:]) if n"),
-    Fault("rule of a kind that was asked for", "or (node.kind in rule.can and node.kind in selector.kinds)", ""),
-    Fault("last match wins", "for selector, rule, found in meant:", "for selector, rule, found in meant[::-1]:"),
-    # -- the walk and its memory
-    Fault("walk: a second use replaces", "part if known is None else known + part", "part"),
-    Fault("walk: relevance overwritten", "start < end and first < stop", "False"),
-    Fault("walk: denominators overwritten", "and not any(z is kept for kept in self.kept.values())", ""),
-    Fault(
-        "walk: z+ that is none",
-        'if self.fires and (sign, bias, "where z > 0") in self.kept',
-        'if (sign, bias, "where z > 0") in self.kept',
-    ),
-    Fault(
-        "ledger: folded pictures",
-        "owners = samples.to(R.device).flatten()",
-        "owners = samples.to(R.device).flatten() * 0",
-    ),
-    Fault(
-        "ledger: epsilon of a ReLU's output",
-        "return eps * out.sum(2, dtype=dtype)",
-        "return 0 * out.sum(2, dtype=dtype)",
-    ),
-    # -- the record
-    Fault("record: no copy of what is overwritten", "copies[place] = value.data.clone()", "copies[place] = value.data"),
-    Fault(
-        "record: ReLU over what others read",
-        "and self._uses[value] == 1\n            and self._sharing",
-        "and self._sharing",
-    ),
-    Fault("record: ReLU over a view", "and self._sharing[storage(target)] == [value]", ""),
-    Fault("record: ReLU over what was written", 'and not (value.source.inplace and value.source.kind != "add")', ""),
-]
-
-UNSEEN = {
-    "record: ReLU over a view": "what shares its memory was made from it, so that the count of its readers tells first",
-    "record: ReLU over what was written": "of the ops that can be made again, additions alone write in place",
-    "walk: z+ that is none": "not met yet: rules that meet at one layer, of which one alone is proved to vanish",
-    "rectifier: sigmoid": "activations that make something of nothing are drawn for gates alone",
-}
-"""Faults that no small network can show, and why."""
+def table() -> list[Fault]:
+    """All faults."""
+    content = tomllib.loads(TABLE.read_text("utf-8"))
+    unseen = content.pop("unseen")
+    faults = []
+    for name, entry in content.items():
+        room = Room(name, tuple(entry["sources"]), tuple(entry["tests"]))
+        faults += [Fault(room, title, old, new, unseen.pop(title, "")) for title, old, new in entry["faults"]]
+    if unseen:
+        raise SystemExit(f"unseen, and not in the table: {', '.join(unseen)}")
+    return faults
 
 
-def source_with(fault: Fault, root: Path) -> str:
-    """Put a fault into the copy of src/ under `root`; "" or why it could not be."""
-    found = [path for path in sorted((root / "src" / "relprop").rglob("*.py")) if fault.old in path.read_text("utf-8")]
-    times = sum(path.read_text("utf-8").count(fault.old) for path in found)
-    if times != 1:
-        return "its text is found no longer" if not times else f"its text is found {times} times"
-    text = found[0].read_text("utf-8")
-    found[0].write_text(text.replace(fault.old, fault.new), "utf-8")
-    return ""
+def place_of(fault: Fault, package: Path) -> Path | str:
+    """The file that holds the fault's text, or why it cannot be told."""
+    paths: list[Path] = []
+    for source in fault.room.sources:
+        path = package / source
+        paths += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    found = [(path, path.read_text("utf-8").count(fault.old)) for path in paths]
+    times = sum(n for _, n in found)
+    return next(path for path, n in found if n) if times == 1 else f"{UNKNOWN} {times} TIMES"
 
 
-def survives(root: Path, tests: list[str], networks: int) -> bool:
-    """Whether the tests pass on the copy."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--networks={networks}", *tests]
-    environment = os.environ | {"PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False).returncode == 0
+def tested(tests: tuple[str, ...], source: Path, *options: str) -> tuple[int, str]:
+    """Run tests on a copy of src/, in this very process, which must not have imported any; exit code and print."""
+    os.chdir(ROOT)
+    os.environ |= {"PYTHONPATH": str(source), "COLUMNS": "400"}
+    sys.path.insert(0, str(source))
+    printed = io.StringIO()
+    signal.alarm(ENDLESS)  # ends the process, which is then known to have noticed
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = pytest.main([*QUIET, *options, *(f"tests/{test}" for test in tests)])
+    return int(code), printed.getvalue()
 
 
-def verdict(fault: Fault, networks: int, *, fast: bool) -> str:
-    """Killed, survived, or why it cannot be told."""
+def first_failure(printed: str) -> str:
+    """The test that noticed, from what pytest printed."""
+    found = re.search(r"^(?:FAILED|ERROR) (?:tests/)?(.+?)(?: - .*)?$", printed, re.MULTILINE)
+    return found[1] if found else printed.strip().splitlines()[-1][:100] if printed.strip() else "nothing was printed"
+
+
+def verdict(fault: Fault, failing: list[str]) -> str:
+    """Which test noticed a fault; or that it survived, or why that cannot be told."""
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        copytree(ROOT / "src", root / "src", ignore=ignore_patterns("__pycache__"))
-        problem = source_with(fault, root)
-        if problem:
-            return f"NOT APPLIED: {problem}"
-        if not survives(root, RANDOM, networks):
-            return "killed"
-        if fast and not survives(root, FAST, networks):
-            return "killed by the fast tests alone"
-        return f"unseen: {UNSEEN[fault.name]}" if fault.name in UNSEEN else "SURVIVED"
+        source = Path(folder) / "src"
+        copytree(ROOT / "src", source)
+        path = place_of(fault, source / "relprop")
+        if isinstance(path, str):
+            return path
+        path.write_text(path.read_text("utf-8").replace(fault.old, fault.new), "utf-8")
+        left_out = [f"--deselect={test}" for test in failing]
+        code, printed = tested(fault.room.tests, source, "-x", *left_out)
+    if code not in (0, 1, 2):  # failed, or not even collected
+        return f"{UNTRIED}: {first_failure(printed)}"
+    if code:
+        return f"killed by {first_failure(printed)}"
+    return f"unseen: {fault.unseen}" if fault.unseen else SURVIVED
+
+
+def failing_anyway(room: Room) -> list[str]:
+    """The tests of a room that fail without any fault."""
+    code, printed = tested(room.tests, ROOT / "src")
+    if code not in (0, 1):
+        raise SystemExit(f"{room.name}: its tests cannot be run: {first_failure(printed)}")
+    return re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", printed, re.MULTILINE)
+
+
+def each_alone(function: Any, arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    """Call a function in a process of its own for each, two at a time; None where one died or did not end."""
+    forks, waiting = multiprocessing.get_context("fork"), deque(arguments)
+    running: deque[tuple[Any, Any]] = deque()
+    while waiting or running:
+        while waiting and sum(process.is_alive() for process, _ in running) < AT_ONCE:
+            ours, theirs = forks.Pipe(duplex=False)
+            process = forks.Process(target=_alone, args=(function, waiting.popleft(), theirs))
+            process.start()
+            theirs.close()
+            running.append((process, ours))
+        if not running[0][1].poll(0.2):
+            continue
+        process, ours = running.popleft()
+        try:
+            result = ours.recv()
+        except EOFError:
+            result = None
+        process.join()
+        yield result
+
+
+def _alone(function: Any, arguments: tuple[Any, ...], pipe: Any) -> None:
+    pipe.send(function(*arguments))
+    os._exit(0)  # whatever tests left behind
+
+
+def chosen_from(faults: list[Fault], words: list[str], rooms: list[str]) -> list[Fault]:
+    """Those of some rooms whose name holds one of the words."""
+    known = {fault.room.name for fault in faults}
+    for room in rooms:
+        if room not in known:
+            raise SystemExit(f"no room {room!r}: {', '.join(sorted(known))}")
+    return [
+        fault
+        for fault in faults
+        if (not rooms or fault.room.name in rooms) and (not words or any(word in fault.name for word in words))
+    ]
+
+
+def listed(faults: list[Fault]) -> int:
+    """Print the table, and where each text stands; 1 if one is not found."""
+    bad = 0
+    for fault in faults:
+        place = place_of(fault, ROOT / "src" / "relprop")
+        bad += isinstance(place, str)
+        where = place if isinstance(place, str) else str(place.relative_to(ROOT / "src" / "relprop"))
+        print(f"{fault.room.name:11} {fault.name:55} {where:28} {fault.unseen and f'unseen: {fault.unseen}'}")
+    print(f"{len(faults)} faults, {bad} whose text does not stand there once")
+    return int(bad > 0)
 
 
 def main() -> int:
-    """Try every fault."""
+    """Try every fault, two at a time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="only faults whose name holds one of these")
-    parser.add_argument("--networks", type=int, default=300)
-    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--only", action="append", default=[], metavar="ROOM", help="only faults of this room")
+    parser.add_argument("--list", action="store_true", help="print the table and run nothing")
     given = parser.parse_args()
-    chosen = [f for f in FAULTS if not given.words or any(word in f.name for word in given.words)]
-    bad = 0
-    for fault in chosen:
-        began = time.monotonic()
-        said = verdict(fault, given.networks, fast=given.fast)
-        bad += said.isupper() or said.startswith(("SURVIVED", "NOT APPLIED"))
-        print(f"{fault.name:45} {said}  ({time.monotonic() - began:.0f} s)", flush=True)
-    print(f"{len(chosen)} faults, {bad} that survived or could not be tried")
+    chosen = chosen_from(table(), given.words, given.only)
+    if given.list:
+        return listed(chosen)
+    rooms = {fault.room.name: fault.room for fault in chosen}
+    began = time.monotonic()
+    said: list[str] = []
+    for module in IMPORTED:
+        importlib.import_module(module)
+    for room in rooms.values():
+        faults = [fault for fault in chosen if fault.room == room]
+        (failing,) = each_alone(failing_anyway, [(room,)])
+        if failing is None:
+            raise SystemExit(f"{room.name}: its tests do not end by themselves, without any fault")
+        print(*(f"{room.name:11} fails without any fault, left out: {test}\n" for test in failing), sep="", end="")
+        for fault, what in zip(faults, each_alone(verdict, [(fault, failing) for fault in faults]), strict=True):
+            said.append(what or "killed by its end")
+            print(f"{fault.room.name:11} {fault.name:55} {said[-1]}", flush=True)
+    killed = sum(what.startswith("killed") for what in said)
+    bad = sum(what.startswith((SURVIVED, UNKNOWN, UNTRIED)) for what in said)
+    seconds = time.monotonic() - began
+    print(f"{len(said)} faults, {killed} killed, {bad} that survived or are not found, {seconds:.0f} s")
     return int(bad > 0)
 
 
