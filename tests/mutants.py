@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
 import io
 import multiprocessing
@@ -43,8 +44,13 @@ TABLE = ROOT / "tests" / "mutants.toml"
 AT_ONCE = 2
 ENDLESS = 300
 """Seconds after which tests that run on a fault have noticed it: they would never end."""
-QUIET = "-q -n 0 -p no:cacheprovider -m".split() + ["not slow", "-rfE", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-IMPORTED = ("torch", "torchvision", "numpy", "pyarrow.parquet", "duckdb", "typer.testing", "PIL.Image")
+QUIET = (
+    "-q -n 0 -p no:cacheprovider -p no:unraisableexception -rfE -W ignore::pytest.PytestAssertRewriteWarning".split()
+)
+IMPORTED = (
+    *("torch", "torchvision", "numpy", "pyarrow.parquet", "duckdb", "sklearn.metrics", "typer.testing", "PIL.Image"),
+    *("anyio.pytest_plugin", "hypothesis.strategies", "xdist.plugin"),
+)
 """What takes long to import, and is done once, before each fault gets a process of its own."""
 UNKNOWN, UNTRIED = "TEXT FOUND", "NOT TRIED"
 SURVIVED = "SURVIVED"
@@ -108,7 +114,7 @@ def tested(tests: tuple[str, ...], source: Path, *options: str) -> tuple[int, st
     printed = io.StringIO()
     signal.alarm(ENDLESS)  # ends the process, which is then known to have noticed
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        code = pytest.main([*QUIET, *options, *(f"tests/{test}" for test in tests)])
+        code = pytest.main([*QUIET, "-m", "not slow", *options, *(f"tests/{test}" for test in tests)])
     return int(code), printed.getvalue()
 
 
@@ -211,6 +217,7 @@ def main() -> int:
     said: list[str] = []
     for module in IMPORTED:
         importlib.import_module(module)
+    gc.freeze()  # the garbage collector need not look at them in every process again
     for room in rooms.values():
         faults = [fault for fault in chosen if fault.room == room]
         (failing,) = each_alone(failing_anyway, [(room,)])
@@ -220,6 +227,7 @@ def main() -> int:
         for fault, what in zip(faults, each_alone(verdict, [(fault, failing) for fault in faults]), strict=True):
             said.append(what or "killed by its end")
             print(f"{fault.room.name:11} {fault.name:55} {said[-1]}", flush=True)
+    gc.unfreeze()
     killed = sum(what.startswith("killed") for what in said)
     bad = sum(what.startswith((SURVIVED, UNKNOWN, UNTRIED)) for what in said)
     seconds = time.monotonic() - began

@@ -54,6 +54,13 @@ def test_flat_on_the_lowest_convolutions_and_on_the_whole_stack():
     assert [stack[p] for p in ("8", "10")] == ["Epsilon(eps=1e-06)"] * 2
 
 
+def test_flat_on_more_convolutions_than_there_are_stops_at_a_convolutional_head():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 6), nn.Conv2d(4, 5, 1), nn.Flatten()).eval()
+    for layers in (3, 9, "stack"):
+        found = rules(f"cmp-alpha1-flat:layers={layers}", model)
+        assert [found[path] for path in ("0", "2", "3")] == ["Flat()", *["Epsilon(eps=1e-06)"] * 2]
+
+
 def test_options_change_the_numbers():
     assert rules("cmp-alpha1:eps=0.1")["8"] == "Epsilon(eps=0.1)"
     assert rules("cmp-alpha1:head=10")["8"] == "AlphaBeta(alpha=1)"

@@ -134,3 +134,18 @@ def test_where_nothing_was_added_up_the_ledger_says_that_nothing_was_handed_down
     e = rp.explain(model, torch.zeros(1, 1, 3, 3, dtype=D), [1], ["lrp-z"], start="one")
     assert not e.relevance["lrp-z"].any()
     assert e.ledger["lrp-z"].error < 1e-12
+
+
+def test_relevance_at_outputs_of_zero_is_taken_whole_by_epsilon_however_the_outputs_lie():
+    """sign(0) = +1: of R the quotient R / eps hands nothing down, and eps R / eps is what epsilon took."""
+    first, last = nn.Linear(4, 6, bias=False).double(), nn.Linear(30, 3).double()
+    composite = rp.Composite([(rp.on.first(1), rp.rules.Epsilon(0.1)), (rp.on.any, rp.rules.WSquare())])
+    x = torch.zeros(2, 5, 4, dtype=D)
+    for model in (
+        lambda x: last(first(x).flatten(1)),
+        lambda x: last(first(x.transpose(0, 1)).transpose(0, 1).flatten(1)),
+    ):
+        e = rp.explain(model, x, [0, 2], {"it": composite}, start="one")
+        assert not e.relevance["it"].any()
+        torch.testing.assert_close(e.ledger["it"].sum("eps"), torch.ones(2, 2, dtype=D))
+        assert e.ledger["it"].error < 1e-12

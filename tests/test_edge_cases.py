@@ -360,6 +360,13 @@ def test_a_bias_for_each_picture(monkeypatch):
         lambda y: F.relu(y) * y.clamp(0, -1),
         lambda y: F.relu(y) * y.clamp(min=0, max=-1),
         lambda y: F.avg_pool2d(F.relu(y), 1, divisor_override=-1),
+        F.hardtanh,
+        F.gelu,
+        torch.tanh,
+        lambda y: torch.add(F.relu(y), torch.ones(4, 4, dtype=D), alpha=-1),
+        lambda y: torch.sub(F.relu(y), torch.ones(4, 4, dtype=D)),
+        lambda y: F.relu(y) / -2,
+        lambda y: -F.relu(y),
     ],
 )
 def test_what_may_be_negative_is_not_taken_for_non_negative(negative):

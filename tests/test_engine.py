@@ -231,6 +231,20 @@ def test_batchnorm_after_a_convolution_is_seen_as_one_layer():
         assert [s.why for s in rp.plan(model, x) if s.op == "batch_norm"] == ["merged into 0"]
 
 
+def test_batchnorm_after_a_grouped_transposed_convolution_scales_each_groups_own_outputs():
+    layer, norm = nn.ConvTranspose2d(4, 6, 3, groups=2), nn.BatchNorm2d(6, eps=0.3)
+    model = randomised(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), layer, norm, nn.Flatten(), nn.Linear(384, 5)))
+    scale = norm.weight / (norm.running_var + 0.3).sqrt()
+    fused = copy.deepcopy(model)
+    for group in range(2):  # two inputs make three outputs
+        fused[2].weight.data[2 * group : 2 * group + 2] *= scale[3 * group : 3 * group + 3].view(1, 3, 1, 1)
+    fused[2].bias.data = (layer.bias - norm.running_mean) * scale + norm.bias
+    fused[3] = nn.Identity()
+    x = picture()
+    torch.testing.assert_close(fused(x), model(x), rtol=1e-12, atol=0)
+    assert_alike(maps(model, x), maps(fused, x), rtol=1e-8)
+
+
 def test_batchnorm_that_is_not_alone_is_a_layer_of_its_own():
     class Both(nn.Module):
         def __init__(self):

@@ -73,6 +73,17 @@ def test_a_batch_gives_to_the_bit_what_its_pictures_give_alone(batch, shape):
         assert torch.equal(measure(R, mask).nan_to_num(-1), alone.nan_to_num(-1))
 
 
+def test_a_batch_gives_to_the_bit_what_its_pictures_give_alone_on_several_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)  # sums over a batch are then taken in another order than sums over one picture
+    try:
+        R, mask = torch.randn(3, 224, 224, dtype=torch.float64), torch.rand(3, 224, 224) < 0.3
+        alone = torch.cat([metrics.inside_total_ratio(R[i : i + 1], mask[i : i + 1]) for i in range(3)])
+        assert torch.equal(metrics.inside_total_ratio(R, mask), alone)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_what_is_undefined_is_nan_and_says_why():
     R = torch.ones(6, 1, 4, 4)
     mask = box(6, (4, 4))
@@ -205,6 +216,8 @@ def test_similarity():
     assert nan_at(cosines) == [False] * 3 + [True] * 2
     tiny = torch.tensor([[[3e-200, 4e-200]]], dtype=torch.float64)
     assert metrics.similarity(tiny, tiny * 1e300).item() == pytest.approx(1)
+    assert metrics.similarity(tiny, tiny.flip(2)).item() == pytest.approx(24 / 25)
+    assert metrics.similarity(tiny * 1e300, tiny.flip(2) * 1e300).item() == pytest.approx(24 / 25)
     with pytest.raises(InputError, match="same pictures"):
         metrics.similarity(a, b[:2])
 
@@ -238,8 +251,9 @@ def test_delta():
     before, after = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0.5, 9.0], [9.0, 6.0]])
     assert metrics.delta(before, after, torch.tensor([0, 1])).tolist() == [-0.5, 2]
     assert metrics.delta(before, after, 1).tolist() == [7, 2]
-    with pytest.raises(InputError, match="0 to 1"):
-        metrics.delta(before, after, 2)
+    for target in (2, -1, torch.tensor([0, -1])):
+        with pytest.raises(InputError, match="0 to 1"):
+            metrics.delta(before, after, target)
     with pytest.raises(InputError, match="shapes"):
         metrics.delta(before, after[:1], 0)
 

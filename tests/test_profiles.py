@@ -289,6 +289,26 @@ def test_flat_on_a_max_pool_spreads_evenly_over_the_window(kernel, stride):
         np.testing.assert_allclose(R[b].numpy(), wanted, rtol=0, atol=1e-12)
 
 
+def test_flat_on_an_average_pool_counts_its_real_inputs_in_every_profile():
+    """The area of the kernel is the Toolbox's for convolutions; an average's own weights know what is padding."""
+    pool = nn.AvgPool2d(3, 2, padding=1, count_include_pad=False)
+    x = torch.randn(2, 3, 9, 10, dtype=D)
+    model = randomised(nn.Sequential(pool, nn.Flatten(), nn.Linear(pool(x)[0].numel(), 3)))
+    above = rp.attribute(model[2], pool(x).flatten(1), 1, "lrp-z").view(pool(x).shape)
+    wanted = torch.zeros(2, 3, 11, 12, dtype=D)
+    for i in range(above.shape[2]):
+        for j in range(above.shape[3]):
+            real = [len(range(max(2 * k, 1), min(2 * k + 3, n + 1))) for k, n in ((i, 9), (j, 10))]
+            wanted[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += above[:, :, i : i + 1, j : j + 1] / (
+                real[0] * real[1]
+            )
+    composite = rp.Composite([(rp.on.pool, rp.rules.Flat()), (rp.on.linear, rp.rules.Z())])
+    for profile in ("paper", "toolbox"):
+        e = rp.explain(model, x, [1], {"flat": composite}, profile=profile)
+        torch.testing.assert_close(e.relevance["flat"][0], wanted[:, :, 1:10, 1:11], rtol=0, atol=1e-12)
+        assert e.ledger["flat"].error < 1e-12
+
+
 @pytest.mark.parametrize(
     ("stride", "padding"), [((1, 1), (0, 0)), ((1, 1), (1, 2)), ((2, 1), (2, 1)), ((3, 3), (1, 0))]
 )

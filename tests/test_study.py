@@ -28,8 +28,9 @@ from relprop.study import schema
 from relprop.study.measures import MEASURES
 from relprop.study.runner import run
 from relprop.study.store import Store, StudyError
-from relprop.study.task import Task, class_targets
+from relprop.study.task import Task, class_targets, highest
 from relprop.support.errors import InputError
+from relprop.support.fingerprint import weights_hash
 
 METHODS = ("cmp-alpha2-flat", "lrp-alpha1", "guided-backprop", "uniform")
 REAL = Path(__file__).parents[2] / "shared" / "real"
@@ -150,6 +151,21 @@ def test_a_second_start_continues_and_another_configuration_is_refused(reference
     assert before == {path: path.stat().st_mtime_ns for path in reference.rglob("*.parquet")}
     with pytest.raises(StudyError, match="methods"):
         run(task(methods=METHODS[:1]), reference)
+
+
+def test_of_several_outputs_that_mean_a_class_the_highest_is_explained():
+    logits = torch.tensor([1.0, 3.0, -2.0, 3.0])
+    assert [highest(logits, indices) for indices in ([0, 2], [2, 1, 0], [3, 1], [2])] == [0, 1, 1, 2]
+
+
+def test_the_configuration_knows_the_network_by_its_weights():
+    one, other = task(), task()
+    stated = one.config()["model"]["weights_sha256"]
+    assert stated == weights_hash(one.model)
+    assert len(stated) == 64
+    with torch.no_grad():
+        next(other.model.parameters())[0] += 1
+    assert other.config()["model"]["weights_sha256"] != stated
 
 
 BOX = "<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>"

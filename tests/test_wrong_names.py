@@ -58,7 +58,8 @@ def test_weights_are_known_by_their_content_whatever_their_name_says(tmp_path):
     save_file(state, tmp_path / "safe.caffemodel")
     for path in tmp_path.iterdir():
         found = checkpoints.read(path)
-        assert found.keys() == state.keys() and all(torch.equal(found[key], value) for key, value in state.items()), path
+        assert found.keys() == state.keys(), path
+        assert all(torch.equal(found[key], value) for key, value in state.items()), path
 
 
 @pytest.mark.parametrize(

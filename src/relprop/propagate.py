@@ -57,7 +57,9 @@ class Explanation:
 
     def _extent(self) -> str:
         targets, pictures = self.targets.shape
-        return f"{counted(targets, 'target')}, {counted(pictures, 'picture')}, {counted(self.outputs.shape[1], 'output')}"
+        return (
+            f"{counted(targets, 'target')}, {counted(pictures, 'picture')}, {counted(self.outputs.shape[1], 'output')}"
+        )
 
     def _rows(self) -> list[tuple[str, ...]]:
         rows = []
