@@ -288,7 +288,7 @@ def test_classes_are_matched_by_name_and_never_by_position():
     for outputs in (("0", "1"), ("class 0", "class 1"), ("LABEL_0", "LABEL_1")):  # these say nothing
         assert class_targets(("cat", "dog"), outputs) == {"cat": (0,), "dog": (1,)}
     for classes in (("cat", "dog", "person"), ("n01440764", "n01443537", "n01484850")):
-        with pytest.raises(InputError, match="none of its outputs is named '(person|n01440764)'.*class map"):
+        with pytest.raises(InputError, match=r"none of its outputs is named '(person|n01440764)'.*class map"):
             class_targets(classes, ("zebra", "cat", "dog"))
     with pytest.raises(InputError, match="none of its outputs is named 'a'"):
         class_targets(("a", "b"), ("class 1", "class 0"))  # numbers, but not these outputs' own
