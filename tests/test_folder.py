@@ -99,13 +99,17 @@ def test_annotations_of_coco_that_are_of_two_things_or_of_none_are_refused(coco,
         folder(pictures, write(tmp_path / "boxes.json", json.dumps(content)))
 
 
-def test_ids_of_coco_are_the_same_as_numbers_and_as_texts(coco, tmp_path):
+def test_ids_of_coco_are_numbers_or_texts_and_not_both(coco, tmp_path):
     pictures, content = coco
     wanted = [entry.things for entry in folder(pictures, write(tmp_path / "boxes.json", json.dumps(content)))]
     for each in content["annotations"]:
-        each.update(image_id=str(each["image_id"]), category_id=float(each["category_id"]))
+        each.update(category_id=float(each["category_id"]))
     assert [entry.things for entry in folder(pictures, write(tmp_path / "b.json", json.dumps(content)))] == wanted
     assert len(wanted[0]) == 2
+    for each in content["annotations"]:
+        each.update(image_id=str(each["image_id"]))
+    with pytest.raises(DataError, match=r"names one of its images: image_id '7' is none of 7, 8, 9"):
+        folder(pictures, write(tmp_path / "c.json", json.dumps(content)))
 
 
 def test_a_picture_that_coco_has_twice_has_the_objects_of_both(coco, tmp_path):

@@ -108,7 +108,8 @@ def _coco(root: Path, file: Path) -> _Coco:
             objects[images.get(_key(each["image_id"]))].append(each)
         nowhere = len(objects.pop(None, ()))
         if nowhere and not objects:
-            raise DataError(f"{file}: none of its {nowhere} annotations names one of its images; check image_id")
+            ids = f"{content['annotations'][0]['image_id']!r} is none of {', '.join(map(repr, list(images)[:3]))}"
+            raise DataError(f"{file}: none of its {nowhere} annotations names one of its images: image_id {ids}")
         found = {name: _annotation(name, size, objects[name], names) for name, size in sizes.items()}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -118,9 +119,9 @@ def _coco(root: Path, file: Path) -> _Coco:
     return _Coco(root, file, tuple(dict.fromkeys(names.values())), found, last_parts)
 
 
-def _by_id(file: Path, what: str, pairs: Iterable[tuple[Any, Value]]) -> dict[str, Value]:
+def _by_id(file: Path, what: str, pairs: Iterable[tuple[Any, Value]]) -> dict[Any, Value]:
     """Return what each id stands for; one that stands for two, as in files that were put together, is an error."""
-    found: dict[str, Value] = {}
+    found: dict[Any, Value] = {}
     for id_, value in pairs:
         other = found.setdefault(_key(id_), value)
         if other != value:
@@ -128,9 +129,9 @@ def _by_id(file: Path, what: str, pairs: Iterable[tuple[Any, Value]]) -> dict[st
     return found
 
 
-def _key(id_: Any) -> str:
-    """Return an id as one text, whether it was written as a number or as a text."""
-    return str(int(id_) if isinstance(id_, float) and id_.is_integer() else id_)
+def _key(id_: Any) -> Any:
+    """Return an id as COCO has it: 1 and 1.0 are one number, "1" is a text."""
+    return int(id_) if isinstance(id_, float) and id_.is_integer() else id_
 
 
 def _posix(image: dict[str, Any]) -> str:
