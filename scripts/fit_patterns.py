@@ -6,12 +6,20 @@ writes ``<network>.patterns.safetensors`` beside the weights in ``src/relprop/mo
 Attribution and PatternNet, from pictures of the training split, half with one digit and half with up to three. The
 held-out digits play no part. Both networks take three minutes on one core, most of which is the drawing of pictures.
 To be run again whenever the weights change; patterns of other weights are refused.
+
+    python scripts/fit_patterns.py --label
+
+fits nothing, but writes the present hash of each network into its file, for when the hash is made in another way
+(`relprop.support.fingerprint`). It is refused where the file's own label is not of this network: neither by the
+present hash nor by the former one, of weights alone. The patterns stay as they are, bit for bit.
 """  # noqa: INP001 - a script beside the package, no part of one
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +27,16 @@ import numpy as np
 import torch
 
 from relprop.catalogue.pattern_fit import Fitter
-from relprop.catalogue.patterns import ESTIMATORS, WITH_BIAS
+from relprop.catalogue.patterns import ESTIMATORS, WITH_BIAS, Patterns
 from relprop.data.clutter import Clutter
 from relprop.models.families.embedded import trained
 from relprop.models.networks.digits import MEAN, NAMES, STD
+from relprop.support.fingerprint import weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "src/relprop/models/weights"
 
@@ -59,12 +68,39 @@ def options() -> argparse.Namespace:
     add("--estimator", choices=ESTIMATORS, default=WITH_BIAS, help="see relprop.catalogue.pattern_fit (%(default)s)")
     add("--threads", type=int, default=1, help="(%(default)s)")
     add("--out", type=Path, default=WEIGHTS, help="folder to write to (the package's)")
+    add("--label", action="store_true", help="write the networks' present hash into the files, and nothing else")
     return parser.parse_args()
+
+
+def hash_of_weights(network: nn.Module) -> str:
+    """The label of files that were written before the hash told code apart: of parameters and saved buffers alone."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()
+
+
+def label(name: str, folder: Path) -> None:
+    """Write a network's present hash into its file of patterns."""
+    path, network = folder / f"{name}.patterns.safetensors", trained(name)
+    old, label = Patterns.load(path), weights_hash(network)
+    if old.model_sha256 not in (label, hash_of_weights(network)):
+        sys.exit(f"{path}: its patterns are of another network; fit them anew, without --label")
+    dtypes = {pattern.a.dtype for pattern in old.layers.values()}
+    replace(old, model_sha256=label).save(path, *dtypes)
+    if Patterns.load(path).digest != old.digest:
+        sys.exit(f"{path}: its patterns have changed, which is a mistake; get the old file back")
+    sys.stdout.write(f"{path}: {old.model_sha256[:12]} is now {label[:12]}; patterns as they were, {old.digest[:12]}\n")
 
 
 def main() -> None:
     """Draw each picture once, for both networks; write."""
     settings = options()
+    if settings.label:
+        for name in NAMES:
+            label(name, settings.out)
+        return
     torch.set_num_threads(settings.threads)
     fitters = {name: Fitter(trained(name), settings.estimator) for name in NAMES}
     tenth = max(1, settings.pictures // 10)

@@ -60,7 +60,7 @@ class Patterns:
     Attributes:
         layers: by call of a weighted op: the module's path, "#", and which of its calls, counted from 1
             ("features.0#1"). A BatchNorm that alone reads the output belongs to the layer.
-        model_sha256: of the network that they were fitted to (`relprop.support.fingerprint`); "" for a plain function.
+        model_sha256: of the network that they were fitted to (`relprop.support.fingerprint`).
         samples: how many inputs they were fitted on.
         source: where they are from, for messages.
     """
@@ -88,17 +88,17 @@ class Patterns:
         return {"sha256": self.digest, "samples": self.samples, "estimators": estimators}
 
     def demand(self, model: Callable[..., Any]) -> None:
-        """Refuse a model whose weights are not those that the patterns were fitted to.
+        """Refuse a model that is not the one that the patterns were fitted to.
 
         Raises:
-            PatternError: one weight differs, or a buffer, or a name.
+            PatternError: one weight differs, or a buffer, a name, a class, or the code of one.
         """
         own = weights_hash(model)
         if own != self.model_sha256:
             wanted, found = (f"{sha[:12]}..." if sha else "none" for sha in (self.model_sha256, own))
             raise PatternError(
-                f"{self.source}: of another network, or its weights have changed since (SHA-256 {wanted}, here "
-                f"{found}); for this one {HOW}"
+                f"{self.source}: of another network, or its weights have changed since, or its code (SHA-256 "
+                f"{wanted}, here {found}); for this one {HOW}"
             )
 
     def save(self, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
