@@ -7,6 +7,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -230,6 +231,41 @@ def test_pictures_that_cannot_be_measured_are_counted_and_the_run_goes_on(tmp_pa
     assert status["j-cropped"] == "box_cropped_out"
     problems = {r["image_id"]: r["problem"] for r in rows_of(tmp_path / "study", "predictions")}
     assert sum(bool(problem) for problem in problems.values()) >= 4
+
+
+class Wrapped(torch.nn.Module):
+    """A network that returns its logits as many of the libraries do."""
+
+    def __init__(self, inner, kind):
+        super().__init__()
+        self.inner, self.kind = inner, kind
+        self.preprocess, self.classes = inner.preprocess, inner.classes
+
+    def forward(self, x):
+        logits, pixels = self.inner(x), x.mean((2, 3), keepdim=True)
+        return {"tuple": (logits, pixels), "dict": {"logits": logits, "features": pixels}}.get(
+            self.kind, SimpleNamespace(logits=logits, hidden_states=(pixels,))
+        )
+
+
+@pytest.mark.parametrize("kind", ["tuple", "dict", "object"])
+def test_networks_that_return_more_than_logits(kind, tmp_path):
+    methods = ("cmp-alpha2-flat", "gradient", "guided-backprop", "smoothgrad:samples=2", "grad-cam")
+    plain, wrapped = task(3, methods=methods), task(3, methods=methods)
+    object.__setattr__(wrapped, "model", Wrapped(wrapped.model, kind).eval())
+    first = Image.new("RGB", (64, 64))
+    for study, place in ((plain, tmp_path / "plain"), (wrapped, tmp_path / "wrapped")):
+        read = study.data.read
+
+        def entry(id_, read=read):  # of the first picture nothing is annotated, so that it is not explained
+            found = read(id_)
+            return replace(found, things=(), open=lambda: first) if id_.endswith("0") else found
+
+        object.__setattr__(study, "data", replace(study.data, read=entry))
+        run(study, place)
+    for table in ("rows", "pairs", "occlusion", "predictions"):
+        assert rows_of(tmp_path / "plain", table) == rows_of(tmp_path / "wrapped", table)
+        assert rows_of(tmp_path / "plain", "predictions")[0]["top5"]
 
 
 def test_a_study_in_which_nothing_is_annotated_fails_and_says_so(tmp_path, call):

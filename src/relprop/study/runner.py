@@ -18,6 +18,7 @@ from relprop.data.geometry import normalise
 from relprop.data.mean_image import mean_image
 from relprop.data.pictures import PictureError
 from relprop.propagate import explain
+from relprop.record.logits import logits_of
 from relprop.study.records import Picture, Record, area, prediction, rows_and_pairs, undefined_rows
 from relprop.study.store import Store
 from relprop.study.task import Task, highest
@@ -147,7 +148,7 @@ class Measurement:
         x = torch.stack([p.x for p in pictures if p.x is not None]).to(self.device)
         if not pictures[0].targets:
             with self.clock.on("attribution"), torch.no_grad():
-                self._note(pictures, self.model(x))
+                self._note(pictures, logits_of(self.model(x)))
             return
         with self.clock.on("attribution"):
             explanation = explain(
@@ -190,7 +191,7 @@ class Measurement:
         for part in ("object", "context"):
             hidden = metrics.occlude(x[of], masks, self.fill, part)
             with torch.no_grad():
-                after = torch.cat([self.model(some) for some in hidden.split(max(1, len(x)))])
+                after = torch.cat([logits_of(self.model(some)) for some in hidden.split(max(1, len(x)))])
             changes = metrics.delta(before[of], after, targets).tolist()
             for (b, name), change in zip(places, changes, strict=True):
                 about = pictures[b].identity() | {"class_name": name, "target": pictures[b].targets[name]}
