@@ -8,6 +8,7 @@ until the first failure. Tests that fail without any fault are left out, and nam
     python tests/mutants.py                    # all faults
     python tests/mutants.py --only walk        # those of a room; may be said more than once
     python tests/mutants.py gate signed        # those whose name holds one of the words
+    python tests/mutants.py --tests test_a.py  # against this file of tests alone
     python tests/mutants.py --list             # the table; nothing is run
 
 What survives is a hole in the tests, or a fault that changes nothing; the latter stand in the table's `unseen` with the
@@ -32,7 +33,7 @@ import time
 import tomllib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -42,7 +43,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "tests" / "mutants.toml"
 AT_ONCE = 2
-ENDLESS = 300
+ENDLESS = 900
 """Seconds after which tests that run on a fault have noticed it: they would never end."""
 QUIET = (
     "-q -n 0 -p no:cacheprovider -p no:unraisableexception -rfE -W ignore::pytest.PytestAssertRewriteWarning".split()
@@ -207,9 +208,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="only faults whose name holds one of these")
     parser.add_argument("--only", action="append", default=[], metavar="ROOM", help="only faults of this room")
+    parser.add_argument("--tests", action="append", metavar="FILE", help="run this file of tests/, not the room's")
     parser.add_argument("--list", action="store_true", help="print the table and run nothing")
     given = parser.parse_args()
     chosen = chosen_from(table(), given.words, given.only)
+    if given.tests:
+        chosen = [replace(fault, room=replace(fault.room, tests=tuple(given.tests))) for fault in chosen]
     if given.list:
         return listed(chosen)
     rooms = {fault.room.name: fault.room for fault in chosen}

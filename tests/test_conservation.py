@@ -8,6 +8,7 @@ from torch import nn
 import relprop as rp
 from conftest import randomised
 from narrow import classifier, vgg, with_weights
+from relprop.walk.ledger import Ledger, Row
 
 PAPER = [
     "lrp-z",
@@ -129,3 +130,24 @@ def test_relevance_of_padding_is_lost_and_the_ledger_says_so():
     (row,) = (row for row in ledger if row.op == "cat")
     assert row.lost.abs().min() > 0
     assert ledger.error < 1e-6
+
+
+def row(came, gone, *, bias=0.0, magnitude=None):
+    numbers = (came, gone, bias, 0.0, 0.0, came if magnitude is None else magnitude)
+    return Row("", "linear", "Z()", *(torch.tensor([[number]], dtype=torch.float64) for number in numbers))
+
+
+def test_mistakes_of_two_ops_that_make_up_for_each_other_are_seen():
+    start, end = (torch.tensor([[number]], dtype=torch.float64) for number in (2.0, 1.0))
+    ledger = Ledger(start, end, [row(2.0, 1.0), row(1.0, 1.0, bias=1.0)])
+    assert (start - end - ledger.sum("bias")).abs().max() == 0
+    assert ledger.error == 0.5
+    with pytest.raises(rp.RelpropError, match="does not close"):
+        ledger.demand_closed()
+
+
+def test_the_error_is_relative_to_the_largest_relevance_that_any_op_moved():
+    start = torch.tensor([[1e-6]], dtype=torch.float64)
+    ledger = Ledger(start, start, [row(1e-6, 1e-6, magnitude=1e-6), row(1e-6, 1e-6 - 1e-9, magnitude=10.0)])
+    assert ledger.error == pytest.approx(1e-10, rel=1e-6)
+    ledger.demand_closed()
