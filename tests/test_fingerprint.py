@@ -62,6 +62,10 @@ class Calls(nn.Module):
         return self.function(x)
 
 
+def closing_over(module):
+    return lambda x: module(x)
+
+
 DIFFER = {
     "activation": (net(nn.ReLU), net(nn.Tanh)),
     "padding mode": (net(padding=1), net(padding=1, padding_mode="circular")),
@@ -76,7 +80,7 @@ DIFFER = {
     "options of a function": (Calls(functools.partial(F.elu, alpha=1.0)), Calls(functools.partial(F.elu, alpha=2.0))),
     "functions alone": (by_hand, otherwise),
     "lambdas on one line": (lambda x: F.relu(x), lambda x: F.tanh(x)),
-    "what a function closes over": (lambda x, m=net(nn.ReLU): m(x), lambda x, m=net(nn.Tanh): m(x)),
+    "what a function closes over": (closing_over(net(nn.ReLU)), closing_over(net(nn.Tanh))),
     "functions of torch": (torch.relu, torch.tanh),
 }
 
