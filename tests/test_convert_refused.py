@@ -66,7 +66,7 @@ def test_sources_that_are_none(fails):
     os.mkfifo("pipe")
     assert "a device or a pipe" in fails("pipe", "--model", SMALL)
     Path("a.pth").write_text("<!DOCTYPE html>")
-    assert "no weight file of a known format" in fails("a.pth", "--model", SMALL)
+    assert "a web page, not a weight file" in fails("a.pth", "--model", SMALL)
     Path("a.caffemodel").write_bytes(caffe_files.caffemodel(caffe_files.caffenet(), {}))
     assert "read for caffenet and vgg16 alone, not for digits-shallow" in fails("a.caffemodel", "--model", SMALL)
 

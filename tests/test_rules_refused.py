@@ -25,10 +25,10 @@ def test_flat_is_refused_where_everything_is_connected(case):
         shares(made(make), inputs(shape, "mixed"), rules.Flat())
 
 
-def test_flat_composite_on_linear_layers_alone_is_refused_and_names_the_remedy():
+def test_flat_on_linear_layers_alone_is_refused_and_names_the_remedy():
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).double().eval()
     with pytest.raises(rp.RuleError, match="lrp-epsilon"):
-        rp.attribute(model, inputs((6,), "mixed"), target=0, method="cmp-alpha2-flat")
+        rp.attribute(model, inputs((6,), "mixed"), target=0, method=rp.Composite([(rp.on.any, rp.rules.Flat())]))
 
 
 def test_pass_is_refused_where_shapes_differ():

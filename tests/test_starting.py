@@ -42,7 +42,7 @@ def loaded_by(script):
     return set(result.stderr.split())
 
 
-COMMANDS = "explain compare plan methods models convert patterns study report reproduce".split()
+COMMANDS = "explain compare plan check methods models convert patterns study report reproduce".split()
 
 
 def test_all_commands_are_there(call):
@@ -80,9 +80,10 @@ def test_the_library_imports_nothing_it_may_not_need():
 
 
 def test_the_public_names_are_these():
-    names = "attribute explain plan methods fit_patterns metrics models on rules Composite Explanation Patterns"
+    names = "attribute explain plan check methods fit_patterns metrics models on rules"
+    kinds = "Check Composite Explanation Patterns"
     errors = "RelpropError InputError RuleError UnsupportedOp"
-    assert dir(rp) == sorted(rp.__all__) == sorted(f"{names} {errors}".split())
+    assert dir(rp) == sorted(rp.__all__) == sorted(f"{names} {kinds} {errors}".split())
     assert all(getattr(rp, name) is not None for name in dir(rp))
     with pytest.raises(AttributeError, match="no attribute 'atribute'"):
         _ = rp.atribute

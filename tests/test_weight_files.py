@@ -141,7 +141,7 @@ def test_damaged_weight_file(tmp_path, state):
 
 def test_a_web_page_is_no_weight_file(tmp_path):
     (tmp_path / "a.pth").write_text("<!DOCTYPE html><title>404</title>")
-    assert "no weight file of a known format" in failure_in_one_line("squeezenet1_1", tmp_path / "a.pth")
+    assert "a web page, not a weight file" in failure_in_one_line("squeezenet1_1", tmp_path / "a.pth")
 
 
 class Bomb:

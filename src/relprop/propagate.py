@@ -237,7 +237,9 @@ def by_functions(
 
 def _by_function(name: str, function: Function, model: Model, x: Tensor, target: Tensor) -> Tensor:
     """Relevance by a function."""
-    R = function(model, x.clone(), target.clone())
+    with torch.inference_mode(mode=False):  # of its own, to write into; of that mode none could be differentiated
+        x_of_its_own, target_of_its_own = x.clone(), target.clone()
+    R = function(model, x_of_its_own, target_of_its_own)
     if not isinstance(R, Tensor) or R.shape != x.shape:
         got = tuple(R.shape) if isinstance(R, Tensor) else type(R).__name__
         raise InputError(f"method {name!r} returned {got}, and must return a tensor of x's shape {tuple(x.shape)}")

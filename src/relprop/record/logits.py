@@ -17,8 +17,8 @@ def logits_of(result: Any, output: Output = None) -> Tensor:
     """The logits in what a model returned.
 
     Args:
-        result: a tensor; an object or a mapping with ``logits``; or a mapping, tuple or list in which one tensor of
-            numbers has two dimensions, as in (loss, logits) or (logits, feature maps).
+        result: a tensor; an object or a mapping with ``logits``; or a tuple or list in which one tensor of numbers has
+            two dimensions, as in (loss, logits) or (logits, feature maps).
         output: which of several is meant.
 
     Raises:
@@ -33,11 +33,13 @@ def logits_of(result: Any, output: Output = None) -> Tensor:
         return named
     several = dict(result) if isinstance(result, Mapping) else dict(enumerate(_sequence(result)))
     could_be = {k: t for k, t in several.items() if isinstance(t, Tensor) and t.ndim == 2 and t.is_floating_point()}
-    if len(could_be) == 1:
+    if len(could_be) == 1 and not isinstance(result, Mapping):  # a key may say that it is no logits
         return next(iter(could_be.values()))
     if could_be:
         choice = " or ".join(f"output={key!r} {tuple(t.shape)}" for key, t in could_be.items())
-        raise InputError(f"the model returned {_described(result)}, and several of these could be logits: say {choice}")
+        raise InputError(
+            f"the model returned {_described(result)}, and which of these are logits is not clear: say {choice}"
+        )
     raise InputError(
         f"the model returned {_described(result)}, and a tensor of logits (or .logits, or a tuple that holds "
         f"a (B, classes) tensor) is needed; wrap the model so that it returns that"
