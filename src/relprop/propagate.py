@@ -106,8 +106,8 @@ def attribute(
             three more forward passes.
 
     Returns:
-        Relevance of x's shape; float32, or float64 where x is. Positive numbers speak for the target, as long as its
-        logit is positive: relevance starts as the logit, and is shared out of it. With start="one" they do in any case.
+        Relevance of x's shape; float32, or float64 where x is. Positive numbers speak for the target, but not where its
+        logit is negative: relevance is that logit, shared out, and turns its sign with it; start="one" helps there.
 
     Raises:
         UnsupportedOp: if relevance cannot pass some op of the model; all of them are named.
