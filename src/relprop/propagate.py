@@ -106,8 +106,11 @@ def attribute(
             three more forward passes.
 
     Returns:
-        Relevance of x's shape; float32, or float64 where x is. Positive numbers speak for the target, but not where its
-        logit is negative: relevance is that logit, shared out, and turns its sign with it; start="one" helps there.
+        Relevance of x's shape; float32, or float64 where x is. Positive numbers speak for the target. Where its logit
+        is negative, that depends on the rule of the last layer. Under z and epsilon, which the composites (cmp-...)
+        have there, they still do. Under alpha-beta and z-plus relevance keeps the sign that it starts with: all of
+        lrp-alpha1 is then negative, and numbers below zero speak for the target; start="one" puts that right there,
+        and would turn the signs of the others the wrong way.
 
     Raises:
         UnsupportedOp: if relevance cannot pass some op of the model; all of them are named.

@@ -22,6 +22,9 @@ from relprop.commands.requests import CheckRequest, CompareRequest, ExplainReque
 def explain(request: ExplainRequest) -> None:
     """Show which pixels of PICTURE speak for a class (red) and which against it (blue).
 
+    Under lrp-alpha1 and lrp-alpha2 the colours are the other way round where the class's logit is negative: relevance
+    keeps there the sign of the logit that it starts as.
+
     The figure has the picture, exactly as the network saw it, beside its map. Maps are summed over the
     colour channels. Their colour scale is symmetric around zero and ends at the 99.9th percentile of the
     absolute relevance; a pointed end of the colour bar says that some pixels lie beyond. Files that exist
