@@ -45,31 +45,64 @@ def _index_of(name: str, model: object) -> int:
 
 def _target(target: Any, outputs: Tensor) -> Tensor:
     batch, classes = outputs.shape
-    if isinstance(target, (list, tuple)):
-        per_picture = f"torch.tensor({list(target)}) for one a picture" if len(target) == batch else "a (B,) tensor"
-        raise InputError(
-            f"target is the list {list(target)}: explain(..., targets=[...]) for several, or {per_picture}"
-        )
+    misread = _misread(target, outputs)
+    if misread:
+        raise InputError(misread)
     if target is None:
         return outputs.argmax(1)
     if isinstance(target, Tensor) and target.ndim == 1:
         if target.shape[0] != batch:
             raise InputError(f"target has {target.shape[0]} classes for {batch} pictures")
         indices = target
-    elif isinstance(target, bool) or (isinstance(target, Tensor) and target.dtype == torch.bool):
-        raise InputError("target is a bool; an index, a (B,) integer tensor or None is needed")
     else:
         try:
             indices = torch.tensor([int(operator.index(target))] * batch)
         except TypeError:
+            shown = " ".join(repr(target).split())[:80]
             raise InputError(
-                f"target is {target!r}; an index, a (B,) integer tensor or None (the predicted class) is needed"
+                f"target is {shown}; an index, a (B,) integer tensor or None (the predicted class) is needed"
             ) from None
     if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
         raise InputError(f"target is {indices.dtype}; whole numbers are needed")
     if int(indices.min()) < 0 or int(indices.max()) >= classes:
         raise InputError(f"target {indices.tolist()} is out of range: the model has classes 0 to {classes - 1}")
     return indices.to(outputs.device, torch.long)
+
+
+def _misread(target: Any, outputs: Tensor) -> str:
+    """What was probably meant by a target of another form; "" where it is of none of these."""
+    if isinstance(target, (list, tuple)):
+        return _of_several(list(target), len(outputs))
+    if isinstance(target, bool) or (isinstance(target, Tensor) and target.ndim < 2 and target.dtype == torch.bool):
+        return "target is a bool; an index, a (B,) integer tensor or None is needed"
+    if isinstance(target, Tensor):
+        return _of_two_axes(target, outputs) if target.ndim == 2 else ""
+    array = bool(getattr(target, "ndim", 0))
+    return f"target is of type {type(target).__name__}; make it a tensor, torch.as_tensor(target)" if array else ""
+
+
+def _of_several(target: list[Any], batch: int) -> str:
+    """What a list of classes may mean."""
+    shown = str(target) if len(target) <= SHOWN else f"[{', '.join(map(str, target[:SHOWN]))}, ...]"
+    one = f"torch.tensor({shown})" if len(target) == batch else f"a tensor of {batch}, as there are {batch} pictures"
+    return (
+        f"target is a list, {shown}. Several classes of each picture: explain(model, x, targets={shown}); "
+        f"one class per picture: target={one}"
+    )
+
+
+SHOWN = 8
+"""So many classes of a list are shown."""
+
+
+def _of_two_axes(target: Tensor, outputs: Tensor) -> str:
+    """What a tensor of two axes may mean."""
+    about = f"target has shape {tuple(target.shape)}, and (B,) is needed: "
+    if target.shape == (len(outputs), 1):
+        return f"{about}target[:, 0]"
+    if target.shape == outputs.shape and bool(((target == 0) | (target == 1)).all()):
+        return f"{about}of one-hot rows, target.argmax(1)"
+    return f"{about}for several classes of each picture, explain(model, x, targets=list(target))"
 
 
 def starting_relevance(outputs: Tensor, targets: Tensor, start: str, dtype: torch.dtype) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from relprop.record.logits import LogitsError
 from relprop.record.recorder import undisturbed
-from relprop.support.errors import InputError
+from relprop.support.errors import InputError, RelpropError
 from relprop.tape.torch_internals import RANDOM_IN_TRAINING, WITH_CHANNELS
 
 Model = Callable[[Tensor], Any]
@@ -20,6 +22,8 @@ def check_model(model: Model) -> None:
     """Refuse a model whose forward pass cannot be recorded as it is."""
     if not callable(model):
         raise InputError(f"a model that can be called is needed, not {type(model).__name__}")
+    if isinstance(model, type):
+        raise InputError(f"the model is the class {model.__name__}; make one of it first, {model.__name__}(...)")
     if not isinstance(model, nn.Module):
         return
     if isinstance(model, torch.fx.GraphModule) and getattr(model.eval, "__func__", None) is not nn.Module.eval:
@@ -57,7 +61,8 @@ def check_input(x: Any) -> None:
             f"others are fixed: lambda x: model(x, other)"
         )
     if not isinstance(x, Tensor):
-        raise InputError(f"x must be a tensor (B, ...), not {type(x).__name__}")
+        array = ": torch.as_tensor(x) makes one of an array" if hasattr(x, "__array__") else ""
+        raise InputError(f"x must be a tensor (B, ...), not {type(x).__name__}{array}")
     if not x.is_floating_point():
         raise InputError(f"x is {x.dtype}; a floating-point tensor is needed (preprocess it, or x.float())")
     if x.is_meta or x.layout is not torch.strided:
@@ -68,29 +73,91 @@ def check_input(x: Any) -> None:
         raise InputError("x holds NaN or infinite values; check how it was read and normalised")
 
 
-def explained_failure(model: Model, x: Tensor, error: Exception) -> InputError | None:
-    """What the model's own failure on an input means, in plain words; None where it does not fail without a record."""
+@contextlib.contextmanager
+def failures_explained(model: Model, x: Tensor) -> Iterator[None]:
+    """Say in plain words what fails while the block runs the model on x, where the input is the cause.
+
+    Raises:
+        InputError: the model fails on x by itself too, or gives no logits where x lacks an axis; the model's own error
+            is its cause. Any other error is left as it is.
+    """
+    try:
+        yield
+    except LogitsError as error:
+        hint = _hint(model, x)
+        if not hint:
+            raise
+        raise InputError(f"{_on(model, x)}{hint}: {error}") from None
+    except FAILURES as error:
+        if isinstance(error, RelpropError) or not _fails_likewise(model, x, error):
+            raise
+        text = " ".join(str(error).split())[:200]
+        if isinstance(error, TypeError) and "positional argument" in text:
+            several = "fix the others, as in lambda x: model(x, other)"
+            raise InputError(f"the model takes more than x: {text}; {several}") from error
+        raise InputError(f"the model fails on {_on(model, x)}{_hint(model, x)}: {text}") from error
+
+
+FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AssertionError)
+"""What models raise on an input of a wrong shape or type."""
+
+
+def _fails_likewise(model: Model, x: Tensor, error: Exception) -> bool:
+    """Whether the model, without a record, fails on x in the same way."""
     with undisturbed(x.device):
         try:
             model(x.detach().as_subclass(Tensor).clone())
-        except (RuntimeError, TypeError, ValueError, IndexError):
-            return InputError(_in_plain_words(model, x, " ".join(str(error).split())[:200]))
-        except Exception:  # noqa: BLE001 - the model's own business, as it is
-            return None
-    return None
+        except type(error) as again:
+            return str(again) == str(error)
+        except Exception:  # noqa: BLE001 - something else: the first error is then shown as it is
+            return False
+    return False
 
 
-def _in_plain_words(model: Model, x: Tensor, text: str) -> str:
-    if "positional argument" in text:
-        return f"the model takes more than x: {text}; fix the others, as in lambda x: model(x, other)"
-    first = next(_with_channels(model), None)
-    wants = getattr(first, "in_channels", getattr(first, "in_features", None))
-    layer = f", and its first layer, {type(first).__name__}, takes {wants} channels" if first is not None else ""
-    batch = "; x has no axis of pictures: use x[None]" if x.ndim == 3 and wants == x.shape[0] else ""
-    return f"the model fails on x of shape {tuple(x.shape)}{layer}{batch}: {text}"
+def _on(model: Model, x: Tensor) -> str:
+    """What x is, and what the model's first layer takes."""
+    about, first = f"x of shape {tuple(x.shape)}", _first(model)
+    if first is None:
+        return about
+    name = type(first).__name__
+    if isinstance(first, nn.Embedding):
+        return f"{about}, and its first layer, {name}, takes whole numbers"
+    if isinstance(first, nn.Linear):
+        return f"{about}, and its first layer, {name}, takes {first.in_features} features"
+    return f"{about}, and its first layer, {name}, takes {first.in_channels} channels"
 
 
-def _with_channels(model: Model) -> Iterator[nn.Module]:
-    for module in model.modules() if isinstance(model, nn.Module) else ():
-        if isinstance(module, WITH_CHANNELS):
-            yield module
+def _hint(model: Model, x: Tensor) -> str:
+    """What is probably wrong with x, and what to do; "" where that cannot be told."""
+    first = _first(model)
+    if first is None:
+        return ""
+    if isinstance(first, nn.Embedding):
+        return "; no relevance passes an index: explain a function of what that layer gives"
+    weights = next((p for p in first.parameters() if p.is_floating_point()), None)
+    if weights is not None and x.dtype != weights.dtype:
+        return f"; x is {x.dtype} and the weights are {weights.dtype}: use x.to({weights.dtype})"
+    if isinstance(first, nn.Linear):
+        return ""
+    return _hint_of_axes(x, first.in_channels, len(first.kernel_size) + 2)
+
+
+def _hint_of_axes(x: Tensor, channels: int, axes: int) -> str:
+    """What is wrong with the shape of x where (B, channels, ...) of so many axes is wanted."""
+    if x.ndim == axes - 1 and x.shape[0] == channels:
+        return "; x has no axis of pictures: use x[None]"
+    if x.ndim == axes - 1 and x.shape[-1] == channels:
+        return "; x has no axis of pictures, and its channels stand last: use x.movedim(-1, 0)[None]"
+    if x.ndim == axes - 1 and channels == 1:
+        return "; x has no axis of channels: use x[:, None]"
+    if x.ndim == axes and x.shape[-1] == channels != x.shape[1]:
+        return "; its channels stand last: use x.movedim(-1, 1)"
+    if x.ndim == axes and x.shape[1] == channels:
+        return "; its channels are right, so another size is probably wanted"
+    return ""
+
+
+def _first(model: Model) -> Any:
+    """The layer that a model begins with, as far as the order of its modules tells."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    return next((module for module in modules if isinstance(module, (*WITH_CHANNELS, nn.Embedding))), None)

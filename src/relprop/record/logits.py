@@ -87,10 +87,14 @@ def _described(result: Any, deep: bool = True) -> str:
     return kind
 
 
+class LogitsError(InputError):
+    """The output is not one row of logits per picture."""
+
+
 def check_logits(output: Tensor, batch: int) -> None:
     """Refuse an output that is not one row of logits per picture."""
     if output.ndim != 2 or output.shape[0] != batch:
-        raise InputError(
+        raise LogitsError(
             f"the model's output has shape {tuple(output.shape)}, and one row of logits per picture, "
             f"({batch}, classes), is needed; wrap the model so that it returns that"
         )

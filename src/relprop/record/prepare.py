@@ -9,13 +9,13 @@ from torch import Tensor
 
 from relprop.ops.normalization import output_read, scale_and_shift
 from relprop.ops.weighted import covers_its_input, pointwise
-from relprop.record.acceptance import Model, check_input, check_model, explained_failure
+from relprop.record.acceptance import Model, check_input, check_model, failures_explained
 from relprop.record.logits import Output, check_logits, logits_of
 from relprop.record.recorder import record, undisturbed
 from relprop.record.replay import Replay, replay
 from relprop.record.unsupported import CONSTANT_CHANGED, FOREIGN, WRITE_THROUGH_VIEW, unsupported
 from relprop.rules.layer import WEIGHTED, Kind
-from relprop.support.errors import InputError, RelpropError
+from relprop.support.errors import InputError
 from relprop.tape.order import after
 from relprop.tape.tape import Merged, Node, Tape, Value, receivers
 from relprop.tape.torch_internals import version
@@ -38,15 +38,8 @@ def recorded(model: Model, x: Tensor, *, lean: bool = False, output: Output = No
     """
     check_model(model)
     check_input(x)
-    try:
+    with failures_explained(model, x):
         tape = record(model, x, lean=lean, output=output)
-    except RelpropError:
-        raise
-    except Exception as error:
-        plain = explained_failure(model, x, error)
-        if plain is None:
-            raise
-        raise plain from error
     tape.nodes = tape.path_to_output()
     reached = tape.reached()
     for node in tape.nodes:
@@ -138,9 +131,10 @@ def outputs_of(model: Model, x: Tensor, output: Output = None) -> Tensor:
     """
     check_model(model)
     check_input(x)
-    with undisturbed(x.device):
-        outputs = logits_of(model(x.detach().as_subclass(Tensor).clone()), output)
-    check_logits(outputs, len(x))
+    with failures_explained(model, x):
+        with undisturbed(x.device):
+            outputs = logits_of(model(x.detach().as_subclass(Tensor).clone()), output)
+        check_logits(outputs, len(x))
     check_finite(outputs)
     return outputs
 
