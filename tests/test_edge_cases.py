@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import reference
 import relprop as rp
@@ -71,7 +72,7 @@ LINEAR_IN_OTHER_WORDS = {
     "a stack with a constant": lambda y: torch.stack([y, torch.ones_like(y)], 2),
     "a constant made like the value": lambda y: y / COLUMN.to(y) - COLUMN.type_as(y) + ROW.expand_as(y),
     "dropout that is off": lambda y: torch.dropout(y, p=0.5, train=False),
-    "a checkpoint": lambda y: torch.utils.checkpoint.checkpoint(F.relu, y, use_reentrant=False),
+    "a checkpoint": lambda y: checkpoint(F.relu, y, use_reentrant=False),
 }
 
 

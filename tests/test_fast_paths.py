@@ -4,12 +4,11 @@ That it is taken is seen from beneath, by the kernels that run. What it gives is
 does the same in words for which there is no fast path, such as `y.clamp(min=0)` for a ReLU.
 """
 
-import weakref
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 import relprop as rp
 from conftest import randomised
@@ -97,13 +96,13 @@ class Normed(nn.Module):
     def forward(self, x):
         y = self.conv(x)
         with torch._C.DisableTorchFunction():
-            memory = weakref.ref(y.untyped_storage())
+            memory = StorageWeakRef(y.untyped_storage())
         if self.before is not None:
             self.before(y)
         n = self.norm(y)
         z = self.after(y, n).flatten(1)
         del y, n
-        self.held = memory() is not None
+        self.held = not memory.expired()
         return self.fc(z)
 
 
@@ -119,10 +118,7 @@ class Normed(nn.Module):
 def test_what_a_batchnorm_alone_reads_is_held_no_longer(after, held):
     model, x = randomised(Normed(after)), picture()
     e = rp.explain(model, x, [1], EVERY)
-    if not (
-        torch.__version__.startswith("2.7.") and not held
-    ):  # there torch itself still holds it when it is looked at
-        assert model.held == held
+    assert model.held == held
     assert all(ledger.error < 1e-12 for ledger in e.ledger.values())
     (norm,) = (step for step in rp.plan(model, x, "lrp-z") if step.op == "batch_norm")
     assert ("merged into conv" in norm.why) == (not held)
