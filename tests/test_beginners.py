@@ -37,7 +37,7 @@ NETWORKS = {
     "another size": (pictures(), (2, 3, 9, 9), "its channels are right, so another size is probably wanted"),
     "features": (nn.Sequential(nn.Linear(6, 2)).eval(), (2, 5), "Linear, takes 6 features"),
     "two inputs": (Two().eval(), (2, 5), r"takes more than x.*'b'.*lambda x: model\(x, other\)"),
-    "tokens": (TOKENS, (2, 3), "Embedding, takes whole numbers; no relevance passes an index"),
+    "tokens": (TOKENS, (2, 3), r"Embedding, takes whole numbers; of token ids x\.long\(\)"),
 }
 
 
@@ -58,7 +58,7 @@ def test_other_types(method):
         (x.double(), r"x is torch.float64 and the weights are torch.float32: use x\.to\(torch.float32\)"),
         ((255 * x).byte(), r"x is torch.uint8; a floating-point tensor is needed"),
         (x.numpy(), r"not ndarray: torch.as_tensor\(x\)"),
-        ((x, x), r"not tuple; of several inputs one can be explained"),
+        ((x, x), "the model takes other inputs: .*; a tuple is called by position"),
     ):
         with pytest.raises(rp.InputError, match=told):
             rp.attribute(model, given, 0, method)

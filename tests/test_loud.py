@@ -206,7 +206,7 @@ def test_logits_that_are_not_finite_are_refused():
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        (lambda y: y.sum(1), "one row of logits"),
+        (lambda y: y.sum(), "one row of logits"),
         (lambda y: y[:, None], "one row of logits"),
         (lambda y: (y.sum(1), 7), r"tuple of Tensor \(2,\), int"),
     ],

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import relprop as rp
-from relprop.record.recorder import logits_of
+from relprop.record.logits import logits_of
 
 
 class Returns(nn.Module):

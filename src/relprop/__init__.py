@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "Check": "relprop.checking:Check",
     "Composite": "relprop.composites.composite:Composite",
-    "Explanation": "relprop.propagate:Explanation",
+    "Explanation": "relprop.explanation:Explanation",
     "InputError": "relprop.support.errors:InputError",
     "Patterns": "relprop.catalogue.patterns:Patterns",
     "RelpropError": "relprop.support.errors:RelpropError",
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from relprop.checking import check as check
     from relprop.composites import on as on
     from relprop.composites.composite import Composite as Composite
+    from relprop.explanation import Explanation as Explanation
     from relprop.planning import plan as plan
-    from relprop.propagate import Explanation as Explanation
     from relprop.propagate import attribute as attribute
     from relprop.propagate import explain as explain
     from relprop.support.errors import InputError as InputError

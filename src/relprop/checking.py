@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import Any
 
 from relprop.catalogue.names import Method, resolve
 from relprop.catalogue.table import BEST
@@ -14,11 +13,13 @@ from relprop.composites.profiles import profile_named
 from relprop.planning import plan
 from relprop.propagate import explain
 from relprop.record.acceptance import Model
+from relprop.record.inputs import Of, inputs_of
 from relprop.record.logits import Output
 from relprop.record.prepare import recorded
 from relprop.record.replay import Replay, replay
 from relprop.support.errors import InputError, RelpropError, UnsupportedOp
 from relprop.tape.tape import Tape
+from relprop.targets import Starts, Target
 from relprop.walk.ledger import Ledger
 
 
@@ -90,7 +91,16 @@ def _judged(gap: float, bound: float) -> str:
     return f"{gap:.2g}{'' if gap <= bound else '  OFF THE MODEL'}"
 
 
-def check(model: Model, x: Tensor, method: Method = BEST, *, profile: str = "paper", output: Output = None) -> Check:
+def check(
+    model: Model,
+    x: Any,
+    method: Method = BEST,
+    *,
+    target: Target = None,
+    profile: str = "paper",
+    output: Output = None,
+    of: Of = None,
+) -> Check:
     """Prove the record of a model on an input: run it again, and close the ledger.
 
     The record is replayed on x and on x plus a little noise and compared with what the model gives. That finds what no
@@ -99,10 +109,12 @@ def check(model: Model, x: Tensor, method: Method = BEST, *, profile: str = "pap
 
     Args:
         model: as for `attribute`.
-        x: an input, (B, ...).
+        x: as for `attribute`.
         method: whose ledger is looked at: a name or a `Composite`.
         profile: numeric conventions, as for `attribute`.
+        target: as for `attribute`.
         output: which of several outputs is meant.
+        of: which of several inputs are explained.
 
     Returns:
         What was found; it raises nothing that can be said there.
@@ -119,10 +131,12 @@ def check(model: Model, x: Tensor, method: Method = BEST, *, profile: str = "pap
     if not isinstance(resolve(method, model, profile_named(profile)), Composite):
         raise InputError(f"{method!r} has no rules to check; name an LRP method or a Composite")
     try:
-        tape = recorded(model, x, output=output)
-        proof = replay(tape, model, x, output)
-        steps = plan(model, x, method, profile=profile, output=output)
-        explanation = explain(model, x, [None], {"it": method}, profile=profile, output=output)
+        inputs = inputs_of(x, of)
+        roots = Starts([target], model, output, inputs.batch).find
+        tape = recorded(model, inputs, roots=roots)
+        proof = replay(tape, model, inputs, roots)
+        steps = plan(model, inputs, method, target=[target], profile=profile, output=output)
+        explanation = explain(model, inputs, [target], {"it": method}, profile=profile, output=output)
     except UnsupportedOp as error:
         return Check(name, None, None, (), str(error), ())
     rules: dict[str, Counter[str]] = {}

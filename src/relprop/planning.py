@@ -11,14 +11,14 @@ from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
 from relprop.record.acceptance import Model
+from relprop.record.inputs import Of, inputs_of
 from relprop.record.logits import Output
 from relprop.record.prepare import recorded
 from relprop.support.errors import InputError
 from relprop.support.tables import counted, html_table, text_table
+from relprop.targets import Starts, Targets
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from relprop.tape.tape import Node
 
 
@@ -89,23 +89,27 @@ def _cells(step: Step) -> tuple[str, ...]:
 
 def plan(
     model: Model,
-    x: Tensor,
+    x: Any,
     method: Method = BEST,
     *,
+    target: Targets = None,
     profile: str = "paper",
     start: str = "logit",
     output: Output = None,
+    of: Of = None,
     check: bool = False,
 ) -> Plan:
     """Which rule each op of the model gets, and why.
 
     Args:
         model: as for `attribute`; it runs once.
-        x: an input, (B, ...), whose shape decides which convolutions are fully connected.
+        x: as for `attribute`; shape decides which convolutions are fully connected.
         method: a name or a `Composite`.
+        target: as for `explain`; a function's own ops stand in the plan, too.
         profile: numeric conventions.
         start: accepted as by `attribute`; the plan does not depend on it.
         output: which of several outputs is meant.
+        of: which of several inputs are explained.
         check: whether the record is replayed and compared with the model, as by `attribute`.
 
     Raises:
@@ -116,7 +120,8 @@ def plan(
     composite = resolve(method, model, conventions)
     if not isinstance(composite, Composite):
         raise InputError(f"{method!r} has no rules to plan; name an LRP method or a Composite")
-    nodes = recorded(model, x, output=output, check=check).nodes
+    inputs = inputs_of(x, of)
+    nodes = recorded(model, inputs, roots=Starts(target, model, output, inputs.batch).find, check=check).nodes
     assigned = assign(composite, nodes, conventions)
     title = method if isinstance(method, str) else repr(method)
     return Plan(

@@ -2,83 +2,43 @@
 
 from __future__ import annotations
 
+import functools
+import glob
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from relprop.catalogue.functions import by_functions
 from relprop.catalogue.names import Function, Method, resolve
 from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite, assign
-from relprop.composites.profiles import profile_named
+from relprop.composites.profiles import Profile, profile_named
+from relprop.explanation import Explanation, finite
 from relprop.record.acceptance import Model
-from relprop.record.logits import OneOutput, Output
-from relprop.record.prepare import demand_known_gates, outputs_of, recorded
+from relprop.record.inputs import Inputs, Of, inputs_of
+from relprop.record.logits import Output
+from relprop.record.prepare import demand_known_gates, recorded, roots_of
 from relprop.support.errors import InputError, RelpropError
-from relprop.support.tables import counted, html_table, text_table
+from relprop.support.suggest import did_you_mean
+from relprop.tape.tape import Tape, Value
+from relprop.tape.trees import mapped
 from relprop.tape.visit import Conventions
-from relprop.targets import Target, Targets, starting_relevance, targets_of
-from relprop.walk.ledger import Ledger
-from relprop.walk.walk import Walk
+from relprop.targets import Starts, Target, Targets
+from relprop.walk.conditions import UNCONDITIONAL, Condition, conditions_at
+from relprop.walk.walk import Arrived, Walk
 
 GROWN = "the method's numbers outgrew their precision, or it divides by zero; in Python, dtype=torch.float64 may help"
 """What is to be done about a map that is not finite."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Explanation:
-    """What `explain` returns; T targets, B pictures. It prints as a table; two are equal if they are one.
-
-    Attributes:
-        outputs: (B, C) logits, from the one forward pass that all methods share.
-        targets: (T, B) class indices that were explained.
-        relevance: per method (T, B, *x.shape[1:]).
-        ledger: per method a row per op; a function of the user's own has none.
-    """
-
-    outputs: Tensor
-    targets: Tensor
-    relevance: dict[str, Tensor]
-    ledger: dict[str, Ledger]
-
-    def __repr__(self) -> str:
-        """Short: `print` and a notebook show a table."""
-        return f"Explanation({self._extent()}: {', '.join(self.relevance)})"
-
-    def __str__(self) -> str:
-        """A row per target and method, for the first picture."""
-        return f"{self._extent()}, the first picture:\n\n{text_table(HEAD, self._rows())}"
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the same table."""
-        return html_table(f"{self._extent()}, the first picture", HEAD, self._rows())
-
-    def _extent(self) -> str:
-        targets, pictures = self.targets.shape
-        return (
-            f"{counted(targets, 'target')}, {counted(pictures, 'picture')}, {counted(self.outputs.shape[1], 'output')}"
-        )
-
-    def _rows(self) -> list[tuple[str, ...]]:
-        rows = []
-        for t, index in enumerate(self.targets[:, 0].tolist()):
-            logit = f"{float(self.outputs[0, index]):.6g}"
-            for name, maps in self.relevance.items():
-                ledger = self.ledger.get(name)
-                lost = [float(ledger.sum(column)[t, 0]) for column in HEAD[4:]] if ledger else []
-                numbers = [f"{number:.6g}" for number in (float(maps[t, 0].sum(dtype=torch.float64)), *lost)]
-                rows.append((str(index), logit, name, *numbers, *["-"] * (len(HEAD) - 3 - len(numbers))))
-        return rows
-
-
-HEAD = ("target", "logit", "method", "relevance", "bias", "eps", "lost")
-
-
 def attribute(
     model: Model,
-    x: Tensor,
+    x: Any,
     target: Target = None,
     method: Method | Function = BEST,
     *,
@@ -86,31 +46,39 @@ def attribute(
     start: str = "logit",
     dtype: torch.dtype | None = None,
     output: Output = None,
+    of: Of = None,
     check: bool = False,
-) -> Tensor:
+) -> Any:
     """Explain one decision per picture.
 
     Args:
-        model: any PyTorch model (or function) in eval mode that maps x to logits (B, C). It is not changed.
-        x: pictures, (B, ...), floating point and finite.
-        target: the class to explain: an index for all, a name where the model has `.classes`, a (B,) integer tensor, or
-            None for the predicted one.
+        model: any PyTorch model (or function) in eval mode. It is not changed.
+        x: pictures, (B, ...), floating point and finite; or token ids (B, L); or several inputs, a tuple that the
+            model is called with by position, or a mapping by keyword.
+        target: what to explain. A class, where the model gives logits (B, C) or a regression's (B,): an index for all,
+            a name where the model has `.classes`, a (B,) integer tensor, or None for the predicted one. Or a function
+            of what the model returned to one number per picture, (B,), whose own ops take part:
+            `lambda y: y[:, 3] - y[:, 5]` asks why 3 rather than 5, `lambda y: y["out"][:, 15].mean((1, 2))` for a
+            region.
         method: a name (`relprop.methods()`), with options after a colon; a `Composite`; or a function
             (model, x, target (B,)) -> relevance of x's shape.
         profile: numeric conventions: paper, innvestigate, toolbox or zennit.
         start: relevance starts as the target's "logit" (the paper), or as "one".
         dtype: precision of relevance, and of all that rules compute on the way down: torch.float64, float32 or
             bfloat16, which is coarse (see docs/exactness.md) and saves time on a GPU. None: x's own, at least float32.
-        output: which of several outputs is explained, a key or an index.
+        output: which of several outputs is explained, a key or an index; a function gets that one alone.
+        of: which of several inputs are explained, keys or places; None: all that can be. The others are constants.
         check: whether the record is replayed first and compared with the model, as `relprop.check` does; that costs
             three more forward passes.
 
     Returns:
-        Relevance of x's shape; float32, or float64 where x is. Positive numbers speak for the target. Where its logit
-        is negative, that depends on the rule of the last layer. Under z and epsilon, which the composites (cmp-...)
-        have there, they still do. Under alpha-beta and z-plus relevance keeps the sign that it starts with: all of
-        lrp-alpha1 is then negative, and numbers below zero speak for the target; start="one" puts that right there,
-        and would turn the signs of the others the wrong way.
+        Relevance of x's shape; float32, or float64 where x is. Of token ids it is relevance per token, (B, L). Of
+        several inputs it has their structure: a tuple, with None for what is not explained, or a mapping of what is;
+        of a mapping of which one input alone is explained it is that one's. Positive numbers speak for the target.
+        Where its logit is negative, that depends on the rule of the last layer. Under z and epsilon, which the
+        composites (cmp-...) have there, they still do. Under alpha-beta and z-plus relevance keeps the sign that it
+        starts with: all of lrp-alpha1 is then negative, and numbers below zero speak for the target; start="one" puts
+        that right there, and would turn the signs of the others the wrong way.
 
     Raises:
         UnsupportedOp: if relevance cannot pass some op of the model; all of them are named.
@@ -121,20 +89,20 @@ def attribute(
     Reference: Kohlbrenner et al. (2020), section II.
     """
     explanation = explain(
-        model, x, [target], {"it": method}, profile=profile, start=start, dtype=dtype, output=output, check=check
+        model, x, [target], {"it": method}, profile=profile, start=start, dtype=dtype, output=output, of=of, check=check
     )
-    R = explanation.relevance["it"][0]
-    if not torch.isfinite(R).all():
+    maps = explanation.relevance["it"]
+    if not finite(maps):
         name = method if isinstance(method, str) else "the method"
         raise RelpropError(f"{name}: its map is not finite; {GROWN}")
     if "it" in explanation.ledger:
         explanation.ledger["it"].demand_closed()
-    return R
+    return mapped(Tensor, lambda R: R[0], maps)
 
 
 def explain(
     model: Model,
-    x: Tensor,
+    x: Any,
     targets: Targets = None,
     methods: Sequence[str] | Mapping[str, Method | Function] | str = (BEST,),
     *,
@@ -142,24 +110,36 @@ def explain(
     start: str = "logit",
     dtype: torch.dtype | None = None,
     output: Output = None,
+    of: Of = None,
+    inside: str | Sequence[str] | None = None,
+    conditions: Sequence[Condition] | None = None,
     check: bool = False,
 ) -> Explanation:
     """Explain several classes by several methods with one forward pass and one walk.
 
     Args:
         model: as for `attribute`.
-        x: pictures, (B, ...).
-        targets: the classes, each as for `attribute`; None for the predicted one; or a function from the
-            logits (B, C) to such a list, where the choice depends on them.
+        x: as for `attribute`.
+        targets: classes and functions, each as for `attribute`; None for the predicted class; one function; or a
+            function from the logits (B, C) to a list of classes, where the choice depends on them.
         methods: names, or a mapping from names of your own to composites, names or functions.
         profile: as for `attribute`.
         start: as for `attribute`.
         dtype: as for `attribute`; functions among the methods choose their own.
         output: as for `attribute`.
+        of: as for `attribute`.
+        inside: paths of modules, or patterns such as "features.*", at whose outputs relevance is kept, for every
+            method that has rules. A module's second call is named "path (call 2)", the first of several tensors that
+            it returns "path[0]".
+        conditions: relevance through some channels alone (concept relevance): for each condition a mapping from module
+            paths to what is let through at the output of that module, a list of channels, or a boolean mask of the
+            output's shape without the batch. Channels are axis 1, behind linear layers on (B, L, D) the last one. There
+            is then a map for every target and condition, target by target. What goes around a module, as skip
+            connections do, is not restricted; what a condition takes is lost in the ledger, in a row of its own.
         check: as for `attribute`.
 
     Returns:
-        Logits, relevance (T, B, *x.shape[1:]) and ledger of every method.
+        Outputs, relevance (T, B, *x.shape[1:]), ledger, and what was asked for inside, of every method.
 
     Raises:
         UnsupportedOp, RuleError, InputError: as `attribute` does.
@@ -167,40 +147,121 @@ def explain(
     if start not in ("logit", "one"):
         raise InputError(f"start is {start!r}, and must be 'logit' or 'one'")
     named = profile_named(profile)
+    inputs = inputs_of(x, of)
     resolved = {name: resolve(method, model, named) for name, method in _named(methods).items()}
     composites = {name: method for name, method in resolved.items() if isinstance(method, Composite)}
-    chosen = model if output is None else OneOutput(model, output)
-    if not composites:  # no rule has to follow what the model does
-        outputs = outputs_of(model, x, output)
-        wanted = targets_of(targets, outputs, model)
-        return Explanation(outputs, wanted, by_functions(resolved, chosen, x, wanted), {})
-    tape = recorded(model, x, lean=True, output=output, check=check)
+    functions: dict[str, Any] = {name: method for name, method in resolved.items() if name not in composites}
+    starts = Starts(targets, model, output, inputs.batch)
+    look = Look(_patterns(inside), list(conditions or ()))
+    if functions and look.conditions:
+        raise InputError(f"conditions hold inside the model, of which {', '.join(functions)} knows nothing")
+    arrived: dict[str, Arrived] = {}
+    if composites:
+        arrived = _walked(model, inputs, starts, composites, named, start, dtype, look, check=check)
+    else:  # no rule has to follow what the model does
+        roots_of(model, inputs, starts.find)
+    relevance = {name: inputs.like([_readable(R) for R in found.inputs]) for name, found in arrived.items()}
+    relevance |= by_functions(functions, model, inputs, starts)
+    return Explanation(
+        starts.outputs,
+        starts.indices.repeat_interleave(look.number, 0),
+        starts.values().repeat_interleave(look.number, 0),
+        {name: relevance[name] for name in resolved},
+        {name: found.ledger for name, found in arrived.items() if found.ledger is not None},
+        {name: found.inside for name, found in arrived.items()} if inside else {},
+        tuple(label for label in starts.labels for _ in range(look.number)),
+        tuple(getattr(model, "classes", None) or ()),
+    )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is looked at inside of a model.
+
+    Attributes:
+        inside: patterns of the modules at whose outputs relevance is kept.
+        conditions: what relevance may pass there.
+    """
+
+    inside: Sequence[str]
+    conditions: Sequence[Condition]
+
+    @property
+    def number(self) -> int:
+        """How many maps each target gets."""
+        return max(len(self.conditions), 1)
+
+    def watched(self) -> list[str]:
+        """Patterns of all modules whose outputs are needed."""
+        named = dict.fromkeys(path for condition in self.conditions for path in condition)
+        return [*self.inside, *(glob.escape(path) for path in named)]
+
+    def places(self, tape: Tape, model: Model) -> dict[str, Value]:
+        """The outputs at which relevance is kept.
+
+        Raises:
+            InputError: a pattern fits no module that ran.
+        """
+        for pattern in self.inside:
+            if not any(_fits(name, pattern) for name in tape.places):
+                near = did_you_mean(pattern, _modules(model))
+                raise InputError(f"inside names {pattern!r}, which fits no module that gave a recorded tensor{near}")
+        return {name: v for name, v in tape.places.items() if any(_fits(name, pattern) for pattern in self.inside)}
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a module's output, such as "lstm[0]" or "block (call 2)", is meant by a pattern of paths."""
+    return fnmatchcase(name, pattern) or fnmatchcase(re.split(r" \(call |\[", name)[0], pattern)
+
+
+def _modules(model: Model) -> list[str]:
+    """The paths of a model's modules."""
+    return [name for name, _ in model.named_modules() if name] if isinstance(model, nn.Module) else []
+
+
+def _patterns(inside: str | Sequence[str] | None) -> list[str]:
+    return [inside] if isinstance(inside, str) else list(inside or ())
+
+
+def _walked(
+    model: Model,
+    inputs: Inputs,
+    starts: Starts,
+    composites: Mapping[str, Composite],
+    profile: Profile,
+    start: str,
+    dtype: torch.dtype | None,
+    look: Look,
+    *,
+    check: bool,
+) -> dict[str, Arrived]:
+    """Record the model, give every op its rule, and walk."""
+    tape = recorded(model, inputs, lean=True, roots=starts.find, watch=look.watched(), check=check)
     if any(rule.everywhere for composite in composites.values() for _, rule in composite):
         demand_known_gates(tape)
-    outputs = tape.output.data
-    wanted = targets_of(targets, outputs, model)
-    conventions = Conventions(precision(dtype, x), named.ties)
-    plans = {name: assign(composite, tape.nodes, named) for name, composite in composites.items()}
-    with torch.inference_mode(mode=False), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        first = {
-            name: starting_relevance(outputs, wanted, composite.start or start, conventions.dtype)
-            for name, composite in composites.items()
-        }
-        relevance, ledger = Walk(tape, plans, conventions).down(first)
-        at_least = torch.promote_types(conventions.dtype, torch.float32)
-        relevance = {name: R.to(at_least) for name, R in relevance.items()}
-    relevance |= by_functions(resolved, chosen, x, wanted)
-    return Explanation(outputs, wanted, {name: relevance[name] for name in resolved}, ledger)
+    places = look.places(tape, model)
+    through = conditions_at(look.conditions, tape.places, _modules(model)) if look.conditions else UNCONDITIONAL
+    conventions = Conventions(precision(dtype, inputs.tensors, starts.roots), profile.ties)
+    with torch.inference_mode(mode=False), torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
+        plans = {name: assign(composite, tape.nodes, profile) for name, composite in composites.items()}
+        first = {name: starts.relevance(c.start or start, conventions.dtype) for name, c in composites.items()}
+        return Walk(tape, plans, conventions, through, places).down(first)
 
 
-def precision(dtype: Any, x: Tensor) -> torch.dtype:
-    """The precision of relevance.
+def _readable(R: Tensor | None) -> Tensor | None:
+    """A map in at least float32."""
+    return None if R is None else R.to(torch.promote_types(R.dtype, torch.float32))
+
+
+def precision(dtype: Any, tensors: Sequence[Tensor], roots: Sequence[Tensor]) -> torch.dtype:
+    """The precision of relevance: as asked for, or that of the input, or of the outputs where token ids go in.
 
     Raises:
         InputError: for one that rules cannot work in: float16 has no numbers as small as their epsilon.
     """
     if dtype is None:
-        return torch.promote_types(x.dtype, torch.float32)
+        floats = [t.dtype for t in tensors if t.is_floating_point()] or [t.dtype for t in roots]
+        return functools.reduce(torch.promote_types, floats, torch.float32)
     if dtype not in (torch.float64, torch.float32, torch.bfloat16):
         raise InputError(f"dtype is {dtype!r}, and must be torch.float64, torch.float32 or torch.bfloat16")
     chosen: torch.dtype = dtype
@@ -223,27 +284,3 @@ def _named(methods: Any) -> dict[str, Any]:
     if not methods:
         raise InputError("no method was named; see relprop.methods()")
     return dict(methods)
-
-
-def by_functions(
-    methods: Mapping[str, Composite | Function], model: Model, x: Tensor, targets: Tensor
-) -> dict[str, Tensor]:
-    """Relevance (T, B, ...) by those of the methods that are functions, for targets (T, B)."""
-    with torch.inference_mode(mode=False):  # tensors of that mode cannot be differentiated by or with
-        x, targets = x.clone(), targets.clone()
-    return {
-        name: torch.stack([_by_function(name, method, model, x, target) for target in targets])
-        for name, method in methods.items()
-        if not isinstance(method, Composite)
-    }
-
-
-def _by_function(name: str, function: Function, model: Model, x: Tensor, target: Tensor) -> Tensor:
-    """Relevance by a function."""
-    with torch.inference_mode(mode=False):  # of its own, to write into; of that mode none could be differentiated
-        x_of_its_own, target_of_its_own = x.clone(), target.clone()
-    R = function(model, x_of_its_own, target_of_its_own)
-    if not isinstance(R, Tensor) or R.shape != x.shape:
-        got = tuple(R.shape) if isinstance(R, Tensor) else type(R).__name__
-        raise InputError(f"method {name!r} returned {got}, and must return a tensor of x's shape {tuple(x.shape)}")
-    return R.detach().to(x.device, torch.promote_types(x.dtype, torch.float32))

@@ -1,38 +1,202 @@
-"""What is explained: from a target as it was given to class indices, and the relevance that starts there."""
+"""What is explained: from a target as it was given to where relevance starts, and with which numbers.
+
+A class starts at its logit. A function of the model's output is recorded like the model, and starts at its value.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from relprop.record.logits import Output, chosen, described, logits_of, rows_of
 from relprop.support.class_names import class_index
-from relprop.support.errors import InputError
+from relprop.support.errors import InputError, RelpropError
+from relprop.tape.trees import mapped
 
-Target = int | str | Tensor | None
+Function = Callable[[Any], Tensor]
+"""From what the model returned to one number per picture, (B,)."""
+
+Target = int | str | Tensor | None | Function
 Targets = Sequence[Target] | Target | Callable[[Tensor], Sequence[Target] | Tensor]
+Unseen = contextlib.AbstractContextManager[None]
+"""While it is entered nothing is recorded."""
+
+FUNCTION = -1
+"""The class index of a target that is a function."""
 
 
-def targets_of(targets: Targets, outputs: Tensor, model: object = None) -> Tensor:
-    """Class indices, (T, B).
+@dataclass(eq=False)
+class Starts:
+    """Where relevance starts for every target; known once the model has returned.
 
-    Args:
+    Attributes:
         targets: as for `relprop.explain`.
-        outputs: logits (B, C).
-        model: where names are meant, its `.classes` says which outputs they are.
+        model: its `.classes` say which outputs names mean.
+        output: which of several outputs is meant.
+        batch: the number of pictures B.
+        each: the targets, one by one.
+        indices: (T, B) class indices; `FUNCTION` where the target is a function.
+        root_of: for each target, which of the roots it starts from.
+        roots: the logits (B, C) where a class is a target, then the value (B,) of each function.
+        returned: what the model returned, or the output that was chosen.
+        rows_as_returned: whether the logits are what the model returned, and no regression's (B,).
+    """
+
+    targets: Targets
+    model: object
+    output: Output
+    batch: int
+    each: list[Target] = field(default_factory=list)
+    indices: Tensor = field(default_factory=lambda: torch.empty(0))
+    root_of: list[int] = field(default_factory=list)
+    roots: list[Tensor] = field(default_factory=list)
+    rows_as_returned: bool = True
+    returned: Any = None
+
+    def find(self, returned: Any, unseen: Unseen) -> list[Tensor]:
+        """The roots in what the model returned; what functions do is recorded, choices are not.
+
+        Raises:
+            InputError: if a target is no class of the model's, or a function gives something else than (B,).
+        """
+        if self.each:  # a replay asks again, of what the model makes of other numbers
+            return self._roots(returned)
+        y = chosen(returned, self.output)
+        with unseen:
+            self.each = self._listed(y, returned)
+            self.returned = mapped(Tensor, Tensor.detach, y)
+        self.roots = self._roots(returned)
+        with unseen:
+            functions = sum(map(is_function, self.each))
+            first = len(self.roots) - functions
+            places = iter(range(first, len(self.roots)))
+            self.root_of = [next(places) if is_function(target) else 0 for target in self.each]
+            self.rows_as_returned = not first or logits_of(returned, self.output).ndim == 2
+            self.indices = self._indices()
+        return self.roots
+
+    def _roots(self, returned: Any) -> list[Tensor]:
+        """The logits where a class is a target, and what each function makes of the output."""
+        functions = [target for target in self.each if is_function(target)]
+        roots = []
+        if len(functions) < len(self.each):
+            roots.append(rows_of(logits_of(returned, self.output), self.batch))
+        y = chosen(returned, self.output) if functions else None
+        return roots + [value_of(function, y, self.batch) for function in functions]
+
+    @property
+    def outputs(self) -> Any:
+        """The logits (B, C), a regression's (B,); where no class is a target, what the model returned."""
+        if len(self.roots) == sum(map(is_function, self.each)):
+            return self.returned
+        return self.roots[0].detach() if self.rows_as_returned else self.roots[0].detach()[:, 0]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A word for every target: the class index of the first picture, or the function's name."""
+        first = self.indices[:, 0].tolist()
+        return tuple(
+            str(index) if index != FUNCTION else getattr(target, "__name__", type(target).__name__)
+            for index, target in zip(first, self.each, strict=True)
+        )
+
+    def values(self) -> Tensor:
+        """What is explained, (T, B): a logit, or a function's value."""
+        found = []
+        for index, root in zip(self.indices, self.root_of, strict=True):
+            numbers = self.roots[root].detach()
+            found.append(numbers.gather(1, index[:, None])[:, 0] if numbers.ndim == 2 else numbers)
+        dtype = found[0].dtype
+        return torch.stack([values.to(dtype) for values in found])
+
+    def relevance(self, start: str, dtype: torch.dtype) -> list[Tensor]:
+        """Relevance of each root, (T, *root.shape): the target's value or one, zero elsewhere."""
+        roots = [root.detach() for root in self.roots]
+        started = [torch.zeros(len(self.each), *root.shape, dtype=dtype, device=root.device) for root in roots]
+        for t, (index, place) in enumerate(zip(self.indices, self.root_of, strict=True)):
+            root, R = roots[place].to(dtype), started[place][t]
+            values = torch.ones_like(root) if start == "one" else root
+            if root.ndim == 1:
+                R.copy_(values)
+            else:
+                R.scatter_(1, index[:, None], values.gather(1, index[:, None]))
+        return started
+
+    def _listed(self, y: Any, returned: Any) -> list[Target]:
+        """The targets, one by one."""
+        targets = self.targets
+        if is_function(targets):
+            targets = self._said_by(targets, y, returned)
+        several: list[Any] = list(targets) if isinstance(targets, (list, tuple, range)) else [targets]
+        if not several:
+            raise InputError("no target was named; None means the predicted class")
+        return several
+
+    def _said_by(self, function: Any, y: Any, returned: Any) -> Any:
+        """A function in the place of a list: a target itself, or a choice of classes by the logits."""
+        y = y.detach() if isinstance(y, Tensor) else y
+        try:
+            said = function(y)
+        except Exception:  # noqa: BLE001 - it may be a choice by the logits alone; if it is none it will fail again
+            said = None
+        if isinstance(said, Tensor) and said.is_floating_point():
+            return [function]
+        if said is None or not isinstance(y, Tensor):
+            try:
+                logits = rows_of(logits_of(returned, self.output), self.batch).detach()
+            except InputError:
+                return [function]
+            said = function(logits)
+        return list(said)
+
+    def _indices(self) -> Tensor:
+        """Class indices (T, B)."""
+        device = self.roots[0].device
+        none = torch.full((self.batch,), FUNCTION, dtype=torch.long, device=device)
+        logits = self.roots[0].detach()
+        return torch.stack(
+            [
+                none if is_function(t) else _target(_index_of(t, self.model) if isinstance(t, str) else t, logits)
+                for t in self.each
+            ]
+        )
+
+
+def is_function(target: Any) -> bool:
+    """Whether a target is a function of the output."""
+    return callable(target) and not isinstance(target, Tensor)
+
+
+def value_of(function: Any, y: Any, batch: int) -> Tensor:
+    """What a function makes of the model's output, (B,).
 
     Raises:
-        InputError: if a target is no class of the model's.
+        InputError: it fails, or gives something else.
     """
-    if callable(targets) and not isinstance(targets, Tensor):
-        targets = list(targets(outputs))
-    several = list(targets) if isinstance(targets, (list, tuple, range)) else [targets]
-    if not several:
-        raise InputError("no target was named; None means the predicted class")
-    return torch.stack([_target(_index_of(t, model) if isinstance(t, str) else t, outputs) for t in several])
+    name = getattr(function, "__name__", type(function).__name__)
+    try:
+        value = function(y)
+    except RelpropError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise InputError(f"target {name} fails on what the model returned, {described(y)}: {text}") from error
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise InputError(f"target {name} gives {described(value)}; one number per picture, ({batch},), is needed")
+    if value.shape == (batch, 1) or (batch == 1 and value.ndim == 0):
+        value = value.reshape(batch)
+    if value.shape != (batch,):
+        raise InputError(
+            f"target {name} gives a tensor of shape {tuple(value.shape)}; one number per picture, ({batch},), is "
+            f"needed: sum or average over the other axes, or pick one place of them"
+        )
+    return value
 
 
 def _index_of(name: str, model: object) -> int:
@@ -103,13 +267,3 @@ def _of_two_axes(target: Tensor, outputs: Tensor) -> str:
     if target.shape == outputs.shape and bool(((target == 0) | (target == 1)).all()):
         return f"{about}of one-hot rows, target.argmax(1)"
     return f"{about}for several classes of each picture, explain(model, x, targets=list(target))"
-
-
-def starting_relevance(outputs: Tensor, targets: Tensor, start: str, dtype: torch.dtype) -> Tensor:
-    """Relevance of the output, (T, B, C): the target's logit or one, zero elsewhere."""
-    R = torch.zeros(len(targets), *outputs.shape, dtype=dtype, device=outputs.device)
-    index = targets.unsqueeze(2)
-    if start == "one":
-        return R.scatter_(2, index, 1.0)
-    logits = outputs.to(dtype).expand(len(targets), -1, -1)
-    return R.scatter_(2, index, logits.gather(2, index))

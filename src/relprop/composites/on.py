@@ -161,7 +161,7 @@ class Last(Selector):
 
     def select(self, nodes: Sequence[Node]) -> set[Node]:
         """By what lies after them."""
-        chosen = self.of.select(nodes)
+        chosen = {node for node in self.of.select(nodes) if not node.beyond}
         depth = order.after(nodes, chosen)
         return {node for node in chosen if depth[node] < self.n}
 

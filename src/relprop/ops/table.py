@@ -33,6 +33,7 @@ from relprop.ops.bounds import (
     with_fill,
     within,
 )
+from relprop.ops.embedding import embedding, rows_depend_on_input
 from relprop.ops.maximum import maximum, not_along_one_axis, pooled_with_winners
 from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop
 from relprop.ops.normalization import batch_norm, merges, statistics_of_batch
@@ -57,7 +58,7 @@ MOVED, REDUCED, BROADCAST = OwnersGo.MOVED, OwnersGo.REDUCED, OwnersGo.BROADCAST
 
 EPSILON, PASS = Epsilon(), Pass()
 WINNER, SIGNAL = Fixed("winner takes all"), Fixed("signal takes all")
-STAYS, STOPS = Fixed("moved"), Fixed("stopped")
+STAYS, STOPS, PER_TOKEN = Fixed("moved"), Fixed("stopped"), Fixed("summed per token")
 
 
 def _activation(name: str, bounds: Callable[[Node], Bounds] = unbounded, words: str = "") -> tuple[Op, str]:
@@ -222,6 +223,10 @@ LINES: tuple[tuple[Op, str], ...] = (
     (
         Op("dropout", MOVE, passing, STAYS, bounds=of_inputs, refuse=drops_at_random),
         "dropout dropout1d? dropout2d? dropout3d? alpha_dropout feature_alpha_dropout",
+    ),
+    (
+        Op("embedding", Kind.EMBEDDING, embedding, PER_TOKEN, OwnersGo.LOOKED_UP, refuse=rows_depend_on_input),
+        "embedding",
     ),
     (Op("detach", Kind.STOP, stop, STOPS, bounds=of_inputs, receivers=nobody), "detach detach_ .data"),
     # What carries no relevance: the form of a value, comparisons and indices, new constants.

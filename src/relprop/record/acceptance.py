@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from relprop.record.inputs import Inputs
 from relprop.record.logits import LogitsError
 from relprop.record.recorder import undisturbed
 from relprop.support.errors import InputError, RelpropError
 from relprop.tape.torch_internals import RANDOM_IN_TRAINING, WITH_CHANNELS
 
-Model = Callable[[Tensor], Any]
+Model = Callable[..., Any]
 
 
 def check_model(model: Model) -> None:
@@ -53,29 +54,9 @@ def _problem(module: nn.Module) -> str:
     return next((problem for problem, holds in problems.items() if holds), "")
 
 
-def check_input(x: Any) -> None:
-    """Refuse an input that no relevance can be given to."""
-    if isinstance(x, (tuple, list, dict)):
-        raise InputError(
-            f"x must be a tensor (B, ...), not {type(x).__name__}; of several inputs one can be explained while the "
-            f"others are fixed: lambda x: model(x, other)"
-        )
-    if not isinstance(x, Tensor):
-        array = ": torch.as_tensor(x) makes one of an array" if hasattr(x, "__array__") else ""
-        raise InputError(f"x must be a tensor (B, ...), not {type(x).__name__}{array}")
-    if not x.is_floating_point():
-        raise InputError(f"x is {x.dtype}; a floating-point tensor is needed (preprocess it, or x.float())")
-    if x.is_meta or x.layout is not torch.strided:
-        raise InputError(f"x is a {x.layout} tensor on {x.device}; a dense tensor with numbers is needed")
-    if x.ndim < 2 or x.shape[0] == 0:
-        raise InputError(f"x has shape {tuple(x.shape)}; a batch (B, ...) of at least one is needed, such as x[None]")
-    if not torch.isfinite(x).all():
-        raise InputError("x holds NaN or infinite values; check how it was read and normalised")
-
-
 @contextlib.contextmanager
-def failures_explained(model: Model, x: Tensor) -> Iterator[None]:
-    """Say in plain words what fails while the block runs the model on x, where the input is the cause.
+def failures_explained(model: Model, inputs: Inputs) -> Iterator[None]:
+    """Say in plain words what fails while the block runs the model, where the input is the cause.
 
     Raises:
         InputError: the model fails on x by itself too, or gives no logits where x lacks an axis; the model's own error
@@ -84,29 +65,37 @@ def failures_explained(model: Model, x: Tensor) -> Iterator[None]:
     try:
         yield
     except LogitsError as error:
-        hint = _hint(model, x)
+        hint = _hint(model, inputs.tensors[0]) if inputs.alone else ""
         if not hint:
             raise
-        raise InputError(f"{_on(model, x)}{hint}: {error}") from None
+        raise InputError(f"{_on(model, inputs)}{hint}: {error}") from None
     except FAILURES as error:
-        if isinstance(error, RelpropError) or not _fails_likewise(model, x, error):
+        if isinstance(error, RelpropError) or not _fails_likewise(model, inputs, error):
             raise
         text = " ".join(str(error).split())[:200]
-        if isinstance(error, TypeError) and "positional argument" in text:
-            several = "fix the others, as in lambda x: model(x, other)"
-            raise InputError(f"the model takes more than x: {text}; {several}") from error
-        raise InputError(f"the model fails on {_on(model, x)}{_hint(model, x)}: {text}") from error
+        if isinstance(error, TypeError) and "argument" in text:
+            about = "the model takes more than x" if inputs.alone else "the model takes other inputs"
+            raise InputError(f"{about}: {text}; {_several(inputs)}") from error
+        hint = _hint(model, inputs.tensors[0]) if inputs.alone else ""
+        raise InputError(f"the model fails on {_on(model, inputs)}{hint}: {text}") from error
 
 
 FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AssertionError)
 """What models raise on an input of a wrong shape or type."""
 
 
-def _fails_likewise(model: Model, x: Tensor, error: Exception) -> bool:
+def _several(inputs: Inputs) -> str:
+    """How a model of several inputs is called."""
+    if inputs.alone:
+        return "give them all, as in x=(x, other), or fix the others: lambda x: model(x, other)"
+    return "a tuple is called by position, a mapping by keyword"
+
+
+def _fails_likewise(model: Model, inputs: Inputs, error: Exception) -> bool:
     """Whether the model, without a record, fails on x in the same way."""
-    with undisturbed(x.device):
+    with undisturbed(inputs.device):
         try:
-            model(x.detach().as_subclass(Tensor).clone())
+            inputs.call(model)
         except type(error) as again:
             return str(again) == str(error)
         except Exception:  # noqa: BLE001 - something else: the first error is then shown as it is
@@ -114,10 +103,11 @@ def _fails_likewise(model: Model, x: Tensor, error: Exception) -> bool:
     return False
 
 
-def _on(model: Model, x: Tensor) -> str:
+def _on(model: Model, inputs: Inputs) -> str:
     """What x is, and what the model's first layer takes."""
-    about, first = f"x of shape {tuple(x.shape)}", _first(model)
-    if first is None:
+    shown = ", ".join(f"{name} {tuple(t.shape)}" for name, t in zip(inputs.names, inputs.tensors, strict=True))
+    about, first = f"x of shape {tuple(inputs.tensors[0].shape)}" if inputs.alone else shown, _first(model)
+    if first is None or not inputs.alone:
         return about
     name = type(first).__name__
     if isinstance(first, nn.Embedding):
@@ -133,10 +123,11 @@ def _hint(model: Model, x: Tensor) -> str:
     if first is None:
         return ""
     if isinstance(first, nn.Embedding):
-        return "; no relevance passes an index: explain a function of what that layer gives"
+        return "; of token ids x.long() makes whole numbers, and what was embedded before goes to the layer after it"
     weights = next((p for p in first.parameters() if p.is_floating_point()), None)
     if weights is not None and x.dtype != weights.dtype:
-        return f"; x is {x.dtype} and the weights are {weights.dtype}: use x.to({weights.dtype})"
+        needed = "" if x.is_floating_point() else "a floating-point tensor is needed; "
+        return f"; {needed}x is {x.dtype} and the weights are {weights.dtype}: use x.to({weights.dtype})"
     if isinstance(first, nn.Linear):
         return ""
     return _hint_of_axes(x, first.in_channels, len(first.kernel_size) + 2)

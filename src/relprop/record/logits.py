@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from relprop.support.errors import InputError
 
@@ -38,26 +38,12 @@ def logits_of(result: Any, output: Output = None) -> Tensor:
     if could_be:
         choice = " or ".join(f"output={key!r} {tuple(t.shape)}" for key, t in could_be.items())
         raise InputError(
-            f"the model returned {_described(result)}, and which of these are logits is not clear: say {choice}"
+            f"the model returned {described(result)}, and which of these are logits is not clear: say {choice}"
         )
     raise InputError(
-        f"the model returned {_described(result)}, and a tensor of logits (or .logits, or a tuple that holds "
+        f"the model returned {described(result)}, and a tensor of logits (or .logits, or a tuple that holds "
         f"a (B, classes) tensor) is needed; wrap the model so that it returns that"
     )
-
-
-class OneOutput(nn.Module):
-    """A model that returns one of another's outputs, for functions that know of one alone."""
-
-    def __init__(self, model: Callable[[Tensor], Any], output: str | int) -> None:
-        super().__init__()
-        self.model = model
-        self.output = output
-        self.train(getattr(model, "training", False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The output that was chosen."""
-        return logits_of(self.model(x), self.output)
 
 
 def _sequence(result: Any) -> Sequence[Any]:
@@ -71,19 +57,19 @@ def _chosen(result: Any, output: str | int) -> Tensor:
     except (KeyError, IndexError, TypeError):
         found = None
     if not isinstance(found, Tensor) or isinstance(result, Tensor):
-        raise InputError(f"the model returned {_described(result)}, which has no tensor at output={output!r}")
+        raise InputError(f"the model returned {described(result)}, which has no tensor at output={output!r}")
     return found
 
 
-def _described(result: Any, deep: bool = True) -> str:
-    """What something is: its type, a tensor's shape too, and of a collection what it holds."""
+def described(result: Any, deep: bool = True) -> str:
+    """What something is, for messages: its type, a tensor's shape too, and of a collection what it holds."""
     kind = type(result).__name__
     if isinstance(result, Tensor):
         return f"{kind} {tuple(result.shape)}"
     if deep and isinstance(result, Mapping):
-        return f"{kind} of {', '.join(f'{key}: {_described(value, False)}' for key, value in result.items())}"
+        return f"{kind} of {', '.join(f'{key}: {described(value, False)}' for key, value in result.items())}"
     if deep and isinstance(result, (tuple, list)):
-        return f"{kind} of {', '.join(_described(item, False) for item in result)}"
+        return f"{kind} of {', '.join(described(item, False) for item in result)}"
     return kind
 
 
@@ -91,10 +77,24 @@ class LogitsError(InputError):
     """The output is not one row of logits per picture."""
 
 
-def check_logits(output: Tensor, batch: int) -> None:
-    """Refuse an output that is not one row of logits per picture."""
-    if output.ndim != 2 or output.shape[0] != batch:
-        raise LogitsError(
-            f"the model's output has shape {tuple(output.shape)}, and one row of logits per picture, "
-            f"({batch}, classes), is needed; wrap the model so that it returns that"
-        )
+def rows_of(output: Tensor, batch: int) -> Tensor:
+    """An output as one row of logits per picture, (B, C); a regression's (B,) are rows of one.
+
+    Raises:
+        LogitsError: it is of another form.
+    """
+    if output.ndim == 1 and output.shape[0] == batch:
+        return output[:, None]
+    if output.ndim == 2 and output.shape[0] == batch:
+        return output
+    at = f"y[:, 0{', 0' * max(output.ndim - 2, 0)}]" if output.ndim > 2 and output.shape[0] == batch else ""
+    more = f"name a number of it by a function, such as target=lambda y: {at}, or " if at else ""
+    raise LogitsError(
+        f"the model's output has shape {tuple(output.shape)}, and one row of logits per picture, "
+        f"({batch}, classes), is needed; {more}wrap the model so that it returns that"
+    )
+
+
+def chosen(returned: Any, output: Output) -> Any:
+    """What a function of the output gets: all that the model returned, or the one that was chosen."""
+    return returned if output is None else logits_of(returned, output)

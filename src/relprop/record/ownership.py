@@ -39,6 +39,8 @@ def owners_of_results(node: Node, results: list[Tensor], batch: int) -> list[Own
     if batch == 1:
         return [one_owner(result.ndim) for result in results]
     first, how = node.inputs[0].owners, node.op.owners
+    if how is OwnersGo.LOOKED_UP:
+        return [Owners(first.index.unsqueeze(-1), batch)]
     if how is OwnersGo.MOVED:
         return _moved(node, results, batch)
     if how is OwnersGo.REDUCED:

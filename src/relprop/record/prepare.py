@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from relprop.ops.normalization import output_read, scale_and_shift
 from relprop.ops.weighted import covers_its_input, pointwise
-from relprop.record.acceptance import Model, check_input, check_model, failures_explained
-from relprop.record.logits import Output, check_logits, logits_of
-from relprop.record.recorder import record, undisturbed
+from relprop.record.acceptance import Model, check_model, failures_explained
+from relprop.record.inputs import Inputs, inputs_of
+from relprop.record.logits import Output, logits_of, rows_of
+from relprop.record.recorder import Roots, record, undisturbed
 from relprop.record.replay import Replay, replay
 from relprop.record.unsupported import CONSTANT_CHANGED, FOREIGN, WRITE_THROUGH_VIEW, unsupported
 from relprop.rules.layer import WEIGHTED, Kind
@@ -21,14 +24,25 @@ from relprop.tape.tape import Merged, Node, Tape, Value, receivers
 from relprop.tape.torch_internals import version
 
 
-def recorded(model: Model, x: Tensor, *, lean: bool = False, output: Output = None, check: bool = False) -> Tape:
-    """Run the model, and make its tape ready to be walked: it holds the nodes that the output depends on.
+def recorded(
+    model: Model,
+    x: Any,
+    *,
+    lean: bool = False,
+    output: Output = None,
+    roots: Roots | None = None,
+    watch: Sequence[str] = (),
+    check: bool = False,
+) -> Tape:
+    """Run the model, and make its tape ready to be walked: it holds the nodes that the outputs depend on.
 
     Args:
         model: as for `relprop.attribute`.
-        x: pictures, (B, ...).
+        x: pictures, (B, ...), or other `Inputs`.
         lean: whether what an in-place ReLU overwrote need not be kept (see `Value.rectified`).
         output: which of several outputs is meant.
+        roots: finds what relevance starts from in what the model returned; None: its logits.
+        watch: patterns of the modules whose outputs are wanted.
         check: whether the record is replayed and compared with the model; that is done anyway where a constant came
             from where the record could not see.
 
@@ -37,9 +51,10 @@ def recorded(model: Model, x: Tensor, *, lean: bool = False, output: Output = No
         UnsupportedOp: if relevance cannot pass some op; it names all of them.
     """
     check_model(model)
-    check_input(x)
-    with failures_explained(model, x):
-        tape = record(model, x, lean=lean, output=output)
+    inputs = inputs_of(x)
+    roots = roots or logits_alone(output, inputs.batch)
+    with failures_explained(model, inputs):
+        tape = record(model, inputs, roots, lean=lean, watch=watch)
     tape.nodes = tape.path_to_output()
     reached = tape.reached()
     for node in tape.nodes:
@@ -49,23 +64,28 @@ def recorded(model: Model, x: Tensor, *, lean: bool = False, output: Output = No
         raise unsupported(problems)
     demand_connected(tape)
     demand_logits(tape)
-    if not tape.output.owners.batch_first:
+    if not all(value.owners.batch_first for value in tape.outputs):
         raise InputError("the rows of the logits are not the pictures in their order; explain one picture at a time")
-    check_finite(tape.output.data)
+    check_finite([value.data for value in tape.outputs])
     merge_batchnorms(tape.nodes)
     mark_heads(tape.nodes)
     check_untouched(tape.nodes)
     on_path = set(tape.nodes)
     tape.doubts = [node for node in tape.doubts if node in on_path]
     if check or tape.doubts:
-        demand_replay(tape, replay(tape, model, x, output))
+        demand_replay(tape, replay(tape, model, inputs, roots))
     return tape
+
+
+def logits_alone(output: Output, batch: int) -> Roots:
+    """The logits are what relevance starts from."""
+    return lambda returned, _: [rows_of(logits_of(returned, output), batch)]
 
 
 def demand_logits(tape: Tape) -> None:
     """Refuse probabilities: where one is below a half, what spoke for the class would speak against it."""
     source = tape.output.source
-    if source is not None and source.op.name in ("sigmoid", "hardsigmoid"):
+    if source is not None and len(tape.output.shape) == 2 and source.op.name in ("sigmoid", "hardsigmoid"):
         source.problem = (
             "the model ends in it, so its outputs are probabilities, and relevance starts at logits; explain the model "
             "without its last op, such as model[:-1]"
@@ -75,11 +95,12 @@ def demand_logits(tape: Tape) -> None:
 
 def demand_connected(tape: Tape) -> None:
     """Refuse an output that does not depend on the input, or on nothing that relevance can come to."""
-    if tape.input is tape.output:
+    given = set(tape.inputs)
+    if given & set(tape.outputs):
         return
-    if not any(tape.input in node.inputs for node in tape.nodes):
+    if not any(given & set(node.inputs) for node in tape.nodes):
         raise unsupported([], ["the output: it does not depend on the input"])
-    if any(value is tape.input and takes for node in tape.nodes if node.reached for value, takes in _taken(node)):
+    if any(value in given and takes for node in tape.nodes if node.reached for value, takes in _taken(node)):
         return
     ends = [node for node in tape.nodes if node.reached and not all(takes for _, takes in _taken(node))]
     places = ", ".join(dict.fromkeys(node.where for node in ends))
@@ -123,25 +144,22 @@ def demand_known_gates(tape: Tape) -> None:
         raise unsupported(problems)
 
 
-def outputs_of(model: Model, x: Tensor, output: Output = None) -> Tensor:
-    """Run the model without a record, and give its logits (B, C).
+def roots_of(model: Model, inputs: Inputs, roots: Roots) -> list[Tensor]:
+    """Run the model without a record, and give what relevance would start from.
 
     Raises:
         InputError: if model, x or logits are not fit to be explained.
     """
     check_model(model)
-    check_input(x)
-    with failures_explained(model, x):
-        with undisturbed(x.device):
-            outputs = logits_of(model(x.detach().as_subclass(Tensor).clone()), output)
-        check_logits(outputs, len(x))
-    check_finite(outputs)
-    return outputs
+    with failures_explained(model, inputs), undisturbed(inputs.device):
+        found = list(roots(inputs.call(model), contextlib.nullcontext()))
+    check_finite(found)
+    return found
 
 
-def check_finite(logits: Tensor) -> None:
+def check_finite(roots: Sequence[Tensor]) -> None:
     """Refuse logits that say nothing."""
-    if not torch.isfinite(logits).all():
+    if not all(bool(torch.isfinite(root).all()) for root in roots):
         raise InputError("the model's logits are not all finite (NaN or infinite), so there is nothing to explain")
 
 
@@ -164,7 +182,7 @@ def merge_batchnorms(nodes: Sequence[Node]) -> None:
 def mark_heads(nodes: Sequence[Node]) -> None:
     """Fully connected: linear ops, convolutions that cover their input, a 1x1 convolution that is the last."""
     weighted = {node for node in nodes if node.kind in WEIGHTED and node.reached}
-    left = after([node for node in nodes if node.reached], weighted)
+    left = after([node for node in nodes if node.reached], {node for node in weighted if not node.beyond})
     for node in weighted:
         node.head = node.kind == Kind.LINEAR or covers_its_input(node) or (left[node] == 0 and pointwise(node))
 

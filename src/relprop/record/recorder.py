@@ -8,19 +8,21 @@ record, and that is an error.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from relprop.ops.embedding import are_ids, carries_ids
 from relprop.ops.normalization import output_read
 from relprop.ops.remedies import remedy
 from relprop.ops.table import TABLE
 from relprop.record.audit import Audit, Inside
-from relprop.record.logits import Output, check_logits, logits_of
+from relprop.record.inputs import Inputs, demand_ids_looked_up, plain
 from relprop.record.memory import Memory, name_of, versions, written_by
+from relprop.record.module_outputs import ModuleOutputs
 from relprop.record.module_paths import module_paths
 from relprop.record.ownership import MixesPictures, owners_of_results
 from relprop.record.provenance import DRAW, Provenance, random_states, slotted
@@ -29,7 +31,7 @@ from relprop.record.unsupported import PAST_THE_RECORD, WRITE_THROUGH_VIEW, unsu
 from relprop.rules.layer import WEIGHTED, Kind
 from relprop.tape.constants import Constant
 from relprop.tape.owners import Owners, in_order, one_owner
-from relprop.tape.tape import Derived, Node, Op, Tape, Value, unbounded
+from relprop.tape.tape import Derived, Node, Op, Slot, Tape, Value, unbounded
 from relprop.tape.torch_internals import version
 from relprop.tape.trees import float_tensors, tensors_of
 
@@ -37,35 +39,51 @@ NO_NODES = frozenset({Kind.GETTER, Kind.CONSTANT, Kind.ESCAPE})
 """Kinds of call that yield no value of ours."""
 
 
-def record(model: Callable[[Tensor], Any], x: Tensor, *, lean: bool = False, output: Output = None) -> Tape:
-    """Run the model on x, (B, ...), and return what it did.
+Roots = Callable[[Any, contextlib.AbstractContextManager[None]], Sequence[Tensor]]
+"""From what a model returned to what relevance starts from; within the context that it gets nothing is recorded."""
+
+
+def record(
+    model: Callable[..., Any], inputs: Inputs, roots: Roots, *, lean: bool = False, watch: Sequence[str] = ()
+) -> Tape:
+    """Run the model on its inputs, find the roots in what it returned, and give what was done.
 
     Args:
-        model: any callable that maps x to logits.
-        x: the input.
+        model: any callable.
+        inputs: its arguments.
+        roots: what relevance will start from; they are recorded like the model.
         lean: whether what an in-place ReLU overwrote need not be kept (see `Value.rectified`).
-        output: which of several outputs is meant.
+        watch: patterns of the modules whose outputs are wanted, as `Tape.places`.
 
     Raises:
         UnsupportedOp: if something went past the record, or random numbers were drawn.
-        InputError: if the output is not a (B, C) tensor.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(undisturbed(x.device))
+        stack.enter_context(undisturbed(inputs.device))
         provenance = Provenance()
-        running = stack.enter_context(module_paths(model, provenance.module_runs))
-        x = x.detach().as_subclass(Tensor).clone()
-        recorder = Recorder(x, running, provenance, lean=lean)
-        before = random_states(x.device)
+        places = ModuleOutputs(watch)
+        running = stack.enter_context(module_paths(model, provenance.module_runs, places.left if watch else None))
+        given = [plain(t) for t in inputs.tensors]
+        arguments = inputs.arguments(given)
+        recorder = Recorder(given, running, provenance, lean=lean)
+        places.value_of = recorder.memory.value_of
+        for constant in tensors_of(arguments):
+            provenance.know(constant)
+        before = random_states(inputs.device)
         stack.enter_context(Audit(recorder.inside, recorder.bypassed))
         stack.enter_context(recorder)
-        result = model(x)
-    if not all(map(torch.equal, random_states(x.device), before)):
+        returned = inputs.call_with(model, arguments)
+        running[:], recorder.beyond = ["target"], True
+        outputs = list(roots(returned, recorder.inside))
+    if not all(map(torch.equal, random_states(inputs.device), before)):
         problems = [node for node in recorder.nodes if node.problem]
         raise unsupported(
             problems, [DRAWS.format(", ".join(dict.fromkeys(provenance.draws)) or "a function of its own")]
         )
-    return recorder.tape(logits_of(result, output))
+    demand_ids_looked_up(inputs, recorder.inputs, recorder.nodes)
+    tape = recorder.tape(outputs)
+    tape.places = places.found
+    return tape
 
 
 DRAWS = (
@@ -89,16 +107,19 @@ class Recorder(TorchFunctionMode):
     """Writes down every torch function that receives a recorded value.
 
     Args:
-        x: the input.
+        given: the tensors that are explained.
         running: the paths of the modules that run now, the innermost last.
         provenance: what is known of where constants come from.
         lean: as for `record`.
     """
 
-    def __init__(self, x: Tensor, running: list[str], provenance: Provenance, *, lean: bool = False) -> None:
+    def __init__(
+        self, given: Sequence[Tensor], running: list[str], provenance: Provenance, *, lean: bool = False
+    ) -> None:
         super().__init__()
         self.lean = lean
-        self.batch = x.shape[0]
+        self.beyond = False
+        self.batch = given[0].shape[0]
         self.running = running
         self.provenance = provenance
         self.doubts: list[Node] = []
@@ -106,7 +127,7 @@ class Recorder(TorchFunctionMode):
         self.escapes: list[Node] = []
         self.inside = Inside()
         self.memory = Memory(self.inside)
-        self.input = self.memory.remember(x, in_order(self.batch, x.ndim))
+        self.inputs = tuple(self.memory.remember(t, in_order(self.batch, t.ndim)) for t in given)
 
     # -- what the two modes call ---------------------------------------------------------------------
 
@@ -128,14 +149,42 @@ class Recorder(TorchFunctionMode):
             self.provenance.drew(op.name, self.running[-1])
         if not values:
             return self._without_values(func, args, kwargs)
+        if any(map(are_ids, values)) and not carries_ids(op, func, values, args, kwargs):
+            return self._of_whole_numbers(op, func, values, holders, args, kwargs)
+        return self._recorded(op, func, values, holders, args, kwargs, (slotted_args, slotted_kwargs))
+
+    def _recorded(
+        self, op: Op, func: Any, values: tuple[Value, ...], holders: list[Tensor], args: Any, kwargs: Any, slots: Any
+    ) -> Any:
+        """A call that some recorded value goes into."""
+        slotted_args, slotted_kwargs = slots
         with self.inside:
             if op.kind in NO_NODES or (op.form and self.memory.value_of(args[0]) is None):
-                return self._without_node(op, func, values, args, kwargs, (slotted_args, slotted_kwargs))
+                return self._without_node(op, func, values, args, kwargs, slots)
             node = Node(len(self.nodes), op, func, self.running[-1], slotted_args, slotted_kwargs, values)
+            node.beyond = self.beyond
             if not all(map(self.memory.is_current, values, holders)):
                 node.problem = WRITE_THROUGH_VIEW
             self.memory.uses.update(set(values))
             return self._run(node, args, kwargs)
+
+    def _of_whole_numbers(
+        self, op: Op, func: Any, values: tuple[Value, ...], holders: list[Tensor], args: Any, kwargs: Any
+    ) -> Any:
+        """A call that token ids go into as numbers, masks or indices: no relevance comes to them by this way."""
+        ids = [(v, t) for v, t in zip(values, holders, strict=True) if are_ids(v)]
+        for value, tensor in ids:
+            self.provenance.derive(Derived(len(self.nodes), same, (Slot(0),), {}, (value,), (tensor,)))
+        left = [t for t in holders if not any(t is one for _, one in ids)]
+
+        def value_of(t: Tensor) -> Value | None:
+            return self.memory.value_of(t) if any(t is one for one in left) else None
+
+        slotted_args, slotted_kwargs, values = slotted(args, kwargs, value_of)
+        if not values:
+            with self.inside:
+                return self._without_values(func, args, kwargs)
+        return self._recorded(op, func, values, left, args, kwargs, (slotted_args, slotted_kwargs))
 
     def bypassed(self, func: Any, args: Any, kwargs: Any) -> None:
         """A kernel ran outside of every recorded call: if it touched a recorded value, that is a problem."""
@@ -164,7 +213,7 @@ class Recorder(TorchFunctionMode):
         rectified = self.lean and target is not None and self.memory.only_rectified(node, target)
         copies = {} if target is None or rectified else self._copies_before(node, target)
         node.constants = tuple(map(Constant.of, tensors_of((node.args, node.kwargs))))
-        if any(self.memory.shares_memory(constant.tensor) for constant in node.constants):
+        if any(self.memory.shares_memory(c.tensor) and not self._holds_ids(c.tensor) for c in node.constants):
             node.problem = PAST_THE_RECORD
         if not all(self.provenance.knows(c.tensor) for c in node.constants if c.tensor.is_floating_point()):
             self.doubts.append(node)
@@ -187,6 +236,10 @@ class Recorder(TorchFunctionMode):
             if len(read) == 1 and self.memory.uses[read[0]] == 1:  # past a clone, its output may yet be read by others
                 self.memory.drop(read[0])
         return result
+
+    def _holds_ids(self, t: Tensor) -> bool:
+        """Whether a tensor is token ids that were recorded."""
+        return not t.is_floating_point() and self.memory.value_of(t) is not None
 
     def _copies_before(self, node: Node, target: Tensor) -> dict[Value, Tensor]:
         """Copies of what a call is about to overwrite."""
@@ -260,18 +313,23 @@ class Recorder(TorchFunctionMode):
 
     # -- the end -------------------------------------------------------------------------------------
 
-    def tape(self, output: Tensor) -> Tape:
+    def tape(self, outputs: Sequence[Tensor]) -> Tape:
         """What was recorded, checked."""
-        value = self.memory.value_of(output)
-        if value is None or not self.memory.is_current(value, output):
-            raise unsupported(self.escapes, ["the output: no recorded op made it from the input"])
+        values = [self.memory.value_of(output) for output in outputs]
+        for value, output in zip(values, outputs, strict=True):
+            if value is None or not self.memory.is_current(value, output):
+                raise unsupported(self.escapes, ["the output: no recorded op made it from the input"])
         if self.escapes:
             raise unsupported(self.escapes)
-        check_logits(output, self.batch)
         derived = self.provenance.derived
-        return Tape(
-            self.nodes, self.input, value, self.batch, self.doubts, derived, list(self.nodes) if derived else []
-        )
+        whole = list(self.nodes) if derived else []
+        found = tuple(value for value in values if value is not None)
+        return Tape(self.nodes, self.inputs, found, self.batch, self.doubts, derived, whole)
+
+
+def same(tensor: Tensor) -> Tensor:
+    """The tensor itself."""
+    return tensor
 
 
 def _problem(node: Node, outputs: list[Tensor], floats: list[Tensor]) -> str:
@@ -280,6 +338,6 @@ def _problem(node: Node, outputs: list[Tensor], floats: list[Tensor]) -> str:
         return remedy(node.op.name)
     if any(t.is_inference() for t in outputs):
         return "it ran in inference mode, where writes into values cannot be seen; use torch.no_grad() there"
-    if not floats:
+    if not floats and any(value.data.is_floating_point() for value in node.inputs):
         return "it turns the value into whole numbers, through which no relevance can pass"
     return (node.op.refuse(node) if node.op.refuse else None) or ""

@@ -6,15 +6,16 @@ thread, through NumPy), and that the weights that ran are the weights that the r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from relprop.record.logits import Output, logits_of
-from relprop.record.recorder import undisturbed
+from relprop.record.inputs import Inputs, plain
+from relprop.record.recorder import Roots, undisturbed
 from relprop.tape.tape import Node, Tape, Value, fill
 from relprop.tape.trees import float_tensors, mapped, tensors_of
 
@@ -42,38 +43,54 @@ class Replay:
         return self.on_input <= self.bound and self.on_noise <= self.bound
 
 
-def replay(tape: Tape, model: Callable[[Tensor], Any], x: Tensor, output: Output = None) -> Replay:
+def replay(tape: Tape, model: Callable[..., Any], inputs: Inputs, roots: Roots) -> Replay:
     """Compare the record with the model; it costs three forward passes, of which two are the record's.
 
     Args:
-        tape: what was recorded on x, not walked yet.
+        tape: what was recorded, not walked yet.
         model: what was recorded.
-        x: the input, (B, ...).
-        output: which of several outputs was recorded.
+        inputs: its arguments.
+        roots: finds what relevance starts from in what the model returned.
     """
-    with undisturbed(x.device):
-        x = x.detach().as_subclass(Tensor)
-        generator = torch.Generator(device="cpu").manual_seed(0)
+    with undisturbed(inputs.device):
+        given = [plain(t) for t in inputs.tensors]
+        noisy = noise_added(given)
+        on_input = gap(run_again(tape, given), [value.data for value in tape.outputs])
+        theirs = list(roots(inputs.call(model, [t.clone() for t in noisy]), contextlib.nullcontext()))
+        on_noise = gap(run_again(tape, noisy), theirs)
+    dtypes = {value.data.dtype for value in (*tape.inputs, *tape.outputs) if value.data.is_floating_point()}
+    return Replay(on_input, on_noise, 100 * max(torch.finfo(dtype).eps for dtype in dtypes))
+
+
+def noise_added(given: Sequence[Tensor]) -> list[Tensor]:
+    """The inputs plus a little noise; token ids are turned by one place instead."""
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    noisy = []
+    for x in given:
+        if not x.is_floating_point():
+            noisy.append(x.roll(1, -1))
+            continue
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
         spread = x.std(correction=0)
-        noisy = x + NOISE * torch.where(spread > 0, spread, 1.0) * noise
-        on_input = gap(run_again(tape, x), tape.output.data)
-        on_noise = gap(run_again(tape, noisy), logits_of(model(noisy.clone()), output))
-    coarsest = max(torch.finfo(t.dtype).eps for t in (x, tape.output.data))
-    return Replay(on_input, on_noise, 100 * coarsest)
+        noisy.append(x + NOISE * torch.where(spread > 0, spread, 1.0) * noise)
+    return noisy
 
 
-def gap(ours: Tensor, theirs: Tensor) -> float:
+def gap(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
     """The largest difference, relative to the largest number; infinite where shapes or what is finite differ."""
+    return max(_gap(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def _gap(ours: Tensor, theirs: Tensor) -> float:
     if ours.shape != theirs.shape or not bool((ours.isfinite() == theirs.isfinite()).all()):
         return float("inf")
     scale = theirs.abs().amax().clamp(min=torch.finfo(theirs.dtype).tiny)
     return float(((ours - theirs).abs().amax() / scale).nan_to_num())
 
 
-def run_again(tape: Tape, x: Tensor) -> Tensor:
-    """Make every recorded call again, in order, from another input."""
-    held: dict[Value, Tensor] = {tape.input: x.clone()}
+def run_again(tape: Tape, given: Sequence[Tensor]) -> list[Tensor]:
+    """Make every recorded call again, in order, from other inputs; what relevance starts from."""
+    held: dict[Value, Tensor] = {value: t.clone() for value, t in zip(tape.inputs, given, strict=True)}
     masks: dict[int, Tensor] = {}
     nodes = tape.whole or tape.nodes
     last = {value: node for node in nodes for value in node.inputs}
@@ -86,9 +103,9 @@ def run_again(tape: Tape, x: Tensor) -> Tensor:
                 masks |= dict(zip(map(id, made.results), tensors_of(made.func(*args, **kwargs)), strict=True))
         held.update(zip(node.outputs, _results(node, [held[v] for v in node.inputs], masks), strict=True))
         for value in node.inputs:
-            if last[value] is node and value is not tape.output and not tape.derived:
+            if last[value] is node and value not in tape.outputs and not tape.derived:
                 held.pop(value, None)
-    return held[tape.output]
+    return [held[value] for value in tape.outputs]
 
 
 def _results(node: Node, inputs: list[Tensor], masks: dict[int, Tensor]) -> list[Tensor]:

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     ACTIVATION = "activation"
     PRODUCT = "product"
     MOVE = "move"
+    EMBEDDING = "embedding"
     STOP = "stop"
     GETTER = "getter"
     """Gives a form, a comparison, an index: nothing that carries relevance."""

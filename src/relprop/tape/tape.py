@@ -103,6 +103,8 @@ class OwnersGo(StrEnum):
     """Some axes are put together."""
     BROADCAST = "broadcast"
     """Numbers of several values are put together one by one."""
+    LOOKED_UP = "looked up"
+    """Each number becomes a row of them."""
 
 
 HandDown = Callable[["Node", Rule, "list[Tensor]", Visit], Share]
@@ -185,6 +187,7 @@ class Node:
         merged: the BatchNorm that the rules see as part of this weighted op.
         into: the weighted op that this BatchNorm was merged into.
         reached: whether relevance can come to it.
+        beyond: whether a function of the output made the call, beyond the model.
         noted: what the op's own way of running it noted for the way down.
     """
 
@@ -203,6 +206,7 @@ class Node:
     merged: Merged | None = None
     into: Node | None = None
     reached: bool = True
+    beyond: bool = False
     noted: Any = None
 
     @property
@@ -290,28 +294,40 @@ class Tape:
     """One forward pass.
 
     Attributes:
-        nodes: recorded calls, in order of execution: all of them, or those that the output depends on.
-        input: the value that relevance is wanted for, (B, ...).
-        output: the value that relevance starts from, (B, C).
+        nodes: recorded calls, in order of execution: all of them, or those that the outputs depend on.
+        inputs: the values that relevance is wanted for, (B, ...).
+        outputs: the values that relevance starts from: logits (B, C), or what a function made of them, (B,).
         batch: the number of pictures B.
         doubts: what the record could not see of where constants come from: a replay will tell whether they
             depend on the input.
         derived: calls that made masks or indices of recorded values, in order.
-        whole: all recorded calls, where a replay needs more than those that the output depends on.
+        whole: all recorded calls, where a replay needs more than those that the outputs depend on.
+        places: the outputs of the modules that were asked for, by their paths.
         consumed: whether `consume` was called.
     """
 
     nodes: list[Node]
-    input: Value
-    output: Value
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
     batch: int
     doubts: list[Node] = field(default_factory=list)
     derived: list[Derived] = field(default_factory=list)
     whole: list[Node] = field(default_factory=list)
+    places: dict[str, Value] = field(default_factory=dict)
     consumed: bool = False
 
+    @property
+    def input(self) -> Value:
+        """The first of the inputs."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> Value:
+        """The first of the outputs."""
+        return self.outputs[0]
+
     def path_to_output(self) -> list[Node]:
-        """The nodes that the output depends on, in order of execution."""
+        """The nodes that the outputs depend on, in order of execution."""
         return self._leading_to_output(lambda node: [True] * len(node.inputs))
 
     def reached(self) -> set[Node]:
@@ -319,7 +335,7 @@ class Tape:
         return set(self._leading_to_output(receivers))
 
     def _leading_to_output(self, follow: Callable[[Node], list[bool]]) -> list[Node]:
-        wanted: set[Value] = {self.output}
+        wanted: set[Value] = set(self.outputs)
         found: list[Node] = []
         for node in reversed(self.nodes):
             if any(value in wanted for value in node.outputs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -47,6 +47,13 @@ class Row:
     def gap(self) -> Tensor:
         """What is not accounted for, (T, B): rounding, or a mistake."""
         return self.relevance_in - self.relevance_out - self.bias - self.eps - self.lost
+
+    def repeated(self, times: int) -> Row:
+        """The row with every map so many times, one after the other."""
+        if times == 1:
+            return self
+        columns = {name: getattr(self, name).repeat_interleave(times, 0) for name in (*COLUMNS, "magnitude")}
+        return replace(self, **columns)
 
     def __repr__(self) -> str:
         return f"Row({self.op} {self.path}, {self.rule})".replace(" ,", ",")

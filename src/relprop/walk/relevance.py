@@ -49,6 +49,12 @@ class Waiting:
         magnitude = None if self.magnitude is None else self.magnitude[maps]
         return Waiting(self.R[maps], self.total[maps], magnitude, self.vanishes)
 
+    def repeated(self, times: int) -> Waiting:
+        """Each of its maps so many times, one after the other."""
+        magnitude = None if self.magnitude is None else self.magnitude.repeat_interleave(times, 0)
+        again = (self.R.repeat_interleave(times, 0), self.total.repeat_interleave(times, 0))
+        return Waiting(*again, magnitude, self.vanishes)
+
     def magnitude_at(self, value: Value) -> Tensor:
         """The sum of absolute relevance per map and picture, made once."""
         if self.magnitude is None:

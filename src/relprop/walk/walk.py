@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -11,11 +12,13 @@ from torch import Tensor
 from relprop.composites.composite import Assigned
 from relprop.ops import parts
 from relprop.ops.call import Call
+from relprop.ops.embedding import looked_up
 from relprop.rules.layer import Rule, Share, Zero
 from relprop.support.errors import RelpropError, RuleError
 from relprop.tape.tape import Node, Tape, Value
 from relprop.tape.torch_internals import version
 from relprop.tape.visit import Conventions, Visit
+from relprop.walk.conditions import UNCONDITIONAL, Conditions
 from relprop.walk.ledger import Ledger, Row
 from relprop.walk.relevance import Waiting, addresses, common_stack, stacked, sum_over
 
@@ -28,6 +31,21 @@ class Group:
     waiting: dict[Value, Waiting] = field(default_factory=dict)
 
 
+@dataclass
+class Arrived:
+    """Where relevance came to, by one method.
+
+    Attributes:
+        inputs: (T, *shape) of each of the tape's inputs; None for whole numbers that no embedding looks up.
+        inside: (T, *shape) at the output of every module that was watched, by its path.
+        ledger: where all of it went; None for a method that does not conserve relevance.
+    """
+
+    inputs: list[Tensor | None]
+    inside: dict[str, Tensor]
+    ledger: Ledger | None
+
+
 class Walk:
     """One way down, for all methods and targets at once; it consumes the tape.
 
@@ -35,51 +53,148 @@ class Walk:
         tape: a recorded pass that is ready (`record.prepare`).
         plans: per method the rule of each of the tape's nodes.
         conventions: of all rules.
+        conditions: what is let through at which values; there are then T K maps, K conditions for each target.
+        watched: whether relevance is kept at the tape's places.
     """
 
-    def __init__(self, tape: Tape, plans: Mapping[str, list[Assigned]], conventions: Conventions) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        plans: Mapping[str, list[Assigned]],
+        conventions: Conventions,
+        conditions: Conditions = UNCONDITIONAL,
+        watched: Mapping[str, Value] = MappingProxyType({}),
+    ) -> None:
         self.tape = tape
         self.plans = plans
         self.conventions = conventions
-        self.precisions = {value.data.dtype for node in tape.nodes for value in node.outputs} | {tape.input.data.dtype}
+        self.precisions = {value.data.dtype for node in tape.nodes for value in node.outputs}
+        self.precisions = {dtype for dtype in self.precisions if dtype.is_floating_point}
+        ids = looked_up(tape.nodes)
+        self.receiving = [v for v in tape.inputs if v.data.is_floating_point() or v in ids]
+        self.conditions = conditions
+        self.spread = False
+        self.names: dict[Value, list[str]] = {}
+        for name, value in watched.items():
+            self.names.setdefault(value, []).append(name)
+        self.inside: dict[str, dict[str, Tensor]] = {name: {} for name in plans}
         self.groups: list[Group] = []
         self.filled: dict[tuple[float, int], Tensor] = {}
         self.rows: dict[str, list[Row]] = {name: [] for name in plans}
         self.conserving = [name for name, plan in plans.items() if all(step.rule.conserves for step in plan)]
 
-    def down(self, start: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Ledger]]:
-        """Relevance of the input per method, and the ledger of those that conserve relevance.
+    def down(self, start: Mapping[str, list[Tensor]]) -> dict[str, Arrived]:
+        """Where relevance comes to, per method.
 
         Args:
-            start: the relevance of the output, (T, B, C) per method; it may be overwritten.
+            start: the relevance of each of the tape's outputs, (T, *shape) per method; it may be overwritten.
         """
         self.groups = self._groups_that_start_alike(start)
-        first = {name: self.tape.output.owners.total(R) for name, R in start.items()}
+        outputs = self.tape.outputs
+        first = {
+            name: sum_over(value.owners.total(R) for value, R in zip(outputs, each, strict=True))
+            for name, each in start.items()
+        }
         for node in self.tape.consume():
+            self._look_at(node.outputs, node.path)
             self._pass(node, len(self.tape.nodes))
-        relevance: dict[str, Tensor] = {}
-        ledger: dict[str, Ledger] = {}
+        self._look_at(self.tape.inputs, "")
+        self._spread()
+        arrived: dict[str, Arrived] = {}
         for group in self.groups:
-            last = group.waiting.get(self.tape.input) or self._none(self.tape.input, len(first[group.methods[0]]))
+            maps = len(first[group.methods[0]]) * self.conditions.number
+            last = {value: group.waiting.get(value) or self._none(value, maps) for value in self.receiving}
             for name in group.methods:
                 # flat repeats a channel in one place of memory
-                relevance[name] = last.R.clone() if len(group.methods) > 1 else last.R.contiguous()
-                ledger[name] = Ledger(first[name], last.total, self.rows[name], self._coarsest())
-        return relevance, {name: ledger[name] for name in self.conserving}
+                R = {v: w.R.clone() if len(group.methods) > 1 else w.R.contiguous() for v, w in last.items()}
+                ledger = self._ledger(name, first[name], sum_over(w.total for w in last.values()))
+                inputs = [R.get(value) for value in self.tape.inputs]
+                arrived[name] = Arrived(inputs, self._kept(name, maps), ledger)
+        return arrived
+
+    def _ledger(self, name: str, first: Tensor, end: Tensor) -> Ledger | None:
+        """The ledger of a method that conserves relevance, a column per map in every row."""
+        if name not in self.conserving:
+            return None
+        maps = len(end)
+        rows = [row.repeated(maps // len(row.relevance_in)) for row in self.rows[name]]
+        return Ledger(first.repeat_interleave(maps // len(first), 0), end, rows, self._coarsest())
+
+    def _kept(self, name: str, maps: int) -> dict[str, Tensor]:
+        """What a method left at the values that were watched, zero where relevance never came."""
+        kept = self.inside[name]
+        for value, names in self.names.items():
+            for place in names:
+                R = kept.get(place)
+                zeros = (maps, *value.shape)
+                R = torch.zeros(zeros, dtype=self.conventions.dtype, device=value.data.device) if R is None else R
+                kept[place] = R.repeat_interleave(maps // len(R), 0)
+        return {place: kept[place] for names in self.names.values() for place in names}
+
+    # -- conditions, and what is watched ---------------------------------------------------------------
+
+    def _look_at(self, values: Sequence[Value], path: str) -> None:
+        """All relevance has come to these values: restrict it, and keep it, where that is asked for."""
+        for value in values:
+            mask = self.conditions.masks.get(value)
+            if mask is not None:
+                self._spread()
+                for group in self.groups:
+                    self._restrict(group, value, mask, path)
+            if value in self.names:
+                self._keep(value)
+
+    def _spread(self) -> None:
+        """From here on there is a map for every target and condition: the same, until the first mask."""
+        if self.spread or self.conditions.number == 1:
+            return
+        self.spread = True
+        for group in self.groups:
+            group.waiting = {v: waiting.repeated(self.conditions.number) for v, waiting in group.waiting.items()}
+
+    def _restrict(self, group: Group, value: Value, mask: Tensor, path: str) -> None:
+        """Take what the conditions do not let through."""
+        waiting = group.waiting.get(value)
+        if waiting is None:
+            return
+        number = self.conditions.number
+        R = waiting.R.unflatten(0, (-1, number))
+        let = mask.to(R.dtype)
+        through = Waiting.at(value, (R * let).flatten(0, 1), vanishes=waiting.vanishes)
+        lost = value.owners.total((R * (1 - let)).flatten(0, 1))
+        group.waiting[value] = through
+        none = self._full(0.0, waiting.total)
+        size = waiting.magnitude_at(value)
+        row = Row(path, "condition", self.conditions.words, waiting.total, through.total, none, none, lost, size)
+        for name in group.methods:
+            self.rows[name].append(row)
+
+    def _keep(self, value: Value) -> None:
+        """Keep the relevance at a value, as it is before it goes on."""
+        for group in self.groups:
+            if value in group.waiting:
+                R = group.waiting[value].R
+                for name in group.methods:
+                    self.inside[name] |= {place: R.clone() for place in self.names[value]}
 
     def _coarsest(self) -> float:
         """The machine epsilon of the coarsest precision that model or rules computed in."""
         return max(torch.finfo(dtype).eps for dtype in {*self.precisions, self.conventions.dtype})
 
-    def _groups_that_start_alike(self, start: Mapping[str, Tensor]) -> list[Group]:
-        output = self.tape.output
+    def _groups_that_start_alike(self, start: Mapping[str, list[Tensor]]) -> list[Group]:
         groups: list[Group] = []
-        for name, R in start.items():
-            alike = next((g for g in groups if torch.equal(g.waiting[output].R, R)), None)
-            if alike is not None:
-                alike.methods += (name,)
-            else:
-                groups.append(Group((name,), {output: Waiting.at(output, R)}))
+        began: list[list[Tensor]] = []
+        for name, each in start.items():
+            alike = [k for k, other in enumerate(began) if all(map(torch.equal, other, each))]
+            if alike:
+                groups[alike[0]].methods += (name,)
+                continue
+            group = Group((name,))
+            for value, R in zip(self.tape.outputs, each, strict=True):
+                waiting, known = Waiting.at(value, R), group.waiting.get(value)
+                group.waiting[value] = waiting if known is None else known + waiting
+            groups.append(group)
+            began.append(each)
         return groups
 
     def _pass(self, node: Node, place: int) -> None:

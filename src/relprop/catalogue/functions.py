@@ -1,0 +1,108 @@
+"""Methods that are functions (model, x, target): what they are called with, whatever the model takes and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from relprop.catalogue.names import Function
+from relprop.record.acceptance import Model
+from relprop.record.inputs import Inputs
+from relprop.record.logits import Output, chosen, logits_of, rows_of
+from relprop.support.errors import InputError
+from relprop.tape.trees import mapped, tensors_of
+from relprop.targets import Starts, is_function, value_of
+
+
+class AsLogits(nn.Module):
+    """A model seen as one tensor in, rows of logits (B, C) out, for functions that know of nothing else.
+
+    Args:
+        model: the model.
+        inputs: its arguments; where several are explained, they are laid side by side as (B, N).
+        output: which of several outputs is meant.
+        function: a target of the user's own, whose value is the only logit; None: the logits are the model's.
+    """
+
+    def __init__(self, model: Model, inputs: Inputs, output: Output, function: Any = None) -> None:
+        super().__init__()
+        self.model = model
+        self.inputs = inputs
+        self.output = output
+        self.function = function
+        self.train(getattr(model, "training", False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows of logits."""
+        inputs = self.inputs
+        arguments = inputs.arguments(parted(x, inputs))
+        if len(x) != inputs.batch and tensors_of(inputs.whole):  # several versions of a picture at once
+            if inputs.batch > 1:
+                raise InputError(
+                    "this method runs several versions of a picture, and some inputs are fixed; explain one picture at "
+                    "a time"
+                )
+            arguments = mapped(Tensor, lambda t: t.expand(len(x), *t.shape[1:]) if len(t) == 1 else t, arguments)
+        returned = inputs.call_with(self.model, arguments)
+        if self.function is None:
+            return rows_of(logits_of(returned, self.output), len(x))
+        return value_of(self.function, chosen(returned, self.output), len(x))[:, None]
+
+
+def joined(inputs: Inputs) -> Tensor:
+    """The explained inputs as one tensor: itself, or all side by side, (B, N)."""
+    if len(inputs.tensors) == 1:
+        return inputs.tensors[0]
+    return torch.cat([t.reshape(len(t), -1) for t in inputs.tensors], 1)
+
+
+def parted(x: Tensor, inputs: Inputs) -> list[Tensor]:
+    """The explained inputs out of one tensor (..., as `joined` made it)."""
+    if len(inputs.tensors) == 1:
+        return [x]
+    sizes = [t[0].numel() for t in inputs.tensors]
+    pieces = x.split(sizes, -1)
+    shaped = zip(pieces, inputs.tensors, strict=True)
+    return [piece.reshape(*piece.shape[:-1], *t.shape[1:]).to(t.dtype) for piece, t in shaped]
+
+
+def by_functions(functions: Mapping[str, Function], model: Model, inputs: Inputs, starts: Starts) -> dict[str, Any]:
+    """Relevance (T, B, ...) of each explained input, in the structure of x, by every method that is a function.
+
+    Raises:
+        InputError: a function returned something else than a tensor of x's shape, or token ids are explained.
+    """
+    if not functions:
+        return {}
+    if not all(t.is_floating_point() for t in inputs.tensors):
+        raise InputError(
+            f"{', '.join(map(repr, functions))} cannot explain token ids, which have no gradient; use an LRP method, "
+            f"or explain the embeddings (inputs_embeds)"
+        )
+    with torch.inference_mode(mode=False):  # tensors of that mode cannot be differentiated by or with
+        x = joined(inputs).clone()
+    found = {}
+    for name, function in functions.items():
+        maps = torch.stack([_of_target(name, function, model, x, inputs, starts, t) for t in range(len(starts.each))])
+        found[name] = inputs.like(parted(maps, inputs))
+    return found
+
+
+def _of_target(
+    name: str, function: Function, model: Model, x: Tensor, inputs: Inputs, starts: Starts, t: int
+) -> Tensor:
+    """Relevance of x, (B, ...), for one of the targets."""
+    target, index = starts.each[t], starts.indices[t]
+    own = target if is_function(target) else None
+    plain = inputs.alone and own is None and starts.output is None and starts.rows_as_returned
+    seen = model if plain else AsLogits(model, inputs, starts.output, own)
+    with torch.inference_mode(mode=False):  # of its own, to write into; of that mode none could be differentiated
+        x_of_its_own, index_of_its_own = x.clone(), index.clone() if own is None else torch.zeros_like(index)
+    R = function(seen, x_of_its_own, index_of_its_own)
+    if not isinstance(R, Tensor) or R.shape != x.shape:
+        got = tuple(R.shape) if isinstance(R, Tensor) else type(R).__name__
+        raise InputError(f"method {name!r} returned {got}, and must return a tensor of x's shape {tuple(x.shape)}")
+    return R.detach().to(x.device, torch.promote_types(x.dtype, torch.float32))
