@@ -67,7 +67,7 @@ def recorded(
     if not all(value.owners.batch_first for value in tape.outputs):
         raise InputError("the rows of the logits are not the pictures in their order; explain one picture at a time")
     check_finite([value.data for value in tape.outputs])
-    merge_batchnorms(tape.nodes)
+    merge_batchnorms(tape.nodes, tape.outputs)
     mark_heads(tape.nodes)
     check_untouched(tape.nodes)
     on_path = set(tape.nodes)
@@ -163,8 +163,11 @@ def check_finite(roots: Sequence[Tensor]) -> None:
         raise InputError("the model's logits are not all finite (NaN or infinite), so there is nothing to explain")
 
 
-def merge_batchnorms(nodes: Sequence[Node]) -> None:
-    """Let the rules see a weighted op and the BatchNorm that alone reads its output as one layer."""
+def merge_batchnorms(nodes: Sequence[Node], roots: Sequence[Value]) -> None:
+    """Let the rules see a weighted op and the BatchNorm that alone reads its output as one layer.
+
+    Where relevance starts at that output, or a function of the output reads it, the two stay apart.
+    """
     readers: dict[Value, list[Node]] = {}
     for node in nodes:
         for value in node.inputs:
@@ -174,7 +177,7 @@ def merge_batchnorms(nodes: Sequence[Node]) -> None:
             continue
         read = output_read(node)
         layer = read[-1].source
-        if layer is not None and all(len(readers[value]) == 1 for value in read):
+        if layer is not None and all(len(readers[v]) == 1 and v not in roots for v in read):
             layer.merged = Merged(*scale_and_shift(node), node.outputs[0])
             node.into = layer
 
