@@ -179,6 +179,7 @@ WRONG = [
     ([{"9": [0]}], "no module of the model"),
     ([{"4": [8]}], "has channels 0 to 7, not 8"),
     ([{"4": "first"}], "takes channels, such as"),
+    ({"4": [1]}, "takes a list of mappings"),
     ([{"4": torch.ones(3, 2, 2, dtype=torch.bool)}], "mask for '4' has shape"),
 ]
 

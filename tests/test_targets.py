@@ -190,16 +190,20 @@ WRONG = {
     "a number": (lambda y: 3.0, "gives float"),
     "whole numbers": (lambda y: y.argmax(1), "gives Tensor"),
     "a mistake": (lambda y: y["out"][:, 99], "target <lambda> fails"),
+    "that writes": (lambda y: y.mul_(2)[:, 0], "writes into what the model returned"),
     "of no input": (lambda y: torch.ones(2, dtype=D), "no recorded op made it from the input"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("method", ["lrp-z", "gradient"])
 @pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")
-def test_a_function_of_another_kind_is_refused(x, case):
+def test_a_function_of_another_kind_is_refused(x, case, method):
     function, message = WRONG[case]
+    if (case, method) == ("of no input", "gradient"):
+        message = "do not depend on the input|differentiable"
     with pytest.raises(rp.RelpropError, match=message):
-        rp.attribute(convolutional(), x, function, "lrp-z")
+        rp.attribute(convolutional(), x, function, method)
 
 
 def test_maps_as_outputs_name_the_way_to_explain_a_place_of_them(x):
