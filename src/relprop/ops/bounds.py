@@ -176,11 +176,15 @@ def _signs(low: float, high: float) -> Bounds:
 
 def of_power(node: Node) -> Bounds:
     """x^n."""
-    exponent = node.argument("exponent", 1)
-    even = isinstance(exponent, (int, float)) and exponent == int(exponent) and int(exponent) % 2 == 0
-    if even or node.inputs[0].low >= 0:
-        return 0.0, math.inf
-    return FREE
+    exponent, (low, high) = node.argument("exponent", 1), (node.inputs[0].low, node.inputs[0].high)
+    if not isinstance(exponent, (int, float)) or not isinstance(node.argument("input", 0), Slot):
+        return (0.0, math.inf) if low >= 0 else FREE
+    if low >= 0 and exponent >= 0:
+        return low**exponent, high**exponent
+    if low > 0:
+        return (0.0 if math.isinf(high) else high**exponent), low**exponent
+    even = exponent == int(exponent) and int(exponent) % 2 == 0
+    return (0.0, math.inf) if even or low >= 0 else FREE
 
 
 def of_square(node: Node) -> Bounds:

@@ -11,9 +11,9 @@ LEAVES = (
     "the hook that reads them"
 )
 REMEDIES: dict[str, str] = {
-    **dict.fromkeys(("multi_head_attention_forward", "scaled_dot_product_attention", "bmm", "baddbmm"), ATTENTION),
-    **dict.fromkeys(("layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize"), NORMALISATION),
-    **dict.fromkeys(("softmax", "log_softmax", "softmin", "logsumexp", "gumbel_softmax"), ENDS),
+    **dict.fromkeys(("multi_head_attention_forward", "baddbmm"), ATTENTION),
+    **dict.fromkeys(("normalize",), NORMALISATION),
+    **dict.fromkeys(("log_softmax", "softmin", "logsumexp", "gumbel_softmax"), ENDS),
     **dict.fromkeys(("item", "tolist", "numpy", "array", "float", "int", "index", "dlpack"), LEAVES),
     **dict.fromkeys(
         ("long", "int", "round", "floor", "ceil", "trunc"),

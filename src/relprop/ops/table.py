@@ -14,9 +14,12 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from relprop.ops import layer_norm as own
 from relprop.ops.activation import activation, depends_on_more, random_slopes
 from relprop.ops.addition import addition, bounds_of_sum, not_two_terms, receiving_terms
+from relprop.ops.attention import attention, bounds_of_mean, not_understood, over_pictures, softmax, the_values_alone
 from relprop.ops.averaging import average, interpolation
+from relprop.ops.bilinear import bilinear, bounds_of_sums, of_two_matrices
 from relprop.ops.bounds import (
     averaged,
     clamped,
@@ -34,6 +37,7 @@ from relprop.ops.bounds import (
     within,
 )
 from relprop.ops.embedding import embedding, rows_depend_on_input
+from relprop.ops.layer_norm import layer_norm, scaled
 from relprop.ops.maximum import maximum, not_along_one_axis, pooled_with_winners
 from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop
 from relprop.ops.normalization import batch_norm, merges, statistics_of_batch
@@ -42,7 +46,9 @@ from relprop.ops.product import (
     bounds_of_product,
     bounds_of_quotient,
     product,
+    quotient_of_two,
     receiving_factors,
+    receiving_numerator,
     variable_divisor,
 )
 from relprop.ops.spellings import functions_named
@@ -51,13 +57,21 @@ from relprop.rules.layer import Fixed, Kind
 from relprop.rules.lrp import Epsilon, Pass
 from relprop.tape.tape import Bounds, Node, Op, OwnersGo, unbounded
 
-CONV, LINEAR, ADD, NORM, PRODUCT = Kind.CONV, Kind.LINEAR, Kind.ADD, Kind.NORM, Kind.PRODUCT
+CONV, LINEAR, ADD, NORM, LAYER_NORM, PRODUCT = (
+    Kind.CONV,
+    Kind.LINEAR,
+    Kind.ADD,
+    Kind.NORM,
+    Kind.LAYER_NORM,
+    Kind.PRODUCT,
+)
 AVERAGE, MAXIMUM, ACTIVATION, MOVE = Kind.AVG_POOL, Kind.MAX_POOL, Kind.ACTIVATION, Kind.MOVE
 IMAGE, LAST, MATRIX = OwnersGo.IMAGE, OwnersGo.LAST, OwnersGo.MATRIX
 MOVED, REDUCED, BROADCAST = OwnersGo.MOVED, OwnersGo.REDUCED, OwnersGo.BROADCAST
 
 EPSILON, PASS = Epsilon(), Pass()
 WINNER, SIGNAL = Fixed("winner takes all"), Fixed("signal takes all")
+TAYLOR = Fixed("Taylor at x")
 STAYS, STOPS, PER_TOKEN = Fixed("moved"), Fixed("stopped"), Fixed("summed per token")
 
 
@@ -89,6 +103,20 @@ def _silent(kind: Kind, words: str) -> list[tuple[Op, str]]:
     return [(Op("property" if word[0] == "." else word.strip("_?"), kind), word) for word in words.split()]
 
 
+def _of_two(name: str) -> Op:
+    """A matrix product of two values."""
+    return Op(
+        name,
+        Kind.BILINEAR,
+        bilinear,
+        EPSILON,
+        OwnersGo.CONTRACTED,
+        bounds_of_sums,
+        refuse=of_two_matrices,
+        receivers=receiving_factors,
+    )
+
+
 LINES: tuple[tuple[Op, str], ...] = (
     # Weighted: the composite must give the rule.
     (Op("conv1d", CONV, weighted, owners=IMAGE, refuse=variable_weight), "conv1d"),
@@ -98,11 +126,36 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("conv_transpose2d", CONV, weighted, owners=IMAGE, refuse=variable_weight), "conv_transpose2d"),
     (Op("conv_transpose3d", CONV, weighted, owners=IMAGE, refuse=variable_weight), "conv_transpose3d"),
     (Op("linear", LINEAR, weighted, owners=LAST, refuse=variable_weight), "linear"),
-    (Op("matmul", LINEAR, weighted, owners=MATRIX, refuse=variable_matrix), "matmul __matmul__ mm"),
+    (
+        Op("matmul", LINEAR, weighted, owners=MATRIX, refuse=variable_matrix, of_two=_of_two("matmul")),
+        "matmul __matmul__ mm bmm",
+    ),
     (Op("addmm", LINEAR, weighted, owners=LAST, refuse=variable_matrix), "addmm"),
     # Normalisation.
     (Op("batch_norm", NORM, batch_norm, EPSILON, refuse=statistics_of_batch, merges=merges), "F.batch_norm"),
     (Op("local_response_norm", ACTIVATION, activation, PASS, IMAGE, kept_sign), "local_response_norm"),
+    (
+        Op("layer_norm", LAYER_NORM, layer_norm, EPSILON, LAST, refuse=own.depends_on_more),
+        "F.layer_norm layer_norm",
+    ),
+    (Op("group_norm", LAYER_NORM, layer_norm, EPSILON, IMAGE, refuse=own.depends_on_more), "group_norm"),
+    (Op("instance_norm", LAYER_NORM, layer_norm, EPSILON, IMAGE, refuse=own.depends_on_more), "F.instance_norm"),
+    (Op("rms_norm", LAYER_NORM, scaled, Fixed("scale passes"), LAST, refuse=own.depends_on_more), "rms_norm?"),
+    # Attention: weights are a gate.
+    (Op("softmax", Kind.SOFTMAX, softmax, TAYLOR, bounds=within(0, 1), refuse=over_pictures), "softmax"),
+    (
+        Op(
+            "attention",
+            Kind.ATTENTION,
+            attention,
+            EPSILON,
+            OwnersGo.ATTENDED,
+            bounds_of_mean,
+            not_understood,
+            the_values_alone,
+        ),
+        "scaled_dot_product_attention",
+    ),
     # Averages and sums, whose weights are fixed.
     (
         Op("avg_pool", AVERAGE, average, EPSILON, IMAGE, averaged),
@@ -147,7 +200,16 @@ LINES: tuple[tuple[Op, str], ...] = (
         "mul mul_ multiply multiply_ __imul__ __mul__ __rmul__",
     ),
     (
-        Op("div", PRODUCT, product, SIGNAL, BROADCAST, bounds_of_quotient, refuse=variable_divisor),
+        Op(
+            "div",
+            PRODUCT,
+            quotient_of_two,
+            SIGNAL,
+            BROADCAST,
+            bounds_of_quotient,
+            refuse=variable_divisor,
+            receivers=receiving_numerator,
+        ),
         "div div_ divide divide_ true_divide true_divide_ __itruediv__ __truediv__",
     ),
     (Op("neg", PRODUCT, product, SIGNAL, bounds=bounds_of_negative), "neg neg_ negative negative_"),
@@ -190,6 +252,7 @@ LINES: tuple[tuple[Op, str], ...] = (
     _function("abs", within(0, math.inf), "abs abs_ absolute absolute_ __abs__?"),
     _function("sin", within(-1, 1)),
     _function("cos", within(-1, 1)),
+    (Op("var", Kind.OPAQUE, owners=REDUCED, bounds=within(0, math.inf)), "var std"),
     _function("log", unbounded),
     _function("log1p", unbounded),
     _function("expm1", within(-1, math.inf)),

@@ -39,14 +39,13 @@ def owners_of_results(node: Node, results: list[Tensor], batch: int) -> list[Own
     if batch == 1:
         return [one_owner(result.ndim) for result in results]
     first, how = node.inputs[0].owners, node.op.owners
-    if how is OwnersGo.LOOKED_UP:
-        return [Owners(first.index.unsqueeze(-1), batch)]
     if how is OwnersGo.MOVED:
         return _moved(node, results, batch)
     if how is OwnersGo.REDUCED:
         return [Owners(_reduced(node, first.index, result), batch) for result in results]
-    if how is OwnersGo.BROADCAST:
-        return [Owners(_broadcast([v.owners.index for v in node.inputs], result), batch) for result in results]
+    if how in (OwnersGo.CONTRACTED, OwnersGo.ATTENDED, OwnersGo.BROADCAST, OwnersGo.LOOKED_UP):
+        several = _put_together(node, how)
+        return [Owners(_broadcast(several, result), batch) for result in results]
     if any(first.index.shape[axis] > 1 for axis in _mixed_axes(node, how, first.index.ndim)):
         raise MixesPictures
     return [first] * len(results)
@@ -60,6 +59,25 @@ def _mixed_axes(node: Node, how: OwnersGo, ndim: int) -> range:
         return range(int(node.kind != Kind.CONV or node.argument("weight", 1).ndim == ndim), ndim)
     left = how is OwnersGo.MATRIX and not isinstance(node.argument("input", 0), Slot)
     return range(ndim - 2, ndim - 1) if left else range(ndim - 1, ndim)
+
+
+def _put_together(node: Node, how: OwnersGo) -> list[Tensor]:
+    """The owners of what is put together one by one, of two matrices, or of attention's queries, keys and values.
+
+    Raises:
+        MixesPictures: along an axis that is summed over stand numbers of several pictures.
+    """
+    left, *right = (value.owners.index for value in node.inputs)
+    if how is OwnersGo.LOOKED_UP:
+        return [left.unsqueeze(-1)]
+    if how is OwnersGo.BROADCAST:
+        return [left, *right]
+    gone = [(left, -1), *((index, -2) for index in right)]
+    if how is OwnersGo.ATTENDED:
+        gone = [(index, axis) for index in (left, *right) for axis in (-2, -1)]
+    if any(index.shape[axis] > 1 for index, axis in gone if index.ndim >= -axis):
+        raise MixesPictures
+    return [left, *right]
 
 
 def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:

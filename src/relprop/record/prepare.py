@@ -85,12 +85,16 @@ def logits_alone(output: Output, batch: int) -> Roots:
 def demand_logits(tape: Tape) -> None:
     """Refuse probabilities: where one is below a half, what spoke for the class would speak against it."""
     source = tape.output.source
-    if source is not None and len(tape.output.shape) == 2 and source.op.name in ("sigmoid", "hardsigmoid"):
+    if source is not None and len(tape.output.shape) == 2 and source.op.name in PROBABILITIES:
         source.problem = (
             "the model ends in it, so its outputs are probabilities, and relevance starts at logits; explain the model "
             "without its last op, such as model[:-1]"
         )
         raise unsupported([source])
+
+
+PROBABILITIES = ("sigmoid", "hardsigmoid", "softmax")
+"""What gives probabilities where a model ends in it."""
 
 
 def demand_connected(tape: Tape) -> None:

@@ -145,6 +145,7 @@ class Recorder(TorchFunctionMode):
 
         slotted_args, slotted_kwargs, values = slotted(args, kwargs, value_of)
         op = self._op(func, args, kwargs)
+        op = op.of_two if op.of_two is not None and len(values) > 1 else op
         if op.name in DRAW:
             self.provenance.drew(op.name, self.running[-1])
         if not values:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from relprop.rules.division import divide, empty, stabilize
-from relprop.rules.layer import LINEAR, Kind, Layer, Rule, Share, Zero
+from relprop.rules.layer import LINEAR, SUMS, Kind, Layer, Rule, Share, Zero
 from relprop.support.errors import RuleError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ class Epsilon(Rule):
     """
 
     eps: float = 1e-6
-    fits: ClassVar[frozenset[str]] = LINEAR | {Kind.ADD}
-    can: ClassVar[frozenset[str]] = LINEAR | {Kind.ADD}
+    fits: ClassVar[frozenset[str]] = LINEAR | SUMS
+    can: ClassVar[frozenset[str]] = LINEAR | SUMS
 
     def __post_init__(self) -> None:
         if not self.eps >= 0:

@@ -103,6 +103,10 @@ class OwnersGo(StrEnum):
     """Some axes are put together."""
     BROADCAST = "broadcast"
     """Numbers of several values are put together one by one."""
+    CONTRACTED = "contracted"
+    """The last axis of one value is put together with the last but one of another."""
+    ATTENDED = "attended"
+    """The axis of tokens of values is put together by weights that queries and keys make."""
     LOOKED_UP = "looked up"
     """Each number becomes a row of them."""
 
@@ -143,6 +147,7 @@ class Op:
         form: whether arguments after the first give nothing but a shape or a type, so that a constant
             first argument makes a constant.
         run: makes a recorded call, and may note on the node what relevance will need.
+        of_two: what the function is where two or more recorded values go into it.
         merges: whether rules can see this very call as part of the weighted op that it reads.
     """
 
@@ -157,6 +162,7 @@ class Op:
     loses: bool = False
     form: bool = False
     run: Callable[[Node, Any, Any], Any] | None = None
+    of_two: Op | None = None
     merges: Callable[[Node], bool] = never
 
 
