@@ -297,3 +297,51 @@ def test_a_batchnorm_before_the_first_layer_passes_as_it_does_by_hand():
         hand = rp.attribute(lambda x: fc((x * scale + shift).flatten(1)), x, 1, method)
         near(module, hand)
         near(module, rp.attribute(fc, bn(x).flatten(1), 1, method).view_as(x))
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("masked", [False, True])
+def test_multi_head_attention_is_recorded_through(need_weights, masked):
+    attention, fc = nn.MultiheadAttention(8, 2, batch_first=True).to(D).eval(), nn.Linear(8, 3).to(D).eval()
+    mask = CAUSAL.logical_not() if masked else None
+    x = torch.randn(2, 5, 8, dtype=D)
+
+    def model(x):
+        return fc(attention(x, x, x, need_weights=need_weights, attn_mask=mask)[0].mean(1))
+
+    def by_hand(x):
+        q, k, v = F.linear(x, attention.in_proj_weight, attention.in_proj_bias).unflatten(-1, (3, 2, 4)).unbind(2)
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        o = attention_by_hand(q, k, v, None if mask is None else ~mask)
+        return fc(attention.out_proj(o.transpose(1, 2).flatten(2)).mean(1))
+
+    e = rp.explain(model, x, [0, 1], ["lrp-z", "lrp-epsilon"], check=True)
+    assert torch.equal(e.outputs, model(x))
+    assert e.ledger["lrp-z"].error < 1e-13
+    near(e.relevance["lrp-z"], rp.explain(by_hand, x, [0, 1], ["lrp-z"]).relevance["lrp-z"])
+
+
+def test_a_transformer_encoder_with_padding():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
+    encoder, fc = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).to(D).eval(), nn.Linear(8, 3).to(D).eval()
+    x = torch.randn(2, 5, 8, dtype=D)
+    padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+
+    def model(x):
+        h = encoder(x, src_key_padding_mask=padding)
+        keep = ~padding[:, :, None]
+        return fc((h * keep).sum(1) / keep.sum(1))
+
+    e = rp.explain(model, x, [0], ["lrp-z"], check=True)
+    assert e.ledger["lrp-z"].error < 1e-13
+    assert not e.relevance["lrp-z"][0, 1, 3:].any()
+    alone = rp.attribute(lambda x: fc(encoder(x).mean(1)), x[1:, :3], 0, "lrp-z")
+    near(e.relevance["lrp-z"][0, 1:, :3], alone)
+
+
+def test_normalize_scales_by_a_gate():
+    _, (got,), R, *_ = relevance_of(lambda x: F.normalize(x, dim=-1), (4, 6))
+    assert torch.equal(got, R)
+    torch.manual_seed(0)
+    _, (by_norm,), *_ = relevance_of(lambda x: x / x.norm(dim=-1, keepdim=True), (4, 6))
+    assert torch.equal(by_norm, R)

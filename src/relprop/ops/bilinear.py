@@ -28,7 +28,16 @@ def bilinear(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
         value.data.to(visit.dtype) * slope * part if part else None
         for part, slope, value in zip(shares(node), Call(node, visit).gradient([s]), node.inputs, strict=True)
     ]
-    return Share(tuple(below), eps=took)
+    return Share(tuple(below), _share_of_constant(node, s), took)
+
+
+def _share_of_constant(node: Node, s: Tensor) -> Tensor | float:
+    """What a constant takes that is added in the same call: of baddbmm(c, a, b)."""
+    constant = node.argument("input", 0)
+    if node.op.name != "baddbmm" or not isinstance(constant, Tensor):
+        return 0.0
+    constant = constant.to(s.dtype)
+    return node.outputs[0].owners.total(s * constant.masked_fill(constant.isinf(), 0.0))
 
 
 def of_two_matrices(node: Node) -> str | None:

@@ -1,18 +1,11 @@
 """What to do next, for functions that relevance cannot pass."""
 
-ATTENTION = (
-    "attention and what transformers need are not supported yet; explain a convolutional model, or cut the "
-    "model where its convolutions end"
-)
-NORMALISATION = "this normalisation depends on the input's own statistics and has no rule yet; BatchNorm is supported"
 ENDS = "explain the logits: return the model's output before this function"
 LEAVES = (
     "numbers leave torch here, and what is made of them cannot be followed; keep the step in torch, or remove "
     "the hook that reads them"
 )
 REMEDIES: dict[str, str] = {
-    **dict.fromkeys(("multi_head_attention_forward", "baddbmm"), ATTENTION),
-    **dict.fromkeys(("normalize",), NORMALISATION),
     **dict.fromkeys(("log_softmax", "softmin", "logsumexp", "gumbel_softmax"), ENDS),
     **dict.fromkeys(("item", "tolist", "numpy", "array", "float", "int", "index", "dlpack"), LEAVES),
     **dict.fromkeys(

@@ -56,6 +56,7 @@ from relprop.ops.weighted import variable_matrix, variable_weight, weighted
 from relprop.rules.layer import Fixed, Kind
 from relprop.rules.lrp import Epsilon, Pass
 from relprop.tape.tape import Bounds, Node, Op, OwnersGo, unbounded
+from relprop.tape.torch_internals import body_of
 
 CONV, LINEAR, ADD, NORM, LAYER_NORM, PRODUCT = (
     Kind.CONV,
@@ -103,6 +104,11 @@ def _silent(kind: Kind, words: str) -> list[tuple[Op, str]]:
     return [(Op("property" if word[0] == "." else word.strip("_?"), kind), word) for word in words.split()]
 
 
+def by_its_body(func: Any, args: Any, kwargs: Any) -> Any:
+    """A function written in Python, as it is written."""
+    return body_of(func)(*args, **kwargs)
+
+
 def _of_two(name: str) -> Op:
     """A matrix product of two values."""
     return Op(
@@ -141,7 +147,11 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("group_norm", LAYER_NORM, layer_norm, EPSILON, IMAGE, refuse=own.depends_on_more), "group_norm"),
     (Op("instance_norm", LAYER_NORM, layer_norm, EPSILON, IMAGE, refuse=own.depends_on_more), "F.instance_norm"),
     (Op("rms_norm", LAYER_NORM, scaled, Fixed("scale passes"), LAST, refuse=own.depends_on_more), "rms_norm?"),
+    # Written in Python, of ops that have rules: what they call is recorded in their place.
+    (Op("multi_head_attention_forward", Kind.OPAQUE, expand=by_its_body), "F.multi_head_attention_forward"),
+    (Op("normalize", Kind.OPAQUE, expand=by_its_body), "F.normalize"),
     # Attention: weights are a gate.
+    (_of_two("baddbmm"), "baddbmm"),
     (Op("softmax", Kind.SOFTMAX, softmax, TAYLOR, bounds=within(0, 1), refuse=over_pictures), "softmax"),
     (
         Op(
@@ -253,6 +263,7 @@ LINES: tuple[tuple[Op, str], ...] = (
     _function("sin", within(-1, 1)),
     _function("cos", within(-1, 1)),
     (Op("var", Kind.OPAQUE, owners=REDUCED, bounds=within(0, math.inf)), "var std"),
+    (Op("norm", Kind.OPAQUE, owners=REDUCED, bounds=within(0, math.inf)), "norm linalg_vector_norm?"),
     _function("log", unbounded),
     _function("log1p", unbounded),
     _function("expm1", within(-1, math.inf)),

@@ -91,7 +91,7 @@ def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:
 
 def _reduced(node: Node, index: Tensor, result: Tensor) -> Tensor:
     """A sum or mean over axes."""
-    axes: Any = node.argument("dim", 1)
+    axes: Any = node.argument("dim", 2 if node.op.name == "norm" else 1)
     axes = range(index.ndim) if axes is None or axes == () else axes
     axes = sorted({a % index.ndim for a in ([axes] if isinstance(axes, int) else axes)}, reverse=True)
     if any(index.shape[a] > 1 for a in axes):

@@ -150,6 +150,9 @@ class Recorder(TorchFunctionMode):
             self.provenance.drew(op.name, self.running[-1])
         if not values:
             return self._without_values(func, args, kwargs)
+        if op.expand is not None:
+            with self:  # what it calls is recorded
+                return op.expand(func, args, kwargs)
         if any(map(are_ids, values)) and not carries_ids(op, func, values, args, kwargs):
             return self._of_whole_numbers(op, func, values, holders, args, kwargs)
         return self._recorded(op, func, values, holders, args, kwargs, (slotted_args, slotted_kwargs))

@@ -147,6 +147,7 @@ class Op:
         form: whether arguments after the first give nothing but a shape or a type, so that a constant
             first argument makes a constant.
         run: makes a recorded call, and may note on the node what relevance will need.
+        expand: makes a call by others that are recorded in its place, from function, arguments and keywords.
         of_two: what the function is where two or more recorded values go into it.
         merges: whether rules can see this very call as part of the weighted op that it reads.
     """
@@ -162,6 +163,7 @@ class Op:
     loses: bool = False
     form: bool = False
     run: Callable[[Node, Any, Any], Any] | None = None
+    expand: Callable[[Any, Any, Any], Any] | None = None
     of_two: Op | None = None
     merges: Callable[[Node], bool] = never
 
