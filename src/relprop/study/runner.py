@@ -161,7 +161,7 @@ class Measurement:
             )
             self.checked = True
         with self.clock.on("metrics"):
-            rows, pairs = rows_and_pairs(pictures, explanation.relevance, self.task.top_k)
+            rows, pairs = rows_and_pairs(pictures, explanation.relevance, explanation.ledger, self.task.top_k)
         tables["rows"] += rows
         tables["pairs"] += pairs
         if self.fill is not None:

@@ -41,6 +41,8 @@ STATUSES = {
     "no_positive_relevance": "the map is nowhere positive, so there is no share of it to take",
     "box_cropped_out": "nothing of the class's boxes is left in the picture that the model sees",
     "non_finite": "the map holds an infinity or a NaN",
+    "ledger_open": "the method's ledger does not close: relevance went where nothing accounts for it, so the map is "
+    "not what it is called",
     "unreadable_image": "the picture could not be read",
     "no_target": "the model has no class for this one",
     "missing_annotation": "the picture has no readable annotation",
@@ -79,6 +81,26 @@ MEASURES = (
 )
 """What is measured of each map: a column of the rows each, which `relprop.study.measures` computes."""
 
+LEDGER = (
+    Column(
+        "conservation_error",
+        "float64",
+        "the ledger's error, relative to the largest sum of absolute relevance; rounding below 1e-3; null where the "
+        "method has no ledger",
+        null=True,
+    ),
+    Column("bias", "float64", "what biases took, in units of the logit; null likewise", null=True),
+    Column("eps", "float64", "what the stabiliser and denominators of zero took, likewise", null=True),
+    Column(
+        "lost",
+        "float64",
+        "what constants and padding took, likewise; relevance_sum, bias, eps and lost add up to what relevance began "
+        "as, the logit or 1",
+        null=True,
+    ),
+)
+"""Where the relevance of each map went that is not on its pixels, as the method's ledger has it."""
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "rows": (
         *_PICTURE,
@@ -88,6 +110,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("status", "string", "what became of the measurement: " + ", ".join(STATUSES)),
         *_AREA,
         *MEASURES,
+        *LEDGER,
     ),
     "pairs": (
         *_PICTURE,

@@ -187,10 +187,18 @@ def _parquet(table: str, rows: Sequence[Record]) -> bytes:
     return bytes(buffer.getvalue())
 
 
+def _with_all_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Fill up what an older study did not measure, where that can be null."""
+    for place, field in enumerate(schema):
+        if field.name not in table.column_names and field.nullable:
+            table = table.add_column(place, field, pa.nulls(len(table), field.type))
+    return table
+
+
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     try:
         with parquet.ParquetFile(path) as file:
-            return file.read().cast(schema)
+            return _with_all_columns(file.read(), schema).cast(schema)
     except (OSError, ValueError) as error:  # Arrow's own errors are among these
         reason = str(error).splitlines()[0]
         raise StudyError(f"{path}: cannot be read ({reason}); remove its folder and run the study again") from None

@@ -20,7 +20,7 @@ from relprop.support.errors import InputError
 from relprop.support.fingerprint import weights_hash
 from relprop.support.suggest import did_you_mean
 
-VERSION = 1
+VERSION = 2
 """To be raised when what a row says changes."""
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "relprop")
