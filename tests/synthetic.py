@@ -100,6 +100,7 @@ def predicted(shown, index, generator):
         "width": 64,
         "height": 64,
         "rescaled": False,
+        "picture_sha256": None,
         "problem": "truncated file" if broken else "",
         "labels": [CLASSES[digit] for digit in shown],
         "targets": list(shown),

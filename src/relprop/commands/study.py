@@ -15,6 +15,7 @@ from relprop.data import embedded, folder, imagenet, voc
 from relprop.data.entries import DataError, Dataset
 from relprop.data.geometry import Geometry, like, shortest_side, warp
 from relprop.data.preprocess import Preprocess
+from relprop.models.families.needs import HUGGING_FACE
 from relprop.models.registry import load
 from relprop.study import report as reports
 from relprop.study.runner import Clock, run
@@ -61,11 +62,12 @@ def task_of(request: StudyRequest) -> Task:
     preprocess = cast("Preprocess", model.preprocess)
     outputs = cast("tuple[str, ...]", model.classes)
     demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop), outputs)
+    name = without_place(request.model)
     return Task(
-        name=f"{request.model} on {data.name}",
+        name=f"{name} on {data.name}",
         data=data,
         model=model,
-        model_name=request.model,
+        model_name=name,
         geometry=_geometry(request, preprocess),
         targets=class_targets(data.classes, outputs, _mapping(request.class_map)),
         methods=request.methods,
@@ -73,6 +75,14 @@ def task_of(request: StudyRequest) -> Task:
         occlusion=request.occlusion,
         seed=request.seed,
     )
+
+
+def without_place(model: str) -> str:
+    """Return a network's name without the folders that its file or folder lies in: elsewhere it is the same network."""
+    form = HUGGING_FACE if model.startswith(HUGGING_FACE) else ""
+    path = Path(model.removeprefix(form))
+    placed = path.exists() and (form or path.suffix.lower() == ".onnx")
+    return form + path.absolute().name if placed else model
 
 
 def dataset(request: StudyRequest) -> Dataset:

@@ -38,12 +38,11 @@ def folder(pictures: str | Path, annotations: str | Path | None = None) -> Listi
     if annotations is not None and Path(annotations).suffix.lower() == ".json":
         coco = _coco(root, Path(annotations))
         absent = len(set(coco.annotations) - set(map(coco.name, ids)))
-        more: dict[str, Any] = {"annotations": str(Path(annotations).resolve()), "annotated_but_absent": absent}
-        return Listing("folder", str(root), "all", ids, coco.entry, coco.classes, more, coco.file)
+        more = {"annotated_but_absent": absent}
+        return Listing("folder", str(root), "all", ids, coco.entry, coco.classes, more, coco.file, root.joinpath)
     place = root if annotations is None else demand_folder(annotations)
     xml = _Xml(root, place, ids)
-    more = {"annotations": str(place)}
-    return Listing("folder", str(root), "all", ids, xml.entry, xml.classes, more, xml.file)
+    return Listing("folder", str(root), "all", ids, xml.entry, xml.classes, {}, xml.file, root.joinpath)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ Source: Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge" 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -64,7 +65,9 @@ def imagenet(
     if len(sources) < len(files):
         raise DataError(f"{root}: two pictures of one name; name the folder of one set of pictures")
     reader = _Reader(sources, boxes, labels, classes)
-    return Listing("imagenet", str(root), "val", tuple(sources), reader.entry, reader.classes, {}, reader.file)
+    more = {"labels": _digest(labels.get(id_, "") for id_ in sources)}
+    place = sources.__getitem__
+    return Listing("imagenet", str(root), "val", tuple(sources), reader.entry, reader.classes, more, reader.file, place)
 
 
 def wnids(index: str | Path) -> tuple[str, ...]:
@@ -120,6 +123,11 @@ def _labelled(found: Annotation, label: str | None) -> Annotation:
     problem = f"boxes of {', '.join(others)} in a picture of {label}"
     things = tuple(thing for thing in found.things if thing.name == label)
     return replace(found, things=things, problem="; ".join(filter(None, (found.problem, problem))))
+
+
+def _digest(labels: Iterable[str]) -> str:
+    """Return a hash of the pictures' labels: which boxes count depends on them."""
+    return hashlib.sha256("\n".join(labels).encode()).hexdigest()[:16]
 
 
 def _tail(file: Path) -> str:

@@ -36,8 +36,8 @@ def voc(root: str | Path, year: str = "2007", split: str = "all") -> Listing:
     """
     folder = _year_folder(demand_folder(root), year)
     ids = _ids(folder, split)
-    read, file = partial(_entry, folder), partial(_file, folder)
-    return Listing(f"voc{year}", str(folder), split, ids, read, _classes, {}, file)
+    read, file, picture = partial(_entry, folder), partial(_file, folder), partial(_picture, folder)
+    return Listing(f"voc{year}", str(folder), split, ids, read, _classes, {}, file, picture)
 
 
 def _classes() -> tuple[str, ...]:
@@ -70,7 +70,11 @@ def _file(folder: Path, id_: str) -> Path:
     return folder / "Annotations" / f"{id_}.xml"
 
 
+def _picture(folder: Path, id_: str) -> Path:
+    return folder / "JPEGImages" / f"{id_}.jpg"
+
+
 def _entry(folder: Path, id_: str) -> Entry:
     found = read_annotation(_file(folder, id_), first=1, classes=CLASSES)
-    open_ = partial(open_annotated, folder / "JPEGImages" / f"{id_}.jpg", found.size)
+    open_ = partial(open_annotated, _picture(folder, id_), found.size)
     return Entry(id_, open_, found.things, found.size, found.problem)

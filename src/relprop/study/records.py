@@ -32,6 +32,7 @@ class Picture:
         problem: what went wrong, "" if nothing.
         targets: for each class that can be explained, the model's output.
         logits: (classes,) of the model.
+        sha256: of its file.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Picture:
     problem: str = ""
     targets: dict[str, int] = field(default_factory=dict)
     logits: Tensor | None = None
+    sha256: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -187,6 +189,7 @@ def prediction(picture: Picture, targets: dict[str, tuple[int, ...]], classes: t
         "height": image.height if image else 0,
         "rescaled": bool(picture.framed and picture.framed.rescaled),
         "problem": picture.problem or picture.entry.problem,
+        "picture_sha256": picture.sha256,
         "labels": picture.names,
         "targets": wanted,
         "top5": [] if logits is None else logits.topk(min(5, len(logits))).indices.tolist(),

@@ -19,6 +19,7 @@ from relprop.data.mean_image import mean_image
 from relprop.data.pictures import PictureError
 from relprop.propagate import explain
 from relprop.record.logits import logits_of
+from relprop.study.continuing import demand_as_measured
 from relprop.study.records import Picture, Record, area, prediction, rows_and_pairs, undefined_rows
 from relprop.study.store import Store
 from relprop.study.task import Task, highest
@@ -72,7 +73,8 @@ def run(
         progress: called with finished pictures, those of earlier runs included.
 
     Raises:
-        StudyError: the folder holds another study, or cannot be written to.
+        StudyError: the folder holds another study, a part of it that is damaged or of pictures that were edited since,
+            or cannot be written to.
         RelpropError: the model cannot be explained, or there is no such method; nothing is written then.
     """
     for method in task.methods:
@@ -81,18 +83,16 @@ def run(
     store.begin(task.config())
     clock = Clock()
     model = task.model.to(device)
-    parts = range((task.number + task.chunk - 1) // task.chunk)
-    assigned = [part for part in parts if part % shard[1] == shard[0] - 1]
-    done = store.done()
-    fill: Tensor | None = None
-    measurement = Measurement(task, model, device, fill, clock)
-    for part in assigned:
-        indices = range(part * task.chunk, min((part + 1) * task.chunk, task.number))
+    parts, done = task.parts(shard), store.done()
+    with clock.on("checking"):
+        demand_as_measured(task.data, store, {part: parts[part] for part in parts if part in done})
+    measurement = Measurement(task, model, device, None, clock)
+    for part, indices in parts.items():
         if part not in done:
-            if task.occlusion and fill is None:
+            if task.occlusion and measurement.fill is None:
                 with clock.on("mean image"):
-                    fill = normalise(mean_image(task.data, task.geometry, folder / "cache").pixels, task.preprocess)
-            measurement.fill = fill
+                    mean = mean_image(task.data, task.geometry, store.cache)
+                    measurement.fill = normalise(mean.pixels, task.preprocess)
             tables = measurement.part(indices, batch)
             with clock.on("writing"):
                 store.write(part, tables)
@@ -132,7 +132,7 @@ class Measurement:
     def _picture(self, index: int) -> Picture:
         """Decode and frame one picture; what is wrong with it is written down."""
         entry = self.task.data[index]
-        picture = Picture(index, entry)
+        picture = Picture(index, entry, sha256=self.task.data.picture_sha256(index))
         try:
             picture.framed = self.task.geometry(entry.open(), entry.things, entry.size)
         except PictureError as error:

@@ -132,6 +132,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("height", "int32", "likewise"),
         Column("rescaled", "bool", "whether the picture's own size differs from the one that its annotation states"),
         Column("problem", "string", "what went wrong with the picture; empty if nothing did"),
+        Column(
+            "picture_sha256",
+            "string",
+            "of its file when it was measured; null where it has none, or none that can be read",
+            null=True,
+        ),
         Column("labels", "list<string>", "the classes that the picture shows"),
         Column("targets", "list<int32>", "the model's outputs for them; -1 where it has none"),
         Column("top5", "list<int32>", "the model's five highest outputs, best first"),

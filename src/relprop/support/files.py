@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -127,8 +128,10 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, of which little is in memory at a time.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no file but a pipe or a device, which may never end.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
