@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import torch
 
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
+from relprop.commands.preparation import in_words
 from relprop.commands.requests import ReportRequest, StudyRequest
 from relprop.data import embedded, folder, imagenet, voc
 from relprop.data.entries import DataError, Dataset
@@ -43,7 +45,7 @@ def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Cloc
     with waiting("loading"):
         task = task_of(request)
     with progress_bar() as bar:
-        pictures = bar.add_task(title, total=len(range(task.number)) if request.shard[1] == 1 else None)
+        pictures = bar.add_task(title, total=task.pictures(task.parts(request.shard)))
         clock = run(
             task,
             request.out,
@@ -141,11 +143,16 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def study(request: StudyRequest) -> None:
     """Measure, and say what was measured."""
     task, clock = measure(request)
-    measured = Store(request.out).measured()
+    store, parts = Store(request.out), task.parts(request.shard)
+    measured, there = store.measured(parts), task.pictures(store.done())
     summary: dict[str, Any] = {
         "study": str(request.out),
+        "prepared": _prepared(task),
+        "shard": "{}/{}".format(*request.shard),
         "pictures": task.number,
+        "pictures_of_shard": task.pictures(parts),
         "measured": measured,
+        "there": there,
         "methods": list(task.methods),
         "seconds": {what: round(seconds, 2) for what, seconds in clock.spent.items()},
         "overhead": round(clock.overhead, 3),
@@ -153,8 +160,20 @@ def study(request: StudyRequest) -> None:
     if request.json:
         print(json.dumps(summary, indent=2))  # noqa: T201 - the result
         return
-    pictures = f"{task.number}" if measured == task.number else f"{measured} of {task.number}"
-    print(f"{task.name}: {pictures} pictures in {request.out}; next: relprop report {request.out}")  # noqa: T201
+    own = task.pictures(parts)
+    pictures = f"{own}" if measured == own else f"{measured} of {own}"
+    said, todo = f"{pictures} pictures in {request.out}", f"relprop report {request.out}"
+    if request.shard[1] > 1:
+        done = f"{len(store.done())} of {len(task.parts())} parts"
+        said = f"shard {summary['shard']}: {said}; the study has {there} of its {task.number} pictures ({done})"
+        todo = todo if there == task.number else f"the other shards, then {todo}"
+    print(f"{task.name}: {said}; next: {todo}\nprepared: {summary['prepared']}")  # noqa: T201
+
+
+def _prepared(task: Task) -> str:
+    """Say how pictures were brought to the network: rescaled and cut as the geometry has it."""
+    to = task.geometry
+    return in_words(replace(task.preprocess, resize=to.resize, crop=to.crop, interpolation=to.interpolation))
 
 
 def report(request: ReportRequest) -> None:
@@ -162,3 +181,5 @@ def report(request: ReportRequest) -> None:
     with waiting("writing the report"):
         written = reports.report(list(request.folders), request.out)
     print(f"wrote {written.page} and {len(written.files) - 1} tables and figures beside it")  # noqa: T201
+    for name, extent in written.unfinished.items():
+        print(f"{name} is unfinished: {extent}; its study's command, run again, measures the rest")  # noqa: T201

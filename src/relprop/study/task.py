@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -101,6 +101,10 @@ class Task:
         """Return the pictures of each part, by its number: of shard (i, n) the parts i - 1 modulo n."""
         numbers = range(shard[0] - 1, (self.number + self.chunk - 1) // self.chunk, shard[1])
         return {part: range(part * self.chunk, min((part + 1) * self.chunk, self.number)) for part in numbers}
+
+    def pictures(self, parts: Collection[int]) -> int:
+        """Return how many pictures these parts have together, those of them that the study has."""
+        return sum(len(indices) for part, indices in self.parts().items() if part in parts)
 
     def config(self) -> dict[str, Any]:
         """All that the rows depend on, for `run.json`.
