@@ -17,7 +17,8 @@ def waiting(what: str) -> AbstractContextManager[object]:
 
 
 def progress_bar() -> Progress:
-    """A progress bar on stderr, with the time left."""
+    """A progress bar on stderr, with the time left; nothing, not even an empty line, where that is a file or a pipe."""
+    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -25,4 +26,5 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    shown = console.is_terminal or console.is_jupyter
+    return Progress(*columns, console=console, transient=True, disable=not shown)

@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DTDForbidden, ElementTree  # type: ignore[import-untyped]
 
 from relprop.data.entries import Thing
+from relprop.support.files import kind_of
 from relprop.support.suggest import did_you_mean
 
 _MOST = 2**20  # bytes in a file; a picture's annotation has a few thousand
@@ -68,6 +69,8 @@ def read_names(path: Path) -> set[str]:
 
 
 def _parse(path: Path) -> Element:
+    if path.exists() and not path.is_file():
+        raise ValueError(f"not a regular file but {kind_of(path)}")
     if path.stat().st_size > _MOST:
         raise ValueError(f"larger than {_MOST} bytes: no annotation of a picture; not read")
     # A document type can declare entities, and entities of entities: a small file that fills the memory.

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from relprop.support.errors import RelpropError
-from relprop.support.files import near
+from relprop.support.files import kind_of, near
 
 
 class PictureError(RelpropError):
@@ -87,7 +87,9 @@ def _demand_file(path: Path) -> None:
         raise PictureError(f"{path}: a folder, not a picture; name one file in it")
     if not path.exists():
         raise PictureError(f"{path}: no such file{near(path) or '; check the path'}")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():  # a pipe, a socket or a device: reading it may wait for ever
+        raise PictureError(f"{path}: not a regular file but {kind_of(path)}; name a picture's file")
+    if path.stat().st_size == 0:
         raise PictureError(f"{path}: an empty file (0 bytes); get a whole copy")
 
 

@@ -112,9 +112,10 @@ class Store:
         try:
             write_folder(folder, files)
         except WriteError as error:
+            todo = f"{error.remedy} and " if error.remedy else "mend that and "
             raise StudyError(
                 f"{folder}: not written ({error.reason}); the {len(self.done())} parts that are written are safe: "
-                "make room and run the same command again to continue"
+                f"{todo}run the same command again to continue"
             ) from None
 
     def read(self, table: str, parts: Collection[int] | None = None) -> pa.Table:
