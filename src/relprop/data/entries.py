@@ -41,12 +41,14 @@ class Entry:
 
     Attributes:
         id: unique in the data set.
-        open: decodes the picture, now and at each call; raises `relprop.data.pictures.PictureError` if it
+        open: decodes the picture, upright, now and at each call; raises `relprop.data.pictures.PictureError` if it
             cannot be read.
         things: the objects. A class of which one object's box is broken is left out whole: what remains
             would pass for all of it.
         size: width and height that the boxes refer to; None: those of the picture.
         problem: what is wrong with the annotation, in one line; empty if nothing is.
+        orientation: tells how the camera noted that the file's pixels are to be turned, 1 (not at all) to 8 as EXIF has
+            it; `open` has done so, while boxes may be of the pixels as stored (`relprop.data.orientation`).
     """
 
     id: str
@@ -54,6 +56,7 @@ class Entry:
     things: tuple[Thing, ...]
     size: tuple[int, int] | None
     problem: str = ""
+    orientation: Callable[[], int] = lambda: 1
 
 
 class Dataset(Protocol):

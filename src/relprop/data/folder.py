@@ -10,14 +10,13 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from relprop.data.annotations import Annotation, read_annotation, read_names
+from relprop.data.annotations import Annotation, entry_of, read_annotation, read_names
 from relprop.data.entries import DataError, Entry, Listing, Thing, demand_folder, read_text
-from relprop.data.pictures import list_pictures, open_annotated
+from relprop.data.pictures import list_pictures
 
 Value = TypeVar("Value")
 
@@ -54,7 +53,7 @@ class _Xml:
     ids: tuple[str, ...]
 
     def entry(self, id_: str) -> Entry:
-        return _entry(self.root, id_, read_annotation(self.file(id_), first=1))
+        return entry_of(id_, self.root / id_, read_annotation(self.file(id_), first=1))
 
     def classes(self) -> tuple[str, ...]:
         return tuple(sorted(set[str]().union(*map(read_names, map(self.file, self.ids)))))
@@ -83,14 +82,10 @@ class _Coco:
 
     def entry(self, id_: str) -> Entry:
         missing = Annotation(problem=f"{id_}: no annotation")
-        return _entry(self.root, id_, self.annotations.get(self.name(id_), missing))
+        return entry_of(id_, self.root / id_, self.annotations.get(self.name(id_), missing))
 
     def classes(self) -> tuple[str, ...]:
         return self.categories
-
-
-def _entry(root: Path, id_: str, found: Annotation) -> Entry:
-    return Entry(id_, partial(open_annotated, root / id_, found.size), found.things, found.size, found.problem)
 
 
 # COCO

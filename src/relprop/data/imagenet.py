@@ -17,12 +17,11 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-from relprop.data.annotations import Annotation, read_annotation, read_names
+from relprop.data.annotations import Annotation, entry_of, read_annotation, read_names
 from relprop.data.entries import DataError, Entry, Listing, demand_folder, read_text
-from relprop.data.pictures import list_pictures, open_annotated
+from relprop.data.pictures import list_pictures
 
 _WNID = re.compile(r"\bn\d{8}\b")
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")
@@ -102,8 +101,7 @@ class _Reader:
         found = Annotation(problem=f"{id_}: no annotation")
         if id_ in self.boxes:
             found = _labelled(read_annotation(self.boxes[id_], first=0, classes=self.known), self.labels.get(id_))
-        open_ = partial(open_annotated, self.sources[id_], found.size)
-        return Entry(id_, open_, found.things, found.size, found.problem)
+        return entry_of(id_, self.sources[id_], found)
 
     def file(self, id_: str) -> Path:
         return self.boxes.get(id_, Path())

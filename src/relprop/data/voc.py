@@ -10,9 +10,8 @@ import re
 from functools import partial
 from pathlib import Path
 
-from relprop.data.annotations import read_annotation
+from relprop.data.annotations import entry_of, read_annotation
 from relprop.data.entries import DataError, Entry, Listing, demand_folder, read_text
-from relprop.data.pictures import open_annotated
 from relprop.support.suggest import did_you_mean
 
 CLASSES = tuple(
@@ -75,6 +74,4 @@ def _picture(folder: Path, id_: str) -> Path:
 
 
 def _entry(folder: Path, id_: str) -> Entry:
-    found = read_annotation(_file(folder, id_), first=1, classes=CLASSES)
-    open_ = partial(open_annotated, _picture(folder, id_), found.size)
-    return Entry(id_, open_, found.things, found.size, found.problem)
+    return entry_of(id_, _picture(folder, id_), read_annotation(_file(folder, id_), first=1, classes=CLASSES))

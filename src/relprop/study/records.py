@@ -27,9 +27,10 @@ class Picture:
     Attributes:
         index: position in the data set.
         entry: as the data set has it.
-        framed: as the network sees it; None if it could not be read.
+        framed: as the network sees it; None if it could not be read or its boxes not be placed.
         x: the network's input, (3, H, W).
         problem: what went wrong, "" if nothing.
+        without: of a picture that is not framed, the status of its rows.
         targets: for each class that can be explained, the model's output.
         logits: (classes,) of the model.
         sha256: of its file.
@@ -40,6 +41,7 @@ class Picture:
     framed: Framed | None = None
     x: Tensor | None = None
     problem: str = ""
+    without: str = "unreadable_image"
     targets: dict[str, int] = field(default_factory=dict)
     logits: Tensor | None = None
     sha256: str | None = None
@@ -81,12 +83,12 @@ def undefined_rows(picture: Picture, methods: list[str]) -> Iterator[Record]:
     """Rows of what cannot be measured: they say why, and count."""
     if not picture.names:
         if picture.entry.problem or picture.framed is None:
-            status = "missing_annotation" if picture.framed else "unreadable_image"
+            status = "missing_annotation" if picture.framed else picture.without
             yield from _undefined(picture, "", status, methods)
         return
     for name in picture.names:
         if picture.framed is None:
-            yield from _undefined(picture, name, "unreadable_image", methods)
+            yield from _undefined(picture, name, picture.without, methods)
         elif name not in picture.framed.masks:
             yield from _undefined(picture, name, "box_cropped_out", methods)
         elif name not in picture.targets:
@@ -181,12 +183,12 @@ def _pairs(
 
 def prediction(picture: Picture, targets: dict[str, tuple[int, ...]], classes: tuple[str, ...]) -> Record:
     """What the model itself says of a picture."""
-    image = picture.framed.image if picture.framed else None
+    width, height = picture.framed.size if picture.framed else (0, 0)
     logits = picture.logits
     wanted = sorted({index for name in picture.names for index in targets.get(name, ())})
     return picture.identity() | {
-        "width": image.width if image else 0,
-        "height": image.height if image else 0,
+        "width": width,
+        "height": height,
         "rescaled": bool(picture.framed and picture.framed.rescaled),
         "problem": picture.problem or picture.entry.problem,
         "picture_sha256": picture.sha256,

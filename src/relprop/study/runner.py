@@ -16,7 +16,8 @@ from relprop.catalogue.names import resolve
 from relprop.composites.profiles import profile_named
 from relprop.data.geometry import normalise
 from relprop.data.mean_image import mean_image
-from relprop.data.pictures import PictureError
+from relprop.data.orientation import framed
+from relprop.data.pictures import OrientationError, PictureError
 from relprop.propagate import explain
 from relprop.record.logits import logits_of
 from relprop.study.continuing import demand_as_measured
@@ -134,9 +135,11 @@ class Measurement:
         entry = self.task.data[index]
         picture = Picture(index, entry, sha256=self.task.data.picture_sha256(index))
         try:
-            picture.framed = self.task.geometry(entry.open(), entry.things, entry.size)
+            picture.framed = framed(entry, self.task.geometry)
         except PictureError as error:
             picture.problem = str(error)
+            if isinstance(error, OrientationError):
+                picture.without = "unknown_orientation"
             return picture
         picture.x = normalise(picture.framed.image, self.task.preprocess)
         names = [name for name in picture.names if name in picture.framed.masks]

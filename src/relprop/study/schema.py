@@ -44,6 +44,7 @@ STATUSES = {
     "ledger_open": "the method's ledger does not close: relevance went where nothing accounts for it, so the map is "
     "not what it is called",
     "unreadable_image": "the picture could not be read",
+    "unknown_orientation": "nothing says which way round the picture was when its boxes were drawn",
     "no_target": "the model has no class for this one",
     "missing_annotation": "the picture has no readable annotation",
 }
@@ -128,7 +129,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "predictions": (
         *_PICTURE,
-        Column("width", "int32", "of the picture as the data set has it, in pixels; 0 where unknown"),
+        Column("width", "int32", "of the picture as the data set has it, upright, in pixels; 0 where unknown"),
         Column("height", "int32", "likewise"),
         Column("rescaled", "bool", "whether the picture's own size differs from the one that its annotation states"),
         Column("problem", "string", "what went wrong with the picture; empty if nothing did"),
