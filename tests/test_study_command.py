@@ -7,6 +7,7 @@ from PIL import Image
 
 from annotated_pictures import one, write, xml
 from relprop.study.report import report
+from relprop.study.schema import TABLES
 from synthetic import CONFIG, write_study
 
 SMALL = ("study", "--model", "digits-shallow", "--method", "uniform", "--no-occlusion")
@@ -85,3 +86,17 @@ def test_a_report_on_all_of_the_parts_says_nothing_of_parts(tmp_path):
         assert done.unfinished == {}
         assert "40 pictures, " in done.page.read_text()
         assert "unfinished" not in (tmp_path / "out" / name / "tables" / "table1.md").read_text()
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_damaged_part_is_one_line_where_the_study_goes_on_and_where_it_is_reported(call, tmp_path, table):
+    words = (*SMALL, "--limit", 3, "--out", tmp_path / "s")
+    call(*words)
+    file = tmp_path / "s" / "parts" / "part-000000" / f"{table}.parquet"
+    file.write_bytes(file.read_bytes()[:-20])
+    for command in (words, ("report", tmp_path / "s", "--out", tmp_path / "out")):
+        told = call(*command, code=1)
+        assert told.stdout == ""
+        (line,) = told.stderr.splitlines()
+        assert line.startswith(f"error: {file}: cannot be read (")
+        assert line.endswith("; remove its folder and run the study again")

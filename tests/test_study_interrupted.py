@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,18 +24,18 @@ WORDS = ("study", "--model", "digits-shallow", "--method", "lrp-z", "--limit", s
 
 
 @contextmanager
-def started(out):
-    command = [sys.executable, "-m", "relprop", *WORDS, "--out", str(out)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+def started(out, *more, **options):
+    command = [sys.executable, "-m", "relprop", *WORDS, "--out", str(out), *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def to_its_end(out):
+def to_its_end(out, *more):
     """Measure all of it, and check what is said."""
-    with started(out) as process:
+    with started(out, *more) as process:
         told, error = process.communicate(timeout=300)
     assert f": {PICTURES} pictures in {out}" in told, error
     assert (process.returncode, error) == (0, "")
@@ -84,6 +85,32 @@ def test_two_processes_on_one_study_leave_every_row_once(tmp_path, calm):
     assert contents(out) == contents(calm)
 
 
+def no_room():
+    """Let no file of this process grow beyond what the last and smallest part needs."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (14000, 14000))
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_is_one_line_and_it_goes_on_when_there_is_room(tmp_path):
+    out, last = tmp_path / "study", ("--no-occlusion", "--shard", "3/3")
+    with started(out, *last, preexec_fn=no_room) as process:
+        assert process.wait(timeout=300) == 0, process.stderr.read()
+    kept = contents(out)
+    assert len(kept) == 4
+    with started(out, "--no-occlusion", preexec_fn=no_room) as process:
+        told, error = process.communicate(timeout=300)
+    assert (process.returncode, told) == (1, "")
+    assert error == (
+        f"error: {out}/parts/part-000000: not written (File too large); the 1 parts that are written are safe: make "
+        "room and run the same command again to continue\n"
+    )
+    assert contents(out) == kept
+    to_its_end(out, "--no-occlusion")
+    assert kept.items() < contents(out).items()
+    to_its_end(tmp_path / "calm", "--no-occlusion")
+    assert contents(out) == contents(tmp_path / "calm")
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions are the system's own")
 def test_a_folder_that_may_not_be_written_to_is_one_line_and_what_is_there_stays():
     with tempfile.TemporaryDirectory() as place:
@@ -108,7 +135,7 @@ def test_a_folder_that_may_not_be_written_to_is_one_line_and_what_is_there_stays
         assert contents(store.folder) == before
 
 
-def test_a_read_only_disk_is_not_told_to_make_room(tmp_path, monkeypatch):
+def test_a_read_only_disk_is_not_told_to_make_room(tmp_path, monkeypatch, call):
     store = write_study(tmp_path, 2)
 
     def refuse(*_, **__):
@@ -118,8 +145,12 @@ def test_a_read_only_disk_is_not_told_to_make_room(tmp_path, monkeypatch):
     with pytest.raises(StudyError, match="make that disk writable and run the same command again") as caught:
         store.write(1, tables(2, start=2))
     assert "room" not in str(caught.value)
-    with pytest.raises(StudyError, match="make that disk writable or choose another place"):
-        Store(tmp_path / "new").begin(CONFIG)
+    told = call(*WORDS, "--out", tmp_path / "new", code=1)
+    assert told.stdout == ""
+    assert told.stderr == (
+        f"error: {tmp_path}/new/run.json: not written (Read-only file system); make that disk writable or choose "
+        "another place\n"
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes that are files on this system")
