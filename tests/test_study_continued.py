@@ -142,6 +142,17 @@ def test_what_is_edited_before_it_is_measured_is_measured_as_it_is(pictures, tmp
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "fresh")
 
 
+def test_an_annotation_that_is_edited_while_it_runs_is_noticed_in_the_end(pictures, tmp_path):
+    def edit(_):
+        write(pictures / "5.xml", xml(*boxes(9), size=(64, 64)))
+
+    with pytest.raises(StudyError, match="annotations were edited while they were measured; put them back") as caught:
+        run(study(pictures), tmp_path / "out", progress=edit)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(StudyError, match=r"annotations_sha256 is"):
+        run(study(pictures), tmp_path / "out")
+
+
 def test_the_mean_picture_of_an_earlier_study_in_the_folder_is_not_taken(pictures, tmp_path):
     run(study(pictures), tmp_path / "out")
     for k in range(NUMBER):

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from relprop.data.annotations import Annotation, entry_of, read_annotation, read_names
 from relprop.data.entries import DataError, Entry, Listing, Thing, demand_folder, read_text
 from relprop.data.pictures import list_pictures
+from relprop.support.files import kind_of
 
 Value = TypeVar("Value")
 
@@ -92,6 +93,8 @@ class _Coco:
 
 
 def _coco(root: Path, file: Path) -> _Coco:
+    if file.exists() and not file.is_file():  # a pipe would be waited for, and its hash could not be taken
+        raise DataError(f"{file}: not a regular file but {kind_of(file)}; name a JSON file in COCO's format")
     try:
         content = json.loads(read_text(file))
         names = _by_id(file, "category", ((each["id"], str(each["name"])) for each in content["categories"]))

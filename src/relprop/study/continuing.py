@@ -1,4 +1,4 @@
-"""Before a study goes on: are the parts that are there whole, and of the pictures as they are now?"""
+"""On what data parts were measured: before a study goes on, and once it has."""
 
 from __future__ import annotations
 
@@ -41,4 +41,22 @@ def demand_as_measured(data: Dataset, store: Store, parts: Mapping[int, Sequence
         raise StudyError(
             f"{store.part(first)}: {picture} is not the file that was measured: edited, replaced or gone since; put it "
             f"back, or remove {named} from {store.parts} and run the study again"
+        )
+
+
+def demand_annotations_as_before(data: Dataset, number: int, before: str) -> None:
+    """Refuse to call a study finished whose annotations were edited while it ran: they are read picture by picture.
+
+    Args:
+        data: as it is now.
+        number: of how many pictures.
+        before: their hash when the run began.
+
+    Raises:
+        StudyError: parts that were written meanwhile may be of either.
+    """
+    if data.annotations_sha256(number) != before:
+        raise StudyError(
+            f"{data.name}: annotations were edited while they were measured; put them back and remove the parts that "
+            "were written since, or begin in another folder"
         )

@@ -20,7 +20,7 @@ from relprop.data.orientation import framed
 from relprop.data.pictures import OrientationError, PictureError
 from relprop.propagate import explain
 from relprop.record.logits import logits_of
-from relprop.study.continuing import demand_as_measured
+from relprop.study.continuing import demand_annotations_as_before, demand_as_measured
 from relprop.study.records import Picture, Record, area, prediction, rows_and_pairs, undefined_rows
 from relprop.study.store import Store
 from relprop.study.task import Task, highest
@@ -75,13 +75,14 @@ def run(
 
     Raises:
         StudyError: the folder holds another study, a part of it that is damaged or of pictures that were edited since,
-            or cannot be written to.
+            or cannot be written to; or annotations were edited while this ran.
         RelpropError: the model cannot be explained, or there is no such method; nothing is written then.
     """
     for method in task.methods:
         resolve(method, task.model, profile_named(task.profile))
     store = Store(folder)
-    store.begin(task.config())
+    config = task.config()
+    store.begin(config)
     clock = Clock()
     model = task.model.to(device)
     parts, done = task.parts(shard), store.done()
@@ -98,6 +99,8 @@ def run(
             with clock.on("writing"):
                 store.write(part, tables)
         progress(len(indices))
+    if not done.issuperset(parts):
+        demand_annotations_as_before(task.data, task.number, config.get("annotations_sha256", ""))
     return clock
 
 
