@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import relprop as rp
@@ -17,7 +19,7 @@ from relprop.data.imagenet import imagenet
 from relprop.study.runner import run
 from relprop.study.schema import TABLES
 from relprop.study.store import Store, StudyError
-from relprop.study.task import Task, class_targets
+from relprop.study.task import Task, class_targets, identity
 from test_study import contents, rows_of
 
 NUMBER = 6
@@ -48,7 +50,8 @@ def study(place, annotations=None, **options):
 
 
 def test_a_folder_that_was_moved_and_shards_on_other_mounts_are_one_study(pictures, tmp_path):
-    (pictures / "1.png").write_bytes((pictures / "1.png").read_bytes()[:500])  # what is wrong names no folder either
+    for k in (1, 3, 5):  # what is wrong with a picture names no folder either
+        (pictures / f"{k}.png").write_bytes((pictures / f"{k}.png").read_bytes()[:500])
     run(study(pictures), tmp_path / "whole")
     out = tmp_path / "out"
     run(study(pictures), out, shard=(1, 3))
@@ -93,6 +96,13 @@ def test_how_pictures_are_normalised_is_part_of_what_was_measured(pictures, tmp_
     run(first, tmp_path / "out", shard=(1, 3))
     with pytest.raises(StudyError, match=r"preprocess\.scale is 1\.0 there, not 255\.0"):
         run(second, tmp_path / "out")
+
+
+def test_a_mean_picture_of_the_network_is_part_of_what_was_measured():
+    plain = rp.models.load("digits-shallow").preprocess
+    images = [None, torch.zeros(3, 64, 64), torch.zeros(3, 64, 64), torch.full((3, 64, 64), 0.5)]
+    none, zero, same, half = (identity(replace(plain, mean_image=image)) for image in images)
+    assert none != zero == same != half
 
 
 def test_the_labels_that_say_which_boxes_count_are_part_of_what_was_measured(tmp_path):
