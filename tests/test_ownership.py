@@ -32,9 +32,7 @@ MIXING = {
     "padding before the first picture": of_features(lambda y: F.pad(y, (0, 0, 1, -1))),
     "a constant before the first picture": of_features(lambda y: torch.cat([torch.ones(1, 6, dtype=D), y])[:2]),
     "a matrix on the left": of_features(lambda y: MIXED @ y),
-    "pictures as channels": of_features(
-        lambda y: F.conv2d(y.t()[:, :, None, None], OVER_PICTURES)[:, :2, 0, 0].t()
-    ),
+    "pictures as channels": of_features(lambda y: F.conv2d(y.t()[:, :, None, None], OVER_PICTURES)[:, :2, 0, 0].t()),
     "a mean over pictures": of_features(lambda y: y - y.mean(0)),
 }
 
@@ -127,9 +125,7 @@ def test_channels_that_are_padding_are_no_inputs(composite):
     with torch.no_grad():  # of the first group's two channels one is padding
         first.weight[:], first.bias[:] = grouped.weight[:2, 1:], grouped.bias[:2]
         second.weight[:], second.bias[:] = grouped.weight[2:], grouped.bias[2:]
-    apart = rp.attribute(
-        lambda x: fc(torch.cat([first(x[:, :1]), second(x[:, 1:])], 1).flatten(1)), x, 1, composite
-    )
+    apart = rp.attribute(lambda x: fc(torch.cat([first(x[:, :1]), second(x[:, 1:])], 1).flatten(1)), x, 1, composite)
     R = rp.attribute(lambda x: fc(grouped(F.pad(x, (0, 0, 0, 0, 1, 0))).flatten(1)), x, 1, composite)
     torch.testing.assert_close(R, apart, rtol=1e-10, atol=1e-13)
 
