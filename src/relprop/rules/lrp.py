@@ -229,7 +229,7 @@ class ZBox(Rule):
                 )
             if not isinstance(bound, (int, float)):
                 object.__setattr__(self, name, tuple(float(v) for v in bound))
-        lows, highs = (b if isinstance(b, tuple) else (b,) for b in (self.low, self.high))
+        lows, highs = (list(b) if isinstance(b, tuple) else [b] for b in (self.low, self.high))
         lows, highs = lows * (len(highs) if len(lows) == 1 else 1), highs * (len(lows) if len(highs) == 1 else 1)
         if any(low > high for low, high in zip(lows, highs, strict=False) if low is not None and high is not None):
             raise RuleError(f"ZBox(low={self.low}, high={self.high}): low is above high")
