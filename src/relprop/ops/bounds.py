@@ -175,16 +175,33 @@ def _signs(low: float, high: float) -> Bounds:
 
 
 def of_power(node: Node) -> Bounds:
-    """x^n."""
-    exponent, (low, high) = node.argument("exponent", 1), (node.inputs[0].low, node.inputs[0].high)
-    if not isinstance(exponent, (int, float)) or not isinstance(node.argument("input", 0), Slot):
-        return (0.0, math.inf) if low >= 0 else FREE
-    if low >= 0 and exponent >= 0:
-        return low**exponent, high**exponent
-    if low > 0:
-        return (0.0 if math.isinf(high) else high**exponent), low**exponent
+    """x^n, with a constant n or a constant x."""
+    exponent = node.argument("exponent", 1)
+    if isinstance(exponent, Slot):
+        return (0.0, math.inf) if of_argument(node, node.argument("input", 0))[0] > 0 else FREE
+    if not isinstance(exponent, (int, float)):
+        return (0.0, math.inf) if node.inputs[0].low >= 0 else FREE
+    low, high = node.inputs[0].low, node.inputs[0].high
+    if exponent < 0 and low > 0:
+        return (0.0 if math.isinf(high) else _power(high, exponent)), _power(low, exponent)
     even = exponent == int(exponent) and int(exponent) % 2 == 0
-    return (0.0, math.inf) if even or low >= 0 else FREE
+    if exponent < 0 or not (even or low >= 0):
+        return (0.0, math.inf) if even or low >= 0 else FREE
+    ends = [_power(abs(low), exponent), _power(abs(high), exponent)]
+    return (0.0 if low <= 0 <= high else min(ends)), max(ends)
+
+
+def of_power_of_constant(node: Node) -> Bounds:
+    """c^x with a constant c, as c ** x calls it."""
+    return (0.0, math.inf) if of_argument(node, node.argument("other", 1))[0] > 0 else FREE
+
+
+def _power(base: float, exponent: float) -> float:
+    """Of a number that is not negative; infinity where that is beyond every number."""
+    try:
+        return float(base**exponent)
+    except OverflowError:
+        return math.inf
 
 
 def of_square(node: Node) -> Bounds:

@@ -5,6 +5,11 @@ LEAVES = (
     "numbers leave torch here, and what is made of them cannot be followed; keep the step in torch, or remove "
     "the hook that reads them"
 )
+NOTHING_FINITE = (
+    "it gives nothing finite for 0, so no part of it can be said to come from the input; a factor made of it takes no "
+    "relevance where it is detached, x * y.detach(), or proved bounded, as torch.rsqrt(1 + y ** 2) is; for a logarithm "
+    "torch.log1p has a rule"
+)
 REMEDIES: dict[str, str] = {
     **dict.fromkeys(("log_softmax", "softmin", "logsumexp", "gumbel_softmax"), ENDS),
     **dict.fromkeys(("item", "tolist", "numpy", "array", "float", "int", "index", "dlpack"), LEAVES),
@@ -14,7 +19,7 @@ REMEDIES: dict[str, str] = {
     ),
     "einsum": "write it as torch.nn.functional.linear, torch.matmul with a constant matrix, or a sum",
     "amax": "use torch.max(x, dim) or a max-pool, whose winner is known",
-    "pow": "a power has no rule; write the layer with ops that have one",
+    **dict.fromkeys(("log", "log2", "log10", "rsqrt", "reciprocal"), NOTHING_FINITE),
 }
 OTHER = "no rule is known for it; write the step with ops that have one (`relprop plan` shows which), or report it"
 

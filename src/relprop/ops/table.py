@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from relprop.ops import layer_norm as own
-from relprop.ops.activation import activation, depends_on_more, random_slopes
+from relprop.ops.activation import activation, depends_on_more, no_constant_power, random_slopes
 from relprop.ops.addition import addition, bounds_of_sum, not_two_terms, receiving_terms
 from relprop.ops.attention import attention, bounds_of_mean, not_understood, over_pictures, softmax, the_values_alone
 from relprop.ops.averaging import average, interpolation
@@ -29,6 +29,7 @@ from relprop.ops.bounds import (
     of_inverse,
     of_inverse_root,
     of_power,
+    of_power_of_constant,
     of_root,
     of_square,
     rectified,
@@ -79,6 +80,11 @@ STAYS, STOPS, PER_TOKEN = Fixed("moved"), Fixed("stopped"), Fixed("summed per to
 def _activation(name: str, bounds: Callable[[Node], Bounds] = unbounded, words: str = "") -> tuple[Op, str]:
     """An activation with constant bounds or slopes, of which torch may have a form that works in place."""
     return Op(name, ACTIVATION, activation, PASS, bounds=bounds, refuse=depends_on_more), words or f"{name} {name}_?"
+
+
+def _power(name: str, bounds: Callable[[Node], Bounds]) -> Op:
+    """A power, of which a gate may be made even where relevance has no way through."""
+    return Op(name, ACTIVATION, activation, PASS, bounds=bounds, refuse=no_constant_power, gates=True)
 
 
 def _move(
@@ -252,21 +258,31 @@ LINES: tuple[tuple[Op, str], ...] = (
     _activation("prelu"),
     _activation("threshold"),
     (Op("rrelu", ACTIVATION, activation, PASS, refuse=random_slopes), "rrelu rrelu_"),
-    # Functions without a rule, of which a gate may be made.
-    _function("exp", within(0, math.inf)),
-    _function("square", of_square),
-    _function("pow", of_power, "pow pow_ __pow__ __ipow__?"),
-    _function("sqrt", of_root),
+    _activation("exp", within(0, math.inf)),
+    _activation("exp2", within(0, math.inf)),
+    _activation("expm1", within(-1, math.inf)),
+    _activation("square", of_square),
+    (_power("pow", of_power), "pow pow_ __pow__ __ipow__?"),
+    (_power("rpow", of_power_of_constant), "__rpow__?"),
+    _activation("sqrt", of_root),
+    _activation("abs", within(0, math.inf), "abs abs_ absolute absolute_ __abs__?"),
+    _activation("log1p"),
+    _activation("sin", within(-1, 1)),
+    _activation("cos", within(-1, 1)),
+    _activation("sinc", within(-0.2173, 1)),  # its least number is -0.21723...
+    _activation("atan", within(-1.5708, 1.5708), "atan atan_ arctan arctan_"),  # pi / 2, and how float32 rounds it
+    _activation("sinh"),
+    _activation("cosh", within(1, math.inf)),
+    _activation("asinh", words="asinh asinh_ arcsinh arcsinh_"),
+    _activation("erfc", within(0, 2)),
+    # Functions without a rule, of which a gate may be made: what they give for nothing is not finite.
     _function("rsqrt", of_inverse_root),
     _function("reciprocal", of_inverse),
-    _function("abs", within(0, math.inf), "abs abs_ absolute absolute_ __abs__?"),
-    _function("sin", within(-1, 1)),
-    _function("cos", within(-1, 1)),
     (Op("var", Kind.OPAQUE, owners=REDUCED, bounds=within(0, math.inf)), "var std"),
     (Op("norm", Kind.OPAQUE, owners=REDUCED, bounds=within(0, math.inf)), "norm linalg_vector_norm?"),
     _function("log", unbounded),
-    _function("log1p", unbounded),
-    _function("expm1", within(-1, math.inf)),
+    _function("log2", unbounded),
+    _function("log10", unbounded),
     # Moves: relevance goes back the way the numbers came.
     *_move(
         "reshape flatten view unflatten squeeze unsqueeze squeeze_ unsqueeze_ ravel atleast_1d atleast_2d atleast_3d"

@@ -59,7 +59,7 @@ def recorded(
     reached = tape.reached()
     for node in tape.nodes:
         node.reached = node in reached
-    problems = [node for node in tape.nodes if node.problem and (node.reached or node.kind != Kind.OPAQUE)]
+    problems = [node for node in tape.nodes if node.problem and (node.reached or not _in_gates(node))]
     if problems:
         raise unsupported(problems)
     demand_connected(tape)
@@ -75,6 +75,11 @@ def recorded(
     if check or tape.doubts:
         demand_replay(tape, replay(tape, model, inputs, roots))
     return tape
+
+
+def _in_gates(node: Node) -> bool:
+    """Whether a call that relevance cannot pass does no harm where none comes to it."""
+    return node.kind == Kind.OPAQUE or node.op.gates
 
 
 def logits_alone(output: Output, batch: int) -> Roots:

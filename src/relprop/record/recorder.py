@@ -258,7 +258,7 @@ class Recorder(TorchFunctionMode):
 
     def _finish(self, node: Node, floats: list[Tensor]) -> None:
         """Enter the results of a call."""
-        function = node.op.kind == Kind.OPAQUE and node.func in TABLE and len(node.inputs) == 1  # of each number alone
+        function = of_each_number(node, floats)
         obscure = (bool(node.problem) and not function) or any(v.obscure for v in node.inputs)
         owners = [self._unknown_owners(t) for t in floats]
         if not obscure:
@@ -334,6 +334,13 @@ class Recorder(TorchFunctionMode):
 def same(tensor: Tensor) -> Tensor:
     """The tensor itself."""
     return tensor
+
+
+def of_each_number(node: Node, results: list[Tensor]) -> bool:
+    """Whether a call that relevance may have no way through is a known function of each number alone."""
+    if node.func not in TABLE or len(node.inputs) != 1:
+        return False
+    return node.op.kind == Kind.OPAQUE or (node.op.gates and [t.shape for t in results] == [node.inputs[0].shape])
 
 
 def _problem(node: Node, outputs: list[Tensor], floats: list[Tensor]) -> str:

@@ -150,6 +150,7 @@ class Op:
         expand: makes a call by others that are recorded in its place, from function, arguments and keywords.
         of_two: what the function is where two or more recorded values go into it.
         merges: whether rules can see this very call as part of the weighted op that it reads.
+        gates: whether a call that is refused may still be part of a gate, where no relevance comes to it.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Op:
     expand: Callable[[Any, Any, Any], Any] | None = None
     of_two: Op | None = None
     merges: Callable[[Node], bool] = never
+    gates: bool = False
 
 
 class Merged(NamedTuple):
