@@ -111,4 +111,5 @@ def assert_bounds(f: Callable[[Tensor], Tensor], dtype: torch.dtype = D, shape: 
         for value in node.outputs:
             data = value.data[value.data.isfinite()]
             if data.numel():
-                assert value.low <= data.min() and data.max() <= value.high, node.where
+                assert value.low <= data.min(), node.where
+                assert data.max() <= value.high, node.where

@@ -55,6 +55,7 @@ BOUNDED = {
     "odd power of what is bounded": lambda y: (1 + torch.sigmoid(y)) ** 3,
     "root of what is bounded": lambda y: torch.sigmoid(y) ** 0.5,
     "even power of both signs": lambda y: torch.tanh(y) ** 4,
+    "inverse power of what is positive": lambda y: (1 + torch.sigmoid(y)) ** -1.5,
     "inverse square": lambda y: y**-2,
     "inverse": lambda y: torch.sigmoid(y) ** -1,
 }

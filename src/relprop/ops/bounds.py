@@ -185,6 +185,8 @@ def of_power(node: Node) -> Bounds:
     if exponent < 0 and low > 0:
         return (0.0 if math.isinf(high) else _power(high, exponent)), _power(low, exponent)
     even = exponent == int(exponent) and int(exponent) % 2 == 0
+    if exponent < 0 and low > 0:
+        return _power(high, exponent), _power(low, exponent)
     if exponent < 0 or not (even or low >= 0):
         return (0.0, math.inf) if even or low >= 0 else FREE
     ends = [_power(abs(low), exponent), _power(abs(high), exponent)]

@@ -18,7 +18,6 @@ REMEDIES: dict[str, str] = {
         "rounding has no rule; explain the model without it",
     ),
     "einsum": "write it as torch.nn.functional.linear, torch.matmul with a constant matrix, or a sum",
-    "amax": "use torch.max(x, dim) or a max-pool, whose winner is known",
     **dict.fromkeys(("log", "log2", "log10", "rsqrt", "reciprocal"), NOTHING_FINITE),
 }
 OTHER = "no rule is known for it; write the step with ops that have one (`relprop plan` shows which), or report it"

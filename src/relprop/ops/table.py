@@ -14,6 +14,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from torch import Tensor
+
 from relprop.ops import layer_norm as own
 from relprop.ops.activation import activation, depends_on_more, no_constant_power, random_slopes
 from relprop.ops.addition import addition, bounds_of_sum, not_two_terms, receiving_terms
@@ -39,7 +41,7 @@ from relprop.ops.bounds import (
 )
 from relprop.ops.embedding import embedding, rows_depend_on_input
 from relprop.ops.layer_norm import layer_norm, scaled
-from relprop.ops.maximum import maximum, not_along_one_axis, pooled_with_winners
+from relprop.ops.maximum import maximum, pooled_with_winners
 from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop
 from relprop.ops.normalization import batch_norm, merges, statistics_of_batch
 from relprop.ops.product import (
@@ -54,9 +56,10 @@ from relprop.ops.product import (
 )
 from relprop.ops.spellings import functions_named
 from relprop.ops.weighted import variable_matrix, variable_weight, weighted
+from relprop.ops.winners import bounds_of_two, of_two, running_winner, winner
 from relprop.rules.layer import Fixed, Kind
 from relprop.rules.lrp import Epsilon, Pass
-from relprop.tape.tape import Bounds, Node, Op, OwnersGo, unbounded
+from relprop.tape.tape import Bounds, HandDown, Node, Op, OwnersGo, unbounded
 from relprop.tape.torch_internals import body_of
 
 CONV, LINEAR, ADD, NORM, LAYER_NORM, PRODUCT = (
@@ -100,6 +103,11 @@ def _move(
     return [(Op(op, MOVE, move, STAYS, MOVED, bounds, loses=loses, form=form), word) for op, word in names]
 
 
+def _winner(words: str, hand_down: HandDown = winner) -> list[tuple[Op, str]]:
+    """Ops along axes that one number wins."""
+    return [(Op(word, MAXIMUM, hand_down, WINNER, REDUCED, of_inputs), word) for word in words.split()]
+
+
 def _function(name: str, bounds: Callable[[Node], Bounds], words: str = "") -> tuple[Op, str]:
     """A function of each number alone that relevance has no way through; gates may be made of it."""
     return Op(name, Kind.OPAQUE, bounds=bounds), words or f"{name} {name}_?"
@@ -128,6 +136,10 @@ def _of_two(name: str) -> Op:
         receivers=receiving_factors,
     )
 
+
+LARGER = Op("maximum", MAXIMUM, of_two, WINNER, BROADCAST, bounds_of_two)
+SMALLER = Op("minimum", MAXIMUM, of_two, WINNER, BROADCAST, bounds_of_two)
+OF_TWO = {"max": LARGER, "min": SMALLER}
 
 LINES: tuple[tuple[Op, str], ...] = (
     # Weighted: the composite must give the rule.
@@ -199,7 +211,10 @@ LINES: tuple[tuple[Op, str], ...] = (
         Op("adaptive_max_pool3d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs),
         "adaptive_max_pool3d adaptive_max_pool3d_with_indices?",
     ),
-    (Op("max", MAXIMUM, maximum, WINNER, REDUCED, of_inputs, refuse=not_along_one_axis), "max"),
+    *_winner("max min amax amin aminmax median nanmedian kthvalue mode"),
+    *_winner("cummax cummin", running_winner),
+    (LARGER, "maximum fmax"),
+    (SMALLER, "minimum fmin"),
     # Additions and differences.
     (
         Op("add", ADD, addition, EPSILON, BROADCAST, bounds_of_sum, not_two_terms, receiving_terms),
@@ -367,6 +382,15 @@ def entered(lines: Iterable[tuple[Op, str]]) -> dict[Any, Op]:
                 raise ValueError(f"{function} stands in two lines: {table[function].name} and {op.name}")
             table[function] = op
     return table
+
+
+def op_of(function: Any, args: Any, kwargs: Any) -> Op | None:
+    """What the table says of a call, None if nothing: torch.max(a, b) is torch.maximum(a, b)."""
+    op = TABLE.get(function)
+    if op is None or op.name not in OF_TWO:
+        return op
+    other = kwargs.get("other", args[1] if len(args) > 1 else None)
+    return OF_TWO[op.name] if isinstance(other, Tensor) else op
 
 
 TABLE: dict[Any, Op] = entered(LINES)

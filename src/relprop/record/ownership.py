@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from relprop.rules.layer import Kind
+from relprop.tape.axes import axes_of
 from relprop.tape.owners import Owners, in_order, one_owner
 from relprop.tape.tape import Node, OwnersGo, Slot
 from relprop.tape.trees import float_tensors
@@ -91,9 +90,7 @@ def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:
 
 def _reduced(node: Node, index: Tensor, result: Tensor) -> Tensor:
     """A sum or mean over axes."""
-    axes: Any = node.argument("dim", 2 if node.op.name == "norm" else 1)
-    axes = range(index.ndim) if axes is None or axes == () else axes
-    axes = sorted({a % index.ndim for a in ([axes] if isinstance(axes, int) else axes)}, reverse=True)
+    axes = axes_of(node, index.ndim)[::-1]
     if any(index.shape[a] > 1 for a in axes):
         raise MixesPictures
     if result.ndim < index.ndim:

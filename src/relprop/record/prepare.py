@@ -208,7 +208,7 @@ def check_untouched(nodes: Sequence[Node]) -> None:
             node.problem = WRITE_THROUGH_VIEW
         elif any(constant.changed for constant in node.constants):
             node.problem = CONSTANT_CHANGED
-        if node.problem and node.kind != Kind.OPAQUE:
+        if node.problem and not _in_gates(node):
             spoiled.append(node)
     if spoiled:
         raise unsupported(spoiled)

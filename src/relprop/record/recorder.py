@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from relprop.ops.embedding import are_ids, carries_ids
 from relprop.ops.normalization import output_read
 from relprop.ops.remedies import remedy
-from relprop.ops.table import TABLE
+from relprop.ops.table import TABLE, op_of
 from relprop.record.audit import Audit, Inside
 from relprop.record.inputs import Inputs, demand_ids_looked_up, plain
 from relprop.record.memory import Memory, name_of, versions, written_by
@@ -206,7 +206,7 @@ class Recorder(TorchFunctionMode):
 
     def _op(self, func: Any, args: Any, kwargs: Any) -> Op:
         """What the table says of a call."""
-        op = TABLE.get(func) or Op(name_of(func), Kind.OPAQUE)
+        op = op_of(func, args, kwargs) or Op(name_of(func), Kind.OPAQUE)
         more = tensors_of((args[1:], kwargs)) if op.kind == Kind.CONSTANT else []
         # y.new_tensor(z) and full_like(y, fill_value=z) take more than the form of a value
         takes_numbers = any(t is not (args[0] if args else None) and self.memory.value_of(t) is not None for t in more)
