@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from relprop.ops.bounds import of_product, of_quotient
+from relprop.ops.bounds import of_product
 from relprop.ops.fold import fold
 from relprop.rules.layer import Rule, Share
-from relprop.tape.tape import Bounds, Node, Slot, Value
+from relprop.tape.tape import Bounds, Node, Value
 from relprop.tape.visit import Visit
 
 
@@ -56,43 +56,6 @@ def bounds_of_product(node: Node) -> Bounds:
     return of_product(node, node.argument("input", 0), node.argument("other", 1))
 
 
-def bounds_of_quotient(node: Node) -> Bounds:
-    """What is left of a value that a constant divides."""
-    return of_quotient(node, node.argument("input", 0), node.argument("other", 1))
-
-
 def bounds_of_negative(node: Node) -> Bounds:
     """The other way round."""
     return -node.inputs[0].high, -node.inputs[0].low
-
-
-def receiving_numerator(node: Node) -> list[bool]:
-    """Of a quotient: a divisor that depends on the input scales, as a gate does."""
-    first = node.argument("input", 0)
-    return [isinstance(first, Slot) and k == first.k for k in range(len(node.inputs))]
-
-
-def quotient_of_two(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
-    """The numerator takes all."""
-    del rule, visit
-    takes = zip(receiving_numerator(node), node.inputs, strict=True)
-    return Share(tuple(fold(R[0], value.shape) if takes_all else None for takes_all, value in takes))
-
-
-def variable_divisor(node: Node) -> str | None:
-    """Why a division is no product with a constant or a gate, or None."""
-    first, divisor = node.argument("input", 0), node.argument("other", 1)
-    if isinstance(divisor, Slot):
-        value = node.inputs[divisor.k]
-        if not isinstance(first, Slot):
-            return "a constant divided by a value that depends on the input has no rule; divide by a constant"
-        if not (value.low >= 0 or value.high <= 0):
-            return (
-                "a division by a value that is not proved to have one sign has no rule; divide by a constant, or by "
-                "what is proved positive, as in x / y.exp() or x / y.clamp(min=1e-6)"
-            )
-        if value.source is not None and node.inputs[first.k] in value.source.inputs and value.source.op.name == "sum":
-            return "a softmax written by hand; use torch.softmax"
-    if node.argument("rounding_mode", 2) is not None:
-        return "rounding has no rule; explain the model without it"
-    return None

@@ -47,13 +47,10 @@ from relprop.ops.normalization import batch_norm, merges, statistics_of_batch
 from relprop.ops.product import (
     bounds_of_negative,
     bounds_of_product,
-    bounds_of_quotient,
     product,
-    quotient_of_two,
     receiving_factors,
-    receiving_numerator,
-    variable_divisor,
 )
+from relprop.ops.quotient import bounds_of_quotient, quotient, receiving_numerator, variable_divisor
 from relprop.ops.spellings import functions_named
 from relprop.ops.weighted import variable_matrix, variable_weight, weighted
 from relprop.ops.winners import bounds_of_two, of_two, running_winner, winner
@@ -234,7 +231,7 @@ LINES: tuple[tuple[Op, str], ...] = (
         Op(
             "div",
             PRODUCT,
-            quotient_of_two,
+            quotient,
             SIGNAL,
             BROADCAST,
             bounds_of_quotient,
