@@ -64,10 +64,15 @@ def _fills(node: Node) -> list[Any]:
         "fill_diagonal": lambda: [node.argument("fill_value", 1)],
         "where": lambda: [node.argument("input", 1), node.argument("other", 2)],
         "setitem": lambda: [node.args[2]],
-        **dict.fromkeys(("tril", "triu", "unfold"), lambda: [0.0]),
+        "scatter": lambda: [node.argument("value", 3)],
+        "index_fill": lambda: [node.argument("value", 3)],
+        **dict.fromkeys(("tril", "triu", "unfold", "diag_embed"), lambda: [0.0]),
+        **dict.fromkeys(("max_unpool1d", "max_unpool2d", "max_unpool3d"), lambda: [0.0]),
     }
     given = written[node.op.name]() if node.op.name in written else []
-    return [fill for fill in given if not isinstance(fill, (Tensor, Slot))]  # those are among inputs and constants
+    return [
+        fill for fill in given if fill is not None and not isinstance(fill, (Tensor, Slot))
+    ]  # those are among inputs and constants
 
 
 def averaged(node: Node) -> Bounds:

@@ -42,7 +42,7 @@ from relprop.ops.bounds import (
 from relprop.ops.embedding import embedding, rows_depend_on_input
 from relprop.ops.layer_norm import layer_norm, scaled
 from relprop.ops.maximum import maximum, pooled_with_winners
-from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop
+from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop, written_once
 from relprop.ops.normalization import batch_norm, merges, statistics_of_batch
 from relprop.ops.product import (
     bounds_of_negative,
@@ -52,6 +52,7 @@ from relprop.ops.product import (
 )
 from relprop.ops.quotient import bounds_of_quotient, quotient, receiving_numerator, variable_divisor
 from relprop.ops.spellings import functions_named
+from relprop.ops.sums import of_running_sum, of_sampled, of_scattered, of_windows, sampled, scattered, variable_grid
 from relprop.ops.weighted import variable_matrix, variable_weight, weighted
 from relprop.ops.winners import bounds_of_two, of_two, running_winner, winner
 from relprop.rules.layer import Fixed, Kind
@@ -98,6 +99,12 @@ def _move(
     """Ops that move numbers, each under its own name unless one is given; owners move with them."""
     names = [(name or word.strip("_?."), word) for word in words.split()]
     return [(Op(op, MOVE, move, STAYS, MOVED, bounds, loses=loses, form=form), word) for op, word in names]
+
+
+def _scattered(words: str) -> list[tuple[Op, str]]:
+    """Sums whose terms stand at places that the call names."""
+    op = {word: Op(word, ADD, scattered, EPSILON, OwnersGo.SUMMED, of_scattered) for word in words.split()}
+    return [(op[word], f"{word} {word}_?") for word in op]
 
 
 def _winner(words: str, hand_down: HandDown = winner) -> list[tuple[Op, str]]:
@@ -189,6 +196,13 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("mean", AVERAGE, average, EPSILON, REDUCED, of_inputs), "mean"),
     (Op("sum", AVERAGE, average, EPSILON, REDUCED, summed), "sum"),
     (Op("interpolate", AVERAGE, interpolation, EPSILON, IMAGE, interpolated), "interpolate upsample"),
+    (Op("cumsum", AVERAGE, average, EPSILON, REDUCED, of_running_sum), "cumsum cumsum_"),
+    (Op("fold", AVERAGE, average, EPSILON, OwnersGo.FIRST, of_windows), "F.fold"),
+    (
+        Op("grid_sample", AVERAGE, sampled, EPSILON, OwnersGo.FIRST, of_sampled, refuse=variable_grid),
+        "F.grid_sample",
+    ),
+    *_scattered("scatter_add index_add"),
     # Maxima, won by one input.
     (Op("max_pool1d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs), "max_pool1d max_pool1d_with_indices?"),
     (
@@ -303,16 +317,26 @@ LINES: tuple[tuple[Op, str], ...] = (
     *_move(".T .mT .H .mH", "transpose"),
     *_move("split chunk unbind tensor_split hsplit vsplit dsplit split_with_sizes"),
     *_move("__getitem__", "getitem"),
-    *_move("narrow select index_select gather take_along_dim masked_select diagonal topk sort"),
+    *_move("narrow select index_select gather take_along_dim take masked_select diagonal topk sort"),
     *_move("expand broadcast_to repeat tile repeat_interleave roll flip fliplr flipud rot90"),
     *_move("cat concat concatenate stack hstack vstack"),
     *_move("pixel_shuffle pixel_unshuffle channel_shuffle"),
     *_move("unfold", bounds=with_fill, loses=True),  # Tensor.unfold takes windows along an axis, F.unfold pads as well
     *_move("expand_as view_as reshape_as", form=True),
     *_move(
-        "pad where masked_fill masked_fill_ tril triu __setitem__ copy_ index_copy fill_diagonal_",
+        "pad where masked_fill masked_fill_ tril triu __setitem__ copy_ index_copy index_copy_ fill_diagonal_ "
+        "masked_scatter masked_scatter_ index_fill index_fill_ select_scatter slice_scatter diagonal_scatter diag_embed "
+        "max_unpool1d max_unpool2d max_unpool3d",
         bounds=with_fill,
         loses=True,
+    ),
+    (
+        Op("scatter", MOVE, move, STAYS, MOVED, with_fill, written_once, loses=True),
+        "scatter scatter_",
+    ),
+    (
+        Op("index_put", MOVE, move, STAYS, MOVED, with_fill, written_once, loses=True),
+        "index_put index_put_",
     ),
     (
         Op("contiguous", MOVE, passing, STAYS, bounds=of_inputs),

@@ -13,7 +13,8 @@ from relprop.tape.trees import float_tensors
 
 KEEPS_AXIS_0 = frozenset(
     "flatten view reshape unflatten contiguous clone pad pixel_shuffle pixel_unshuffle channel_shuffle "
-    "where masked_fill setitem index_copy unfold tril triu copy".split()
+    "where masked_fill setitem index_copy unfold tril triu copy scatter index_put index_fill masked_scatter "
+    "select_scatter slice_scatter diagonal_scatter diag_embed max_unpool1d max_unpool2d max_unpool3d".split()
 )
 """Ops on batch-first tensors that leave the first axis alone whenever its size stays the same."""
 
@@ -40,11 +41,14 @@ def owners_of_results(node: Node, results: list[Tensor], batch: int) -> list[Own
     first, how = node.inputs[0].owners, node.op.owners
     if how is OwnersGo.MOVED:
         return _moved(node, results, batch)
-    if how is OwnersGo.REDUCED:
-        return [Owners(_reduced(node, first.index, result), batch) for result in results]
+    if how in (OwnersGo.REDUCED, OwnersGo.FIRST):
+        left = _reduced if how is OwnersGo.REDUCED else _first_axis
+        return [Owners(left(node, first.index, result), batch) for result in results]
     if how in (OwnersGo.CONTRACTED, OwnersGo.ATTENDED, OwnersGo.BROADCAST, OwnersGo.LOOKED_UP):
         several = _put_together(node, how)
         return [Owners(_broadcast(several, result), batch) for result in results]
+    if how is OwnersGo.SUMMED:
+        return _summed(node, results, batch)
     if any(first.index.shape[axis] > 1 for axis in _mixed_axes(node, how, first.index.ndim)):
         raise MixesPictures
     return [first] * len(results)
@@ -79,6 +83,39 @@ def _put_together(node: Node, how: OwnersGo) -> list[Tensor]:
     return [left, *right]
 
 
+def _first_axis(node: Node, index: Tensor, result: Tensor) -> Tensor:
+    """All axes but the first are put together."""
+    del node
+    if index.numel() > index.shape[0] or (index.shape[0] > 1 and result.shape[0] != index.shape[0]):
+        raise MixesPictures
+    return index.reshape(-1, *[1] * (result.ndim - 1))
+
+
+def _summed(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
+    """Sums of scattered terms: those of one picture alone add up to its number times what ones add up to."""
+
+    def sums(power: int) -> Tensor:
+        given: Tensor = node.call([n**power for n in _as_numbers(node)], torch.float64)
+        return given - nothing
+
+    nothing = node.call([torch.zeros_like(n) for n in _as_numbers(node)], torch.float64)
+    weight, mean, square = sums(0), sums(1), sums(2)
+    alike = torch.isclose(square * weight, mean * mean, atol=1e-9)
+    empty = weight == 0
+    index = (mean / weight.masked_fill(empty, 1.0)).round()
+    if not bool(alike.all()) or bool((empty & (mean != 0)).any()):
+        raise MixesPictures
+    (result,) = results
+    if not bool(empty.any()):
+        return [Owners(_compact(index.long().cpu()), batch)]
+    if result.ndim == 0 or result.shape[0] != batch:  # whose a constant is must be told by where it stands
+        raise MixesPictures
+    usual = in_order(batch, result.ndim)
+    if not bool((empty | (index == usual.index.to(index))).all()):
+        raise MixesPictures
+    return [usual]
+
+
 def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:
     maps = [m.view(*[1] * (result.ndim - m.ndim), *m.shape) for m in maps]
     shape = torch.broadcast_shapes(*(m.shape for m in maps))
@@ -111,10 +148,22 @@ def _moved(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
         owners = [in_order(batch, r.ndim) for r in results]
         if not node.op.loses or _confirmed(node, owners):
             return owners
-    if node.op.loses or (node.constants and node.op.name in JOINING):
+    if node.op.loses:  # pictures that are folded into other axes: each number may stay where its own picture is
+        return [_kept(node, result, batch) for result in results]
+    if node.constants and node.op.name in JOINING:
         raise MixesPictures
     moved = float_tensors(node.call(_as_numbers(node), torch.float64))
     return [Owners(_compact(m.round().long().cpu()), batch) for m in moved]
+
+
+def _kept(node: Node, result: Tensor, batch: int) -> Owners:
+    """The owners of the first input, where all that is not a constant lies where they say."""
+    owners = Owners(node.inputs[0].owners.index, batch)
+    sizes = owners.index.shape
+    fits = len(sizes) == result.ndim and all(n in (1, m) for n, m in zip(sizes, result.shape, strict=True))
+    if len(node.outputs) > 1 or not fits or not _confirmed(node, [owners]):
+        raise MixesPictures
+    return owners
 
 
 def _as_numbers(node: Node) -> list[Tensor]:

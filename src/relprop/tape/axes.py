@@ -14,6 +14,6 @@ def axes_of(node: Node, ndim: int) -> list[int]:
     """The axes along which a call puts the numbers of a value of `ndim` axes together, in order."""
     position, default = ELSEWHERE.get(node.op.name, (1, None))
     axes = node.argument("dim", position, default)
-    if axes is None or axes in ((), []):
+    if axes is None or (not isinstance(axes, int) and len(axes) == 0):
         return list(range(ndim))
     return sorted({axis % max(ndim, 1) for axis in ([axes] if isinstance(axes, int) else axes)} if ndim else ())

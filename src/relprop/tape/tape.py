@@ -107,6 +107,10 @@ class OwnersGo(StrEnum):
     """The last axis of one value is put together with the last but one of another."""
     ATTENDED = "attended"
     """The axis of tokens of values is put together by weights that queries and keys make."""
+    FIRST = "first"
+    """All axes but the first are put together, whatever becomes of them."""
+    SUMMED = "summed"
+    """Numbers are added up at places that the call names."""
     LOOKED_UP = "looked up"
     """Each number becomes a row of them."""
 

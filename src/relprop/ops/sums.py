@@ -1,0 +1,106 @@
+"""Sums that torch has functions of their own for: scattered terms, running sums, overlapping windows, sampled grids."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from relprop.ops.averaging import average
+from relprop.ops.bounds import FREE, hull, of_argument, of_constant
+from relprop.ops.call import vjp
+from relprop.rules.division import quotient
+from relprop.rules.layer import Rule, Share
+from relprop.rules.lrp import Epsilon, Flat, Pass
+from relprop.support.errors import RuleError
+from relprop.tape.axes import axes_of
+from relprop.tape.tape import Bounds, Node, Slot, per_axis
+from relprop.tape.visit import Visit
+
+
+def scattered(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """R_a = a / (y + eps sign(y)) R for each term a that was added up to y; the share of constants goes to the bias.
+
+    A number that nothing was added to is a sum of one term.
+    """
+    if isinstance(rule, (Flat, Pass)):
+        raise RuleError(f"{rule} on {node.where}: sums of scattered terms take the epsilon rule alone")
+    eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
+    out = node.outputs[0]
+    inputs = [value.data.to(visit.dtype) for value in node.inputs]
+    y = out.data.to(visit.dtype)
+    s, took = quotient(R[0], y, eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
+    slopes = vjp(lambda *leaves: [node.call(leaves, visit.dtype)], inputs, [s])
+    constant = node.call([torch.zeros_like(x) for x in inputs], visit.dtype)
+    below = tuple(slope * x for slope, x in zip(slopes, inputs, strict=True))
+    return Share(below, out.owners.total(s * constant), took)
+
+
+def sampled(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """A constant grid gives averages with constant weights; the nearest are copies, and what is outside is lost."""
+    if not isinstance(rule, (Epsilon, Pass)):
+        raise RuleError(f"{rule} on {node.where}: sampling takes the epsilon rule alone")
+    if node.argument("mode", 2, "bilinear") != "nearest":
+        return average(node, rule, R, visit)
+    x = node.inputs[0].data.to(visit.dtype)
+    inside = node.call([torch.ones_like(x)], visit.dtype)
+    lost = node.outputs[0].owners.total(R[0] * (inside == 0))
+    return Share(vjp(lambda leaf: [node.call([leaf], visit.dtype)], [x], R[:1]), lost=lost)
+
+
+def variable_grid(node: Node) -> str | None:
+    """Why places are no constants, or None."""
+    if len(node.inputs) > 1 or not isinstance(node.argument("input", 0), Slot):
+        return (
+            "where it looks depends on the input, which no rule tells apart from what it finds; explain the model with "
+            "the grid detached, grid_sample(x, grid.detach())"
+        )
+    return None
+
+
+def only_added(node: Node) -> str | None:
+    """Why a call is no sum of scattered terms, or None."""
+    if node.op.name == "scatter_reduce" and node.argument("reduce", 4) != "sum":
+        return "of its reductions only the sum has a rule; use scatter_add, or amax along an axis"
+    if node.op.name == "index_reduce":
+        return "its reductions have no rule; use index_add, or amax along an axis"
+    return None
+
+
+# -- bounds ----------------------------------------------------------------------------------------------
+
+
+def of_running_sum(node: Node) -> Bounds:
+    """One term at the least, all at the most."""
+    value = node.inputs[0]
+    axes = axes_of(node, len(value.shape))
+    terms = math.prod(value.shape[axis] for axis in axes)
+    low, high = value.low, value.high
+    return min(low, low * terms), max(high, high * terms)
+
+
+def of_windows(node: Node) -> Bounds:
+    """As many terms as a window has places, or none."""
+    value = node.inputs[0]
+    terms = math.prod(per_axis(node.argument("kernel_size", 2), 2))
+    return min(0.0, value.low * terms), max(0.0, value.high * terms)
+
+
+def of_sampled(node: Node) -> Bounds:
+    """Of averages, among them zeros outside of the picture; bicubic ones overshoot."""
+    if node.argument("mode", 2, "bilinear") == "bicubic":
+        return FREE
+    value = node.inputs[0]
+    return hull(((value.low, value.high), (0.0, 0.0)))
+
+
+def of_scattered(node: Node) -> Bounds:
+    """Of sums of any number of terms: nothing but the sign."""
+    alpha = node.argument("alpha", 4, 1)
+    terms = [of_argument(node, node.argument("input", 0)), *((v.low, v.high) for v in node.inputs)]
+    terms += [of_constant(c.tensor) for c in node.constants if c.tensor.is_floating_point()]
+    if not isinstance(alpha, (int, float)) or alpha < 0:
+        return FREE
+    low, high = hull(terms)
+    return (0.0 if low >= 0 else -math.inf), (0.0 if high <= 0 else math.inf)
