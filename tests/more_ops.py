@@ -85,11 +85,12 @@ def assert_definition(
     assert_equal(e.relevance["it"], torch.cat(singles, 1), 1e-9)
 
 
-def by_gradient(f: Callable[[Tensor], Tensor], y: Tensor, R: Tensor) -> Tensor:
-    """Y times the gradient of sum s f(y) with s = R / f(y): each term by its share, for a linear f."""
+def by_gradient(f: Callable[[Tensor], Tensor], y: Tensor, R: Tensor, eps: float = 0.0) -> Tensor:
+    """Y times the gradient of sum s f(y), s = R / (f(y) + eps sign(f(y))): each term by its share, for a linear f."""
     leaf = y.clone().requires_grad_()
     out = f(leaf)
-    s = R / (out + torch.where(out >= 0, 1e-6, -1e-6)).detach()
+    z = (out + eps * torch.where(out >= 0, 1.0, -1.0)).detach()
+    s = torch.where(z == 0, 0.0, R / z)
     return y * torch.autograd.grad(out, leaf, s)[0]
 
 

@@ -5,11 +5,22 @@ import torch
 import torch.nn.functional as F
 
 import relprop as rp
-from more_ops import Around, D, assert_bounds, assert_definition, assert_equal, by_gradient, explained, inputs, moved_back
+from more_ops import (
+    Around,
+    D,
+    assert_bounds,
+    assert_definition,
+    assert_equal,
+    by_gradient,
+    explained,
+    inputs,
+    moved_back,
+)
 
 INDEX = torch.tensor([[0, 2, 1, 0], [1, 1, 0, 2], [2, 0, 2, 1]])
 ROWS = torch.tensor([2, 0, 2])
 GRID = F.affine_grid(torch.tensor([[[0.7, 0.3, 0.1], [-0.2, 0.9, 0.05]]], dtype=D), [1, 1, 3, 5], align_corners=False)
+QUARTER = rp.Composite([(rp.on.any, rp.rules.Epsilon(0.25))])
 
 
 def grid_of(y):
@@ -49,6 +60,7 @@ SUMS = {
 def test_each_term_takes_its_share(name):
     f, shape = SUMS[name]
     assert_definition(f, lambda y, R: by_gradient(f, y, R), shape, rtol=1e-8)
+    assert_definition(f, lambda y, R: by_gradient(f, y, R, 0.25), shape, rtol=1e-8, method=QUARTER)
 
 
 @pytest.mark.parametrize("name", SUMS)
@@ -65,7 +77,7 @@ def test_a_running_sum_written_out():
         out = torch.zeros_like(y)
         for j in range(4):
             z = y[..., : j + 1].sum(-1, keepdim=True)
-            out[..., : j + 1] += y[..., : j + 1] * R[..., j : j + 1] / (z + 1e-6 * torch.where(z >= 0, 1.0, -1.0))
+            out[..., : j + 1] += y[..., : j + 1] * R[..., j : j + 1] / z
         return out
 
     assert_definition(lambda y: y.cumsum(-1), expected)
@@ -79,22 +91,25 @@ def test_a_constant_that_terms_are_added_to_is_bias():
     net = Around(f)
     y, above = net.before(inputs()), e.inside["it"]["op"]
     z = f(y)
-    bias = above * 0.5 / (z + 1e-6 * torch.where(z >= 0, 1.0, -1.0))
+    bias = above * 0.5 / z
     row = [r for r in e.ledger["it"].rows if r.op == "index_add"]
     assert_equal(row[0].bias, bias.flatten(2).sum(2), 1e-8)
 
 
 MOVES = {
-    "scatter": (lambda y: onto(y).scatter(2, INDEX.argsort(1).expand(len(y), -1, -1)[..., :1], y), (3, 4)),
-    "scatter onto itself": (lambda y: y.scatter(1, ROWS[:2].view(1, 2, 1).expand(len(y), 2, 4), y * 2), (3, 4)),
+    "scatter": (lambda y: onto(y).scatter(2, INDEX.argsort(1)[:, :1].expand(len(y), 3, 1), y[..., :1]), (3, 4)),
+    "scatter onto itself": (
+        lambda y: y.scatter(1, ROWS[:2].view(1, 2, 1).expand(len(y), 2, 4), y[:, 1:].flip(2)),
+        (3, 4),
+    ),
     "scatter of a number": (lambda y: y.scatter(2, INDEX.expand(len(y), -1, -1), 0.5), (3, 4)),
-    "index_put": (lambda y: y.index_put((torch.arange(len(y)), ROWS[: len(y)]), y[:, 1]), (3, 4)),
-    "index_put in place": (lambda y: onto(y).index_put_((torch.arange(len(y)), ROWS[: len(y)]), y[:, 1]), (3, 4)),
-    "masked_scatter": (lambda y: y.masked_scatter(torch.arange(4) > 1, y[..., :2] * 3), (3, 4)),
+    "index_put": (lambda y: y.index_put((torch.arange(len(y))[:, None], ROWS[:2]), y[:, 1:]), (3, 4)),
+    "index_put in place": (lambda y: onto(y).index_put_((torch.arange(len(y))[:, None], ROWS[:2]), y[:, 1:]), (3, 4)),
+    "masked_scatter": (lambda y: y.masked_scatter(torch.arange(4) > 1, y[..., :2].flip(1)), (3, 4)),
     "take": (lambda y: torch.take(y, torch.arange(6 * len(y)).view(len(y), 6) // 6 * 12 + ROWS.repeat(2)), (3, 4)),
     "index_fill": (lambda y: y.index_fill(1, ROWS, 0.3), (3, 4)),
     "select_scatter": (lambda y: y.select_scatter(y[:, :, 0], 2, 1), (3, 4)),
-    "slice_scatter": (lambda y: y.slice_scatter(y[:, :, :2] * 2, 2, 1, 3), (3, 4)),
+    "slice_scatter": (lambda y: y.slice_scatter(y[:, :, :2].flip(1), 2, 1, 3), (3, 4)),
     "diag_embed": (torch.diag_embed, (3, 4)),
     "max_unpool2d": (lambda y: F.max_unpool2d(*F.max_pool2d(y, 2, return_indices=True), 2), (2, 4, 6)),
     "max_unpool1d": (lambda y: F.max_unpool1d(*F.max_pool1d(y, 2, return_indices=True), 2), (2, 6)),
@@ -129,7 +144,7 @@ def test_bounds_of_moves_hold(name):
 @pytest.mark.parametrize("name", [*MOVES, *SUMS])
 def test_the_record_is_the_model(name):
     f, shape = {**MOVES, **SUMS}[name]
-    assert rp.check(Around(f, shape), inputs(), 0, "lrp-z").ok
+    assert rp.check(Around(f, shape), inputs(), target=0).ok
 
 
 MIXING = {
@@ -152,7 +167,7 @@ def test_pictures_that_mix_are_refused(name):
 
 def test_terms_of_pictures_in_other_axes_keep_their_owners():
     """Pictures that are folded into other axes, as graphs and windows have them."""
-    places = torch.tensor([1, 1, 0, 4, 4, 5])
+    places = torch.tensor([1, 1, 0, 4, 4, 3])
 
     def f(y):
         rows = y.reshape(-1, 4)
@@ -168,11 +183,19 @@ def test_terms_of_pictures_in_other_axes_keep_their_owners():
     assert_definition(g, lambda y, R: by_gradient(g, y, R), rtol=1e-8)
 
 
+def test_terms_of_another_shape_than_their_places_are_refused():
+    index = INDEX.argsort(1)[:, :1]
+    for f in (
+        lambda y: y.scatter(2, index.expand(len(y), 3, 1), y),
+        lambda y: y.scatter_add(2, index.expand(len(y), 3, 1), y),
+    ):
+        with pytest.raises(rp.UnsupportedOp, match="cut it to the shape of the index"):
+            explained(f)
+
+
 TWICE = {
     "scatter": lambda y: y.scatter(2, INDEX.expand(len(y), -1, -1), y),
-    "index_put": lambda y: y.index_put((slice(None), torch.tensor([0, 0])), y[:, :2])
-    if False
-    else y.index_put((torch.tensor([0, 0]), torch.tensor([1, 1])), y[0, :2]),
+    "index_put": lambda y: y.index_put((torch.tensor([0, 0]), torch.tensor([1, 1])), y[0, :2]),
 }
 
 

@@ -74,19 +74,30 @@ def written_once(node: Node) -> str | None:
     scatters = node.op.name == "scatter"
     if node.argument("reduce", 4) is not None or (not scatters and node.argument("accumulate", 3, False)):
         return "it does more than to write; use scatter_add or index_add for sums"
-    target = node.argument("input", 0)
-    shape = node.inputs[target.k].shape if isinstance(target, Slot) else target.shape
+    shape = _shape(node, node.argument("input", 0))
     if scatters:
-        index = node.argument("index", 2)
         if not isinstance(node.argument("src", 3, node.argument("value", 3)), Tensor | Slot):
             return None
+        index = node.argument("index", 2)
         ones = torch.ones(index.shape, device=index.device)
         count = torch.zeros(shape, device=index.device).scatter_add_(node.argument("dim", 1), index, ones)
     else:
-        places = tuple(node.argument("indices", 1))
         count = torch.zeros(shape, device=node.inputs[0].data.device)
-        count.index_put_(places, count.new_ones(()), accumulate=True)
-    return TWICE if bool((count > 1).any()) else None
+        count.index_put_(tuple(node.argument("indices", 1)), count.new_ones(()), accumulate=True)
+    return TWICE if bool((count > 1).any()) else terms_of_another_shape(node)
+
+
+def terms_of_another_shape(node: Node) -> str | None:
+    """Why torch has no way back through a scatter, or None."""
+    source = node.argument("src", 3)
+    if "scatter" not in node.op.name or not isinstance(source, Slot):
+        return None
+    same = _shape(node, source) == node.argument("index", 2).shape
+    return None if same else "its src is larger than its index; cut it to the shape of the index"
+
+
+def _shape(node: Node, argument: Slot | Tensor) -> torch.Size:
+    return node.inputs[argument.k].shape if isinstance(argument, Slot) else argument.shape
 
 
 TWICE = "two numbers are written to one place, and which stays is not told; use scatter_add or index_add, or write once"

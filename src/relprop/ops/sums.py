@@ -59,15 +59,6 @@ def variable_grid(node: Node) -> str | None:
     return None
 
 
-def only_added(node: Node) -> str | None:
-    """Why a call is no sum of scattered terms, or None."""
-    if node.op.name == "scatter_reduce" and node.argument("reduce", 4) != "sum":
-        return "of its reductions only the sum has a rule; use scatter_add, or amax along an axis"
-    if node.op.name == "index_reduce":
-        return "its reductions have no rule; use index_add, or amax along an axis"
-    return None
-
-
 # -- bounds ----------------------------------------------------------------------------------------------
 
 

@@ -42,7 +42,7 @@ from relprop.ops.bounds import (
 from relprop.ops.embedding import embedding, rows_depend_on_input
 from relprop.ops.layer_norm import layer_norm, scaled
 from relprop.ops.maximum import maximum, pooled_with_winners
-from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop, written_once
+from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop, terms_of_another_shape, written_once
 from relprop.ops.normalization import batch_norm, merges, statistics_of_batch
 from relprop.ops.product import (
     bounds_of_negative,
@@ -103,7 +103,10 @@ def _move(
 
 def _scattered(words: str) -> list[tuple[Op, str]]:
     """Sums whose terms stand at places that the call names."""
-    op = {word: Op(word, ADD, scattered, EPSILON, OwnersGo.SUMMED, of_scattered) for word in words.split()}
+    op = {
+        word: Op(word, ADD, scattered, EPSILON, OwnersGo.SUMMED, of_scattered, terms_of_another_shape)
+        for word in words.split()
+    }
     return [(op[word], f"{word} {word}_?") for word in op]
 
 
@@ -325,8 +328,8 @@ LINES: tuple[tuple[Op, str], ...] = (
     *_move("expand_as view_as reshape_as", form=True),
     *_move(
         "pad where masked_fill masked_fill_ tril triu __setitem__ copy_ index_copy index_copy_ fill_diagonal_ "
-        "masked_scatter masked_scatter_ index_fill index_fill_ select_scatter slice_scatter diagonal_scatter diag_embed "
-        "max_unpool1d max_unpool2d max_unpool3d",
+        "masked_scatter masked_scatter_ index_fill index_fill_ select_scatter slice_scatter diagonal_scatter "
+        "diag_embed max_unpool1d max_unpool2d max_unpool3d",
         bounds=with_fill,
         loses=True,
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -41,14 +43,10 @@ def owners_of_results(node: Node, results: list[Tensor], batch: int) -> list[Own
     first, how = node.inputs[0].owners, node.op.owners
     if how is OwnersGo.MOVED:
         return _moved(node, results, batch)
-    if how in (OwnersGo.REDUCED, OwnersGo.FIRST):
-        left = _reduced if how is OwnersGo.REDUCED else _first_axis
-        return [Owners(left(node, first.index, result), batch) for result in results]
-    if how in (OwnersGo.CONTRACTED, OwnersGo.ATTENDED, OwnersGo.BROADCAST, OwnersGo.LOOKED_UP):
-        several = _put_together(node, how)
-        return [Owners(_broadcast(several, result), batch) for result in results]
     if how is OwnersGo.SUMMED:
         return _summed(node, results, batch)
+    if how in BY_INDEX:
+        return [Owners(BY_INDEX[how](node, result), batch) for result in results]
     if any(first.index.shape[axis] > 1 for axis in _mixed_axes(node, how, first.index.ndim)):
         raise MixesPictures
     return [first] * len(results)
@@ -64,28 +62,9 @@ def _mixed_axes(node: Node, how: OwnersGo, ndim: int) -> range:
     return range(ndim - 2, ndim - 1) if left else range(ndim - 1, ndim)
 
 
-def _put_together(node: Node, how: OwnersGo) -> list[Tensor]:
-    """The owners of what is put together one by one, of two matrices, or of attention's queries, keys and values.
-
-    Raises:
-        MixesPictures: along an axis that is summed over stand numbers of several pictures.
-    """
-    left, *right = (value.owners.index for value in node.inputs)
-    if how is OwnersGo.LOOKED_UP:
-        return [left.unsqueeze(-1)]
-    if how is OwnersGo.BROADCAST:
-        return [left, *right]
-    gone = [(left, -1), *((index, -2) for index in right)]
-    if how is OwnersGo.ATTENDED:
-        gone = [(index, axis) for index in (left, *right) for axis in (-2, -1)]
-    if any(index.shape[axis] > 1 for index, axis in gone if index.ndim >= -axis):
-        raise MixesPictures
-    return [left, *right]
-
-
-def _first_axis(node: Node, index: Tensor, result: Tensor) -> Tensor:
+def _first_axis(node: Node, result: Tensor) -> Tensor:
     """All axes but the first are put together."""
-    del node
+    index = node.inputs[0].owners.index
     if index.numel() > index.shape[0] or (index.shape[0] > 1 and result.shape[0] != index.shape[0]):
         raise MixesPictures
     return index.reshape(-1, *[1] * (result.ndim - 1))
@@ -95,10 +74,10 @@ def _summed(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
     """Sums of scattered terms: those of one picture alone add up to its number times what ones add up to."""
 
     def sums(power: int) -> Tensor:
-        given: Tensor = node.call([n**power for n in _as_numbers(node)], torch.float64)
-        return given - nothing
+        given: Tensor = node.call([n**power for n in _as_numbers(node)], torch.float64) - nothing
+        return given
 
-    nothing = node.call([torch.zeros_like(n) for n in _as_numbers(node)], torch.float64)
+    nothing: Tensor = node.call([torch.zeros_like(n) for n in _as_numbers(node)], torch.float64)
     weight, mean, square = sums(0), sums(1), sums(2)
     alike = torch.isclose(square * weight, mean * mean, atol=1e-9)
     empty = weight == 0
@@ -116,7 +95,9 @@ def _summed(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
     return [usual]
 
 
-def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:
+def _broadcast(node: Node, result: Tensor) -> Tensor:
+    """Numbers of several values are put together one by one."""
+    maps = [v.owners.index for v in node.inputs]
     maps = [m.view(*[1] * (result.ndim - m.ndim), *m.shape) for m in maps]
     shape = torch.broadcast_shapes(*(m.shape for m in maps))
     first, *others = (m.expand(shape) for m in maps)
@@ -125,8 +106,34 @@ def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:
     return first
 
 
-def _reduced(node: Node, index: Tensor, result: Tensor) -> Tensor:
+def _contracted(node: Node, result: Tensor) -> Tensor:
+    """The last axis of one matrix is put together with the last but one of another."""
+    left, *right = (value.owners.index for value in node.inputs)
+    _demand_alone([(left, -1), *((index, -2) for index in right)])
+    return _broadcast(node, result)
+
+
+def _attended(node: Node, result: Tensor) -> Tensor:
+    """Tokens and their numbers are put together, of queries, keys and values."""
+    _demand_alone([(value.owners.index, axis) for value in node.inputs for axis in (-2, -1)])
+    return _broadcast(node, result)
+
+
+def _demand_alone(gone: list[tuple[Tensor, int]]) -> None:
+    """Refuse numbers of several pictures along an axis that is summed over."""
+    if any(index.shape[axis] > 1 for index, axis in gone if index.ndim >= -axis):
+        raise MixesPictures
+
+
+def _looked_up(node: Node, result: Tensor) -> Tensor:
+    """Each number becomes a row."""
+    del result
+    return node.inputs[0].owners.index.unsqueeze(-1)
+
+
+def _reduced(node: Node, result: Tensor) -> Tensor:
     """A sum or mean over axes."""
+    index = node.inputs[0].owners.index
     axes = axes_of(node, index.ndim)[::-1]
     if any(index.shape[a] > 1 for a in axes):
         raise MixesPictures
@@ -134,6 +141,16 @@ def _reduced(node: Node, index: Tensor, result: Tensor) -> Tensor:
         for a in axes:
             index = index.squeeze(a)
     return index
+
+
+BY_INDEX: dict[OwnersGo, Callable[[Node, Tensor], Tensor]] = {
+    OwnersGo.REDUCED: _reduced,
+    OwnersGo.BROADCAST: _broadcast,
+    OwnersGo.CONTRACTED: _contracted,
+    OwnersGo.ATTENDED: _attended,
+    OwnersGo.LOOKED_UP: _looked_up,
+    OwnersGo.FIRST: _first_axis,
+}
 
 
 def _moved(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
