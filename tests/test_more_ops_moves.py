@@ -215,9 +215,19 @@ def test_what_adds_while_it_writes_is_refused():
 
 
 def test_a_grid_that_depends_on_the_input_is_refused_and_detached_it_is_not():
-    def f(y, *, detached=False):
-        grid = y.mean(1)[:, :3, :4].unsqueeze(-1).expand(-1, -1, -1, 2)
-        return F.grid_sample(y, grid.detach() if detached else grid, align_corners=False)
+    def grid(y):
+        return y.mean(1)[:, :3, :4].unsqueeze(-1).expand(-1, -1, -1, 2)
 
     with pytest.raises(rp.UnsupportedOp, match="where it looks depends on the input"):
-        explained(f, (2, 4, 4))
+        explained(lambda y: F.grid_sample(y, grid(y), align_corners=False), (2, 4, 4))
+    for mode in ("bilinear", "nearest"):
+
+        def f(y, places=None, mode=mode):
+            return F.grid_sample(y, grid(y).detach() if places is None else places, mode, align_corners=False)
+
+        def expected(y, R, f=f, mode=mode):
+            places = grid(y)
+            back = moved_back if mode == "nearest" else by_gradient
+            return back(lambda leaf: f(leaf, places), y, R)
+
+        assert_definition(f, expected, (2, 4, 4), rtol=1e-8)

@@ -11,11 +11,11 @@ from relprop.ops.averaging import average
 from relprop.ops.bounds import FREE, hull, of_argument, of_constant
 from relprop.ops.call import vjp
 from relprop.rules.division import quotient
-from relprop.rules.layer import Rule, Share
+from relprop.rules.layer import Kind, Rule, Share
 from relprop.rules.lrp import Epsilon, Flat, Pass
 from relprop.support.errors import RuleError
 from relprop.tape.axes import axes_of
-from relprop.tape.tape import Bounds, Node, Slot, per_axis
+from relprop.tape.tape import Bounds, Node, Slot, fill, per_axis
 from relprop.tape.visit import Visit
 
 
@@ -39,19 +39,39 @@ def scattered(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
 
 def sampled(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """A constant grid gives averages with constant weights; the nearest are copies, and what is outside is lost."""
+    others = [None] * (len(node.inputs) - 1)
+    node = _held(node)
     if not isinstance(rule, (Epsilon, Pass)):
         raise RuleError(f"{rule} on {node.where}: sampling takes the epsilon rule alone")
     if node.argument("mode", 2, "bilinear") != "nearest":
-        return average(node, rule, R, visit)
+        share = average(node, rule, R, visit)
+        share.relevance = (*share.relevance, *others)
+        return share
     x = node.inputs[0].data.to(visit.dtype)
     inside = node.call([torch.ones_like(x)], visit.dtype)
     lost = node.outputs[0].owners.total(R[0] * (inside == 0))
-    return Share(vjp(lambda leaf: [node.call([leaf], visit.dtype)], [x], R[:1]), lost=lost)
+    below = vjp(lambda leaf: [node.call([leaf], visit.dtype)], [x], R[:1])
+    return Share((*below, *others), lost=lost)
+
+
+def _held(node: Node) -> Node:
+    """The same call with its detached grid as a constant."""
+    if len(node.inputs) == 1:
+        return node
+    args, kwargs = fill((node.args, node.kwargs), [Slot(0), node.inputs[1].data])  # type: ignore[list-item]
+    return node.with_arguments(args, kwargs)
+
+
+def the_first_alone(node: Node) -> list[bool]:
+    """What is sampled receives, the grid does not."""
+    return [k == 0 for k in range(len(node.inputs))]
 
 
 def variable_grid(node: Node) -> str | None:
     """Why places are no constants, or None."""
-    if len(node.inputs) > 1 or not isinstance(node.argument("input", 0), Slot):
+    sources = [value.source for value in node.inputs[1:]]
+    detached = all(source is not None and source.kind == Kind.STOP for source in sources)
+    if not detached or not isinstance(node.argument("input", 0), Slot):
         return (
             "where it looks depends on the input, which no rule tells apart from what it finds; explain the model with "
             "the grid detached, grid_sample(x, grid.detach())"

@@ -52,7 +52,16 @@ from relprop.ops.product import (
 )
 from relprop.ops.quotient import bounds_of_quotient, quotient, receiving_numerator, variable_divisor
 from relprop.ops.spellings import functions_named
-from relprop.ops.sums import of_running_sum, of_sampled, of_scattered, of_windows, sampled, scattered, variable_grid
+from relprop.ops.sums import (
+    of_running_sum,
+    of_sampled,
+    of_scattered,
+    of_windows,
+    sampled,
+    scattered,
+    the_first_alone,
+    variable_grid,
+)
 from relprop.ops.weighted import variable_matrix, variable_weight, weighted
 from relprop.ops.winners import bounds_of_two, of_two, running_winner, winner
 from relprop.rules.layer import Fixed, Kind
@@ -202,7 +211,7 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("cumsum", AVERAGE, average, EPSILON, REDUCED, of_running_sum), "cumsum cumsum_"),
     (Op("fold", AVERAGE, average, EPSILON, OwnersGo.FIRST, of_windows), "F.fold"),
     (
-        Op("grid_sample", AVERAGE, sampled, EPSILON, OwnersGo.FIRST, of_sampled, refuse=variable_grid),
+        Op("grid_sample", AVERAGE, sampled, EPSILON, OwnersGo.FIRST, of_sampled, variable_grid, the_first_alone),
         "F.grid_sample",
     ),
     *_scattered("scatter_add index_add"),
