@@ -10,6 +10,10 @@ NOTHING_FINITE = (
     "relevance where it is detached, x * y.detach(), or proved bounded, as torch.rsqrt(1 + y ** 2) is; for a logarithm "
     "torch.log1p has a rule"
 )
+PACKED = (
+    "packed sequences and dropout between layers have no rule; call the layer, in eval mode, on a tensor of sequences "
+    "of one length, those of one length at a time"
+)
 REMEDIES: dict[str, str] = {
     **dict.fromkeys(("log_softmax", "softmin", "logsumexp", "gumbel_softmax"), ENDS),
     **dict.fromkeys(("item", "tolist", "numpy", "array", "float", "int", "index", "dlpack"), LEAVES),
@@ -17,6 +21,7 @@ REMEDIES: dict[str, str] = {
         ("long", "int", "round", "floor", "ceil", "trunc"),
         "rounding has no rule; explain the model without it",
     ),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "_pack_padded_sequence", "_pad_packed_sequence"), PACKED),
     "einsum": "write it as torch.nn.functional.linear, torch.matmul with a constant matrix, or a sum",
     **dict.fromkeys(("log", "log2", "log10", "rsqrt", "reciprocal"), NOTHING_FINITE),
 }
@@ -25,4 +30,4 @@ OTHER = "no rule is known for it; write the step with ops that have one (`relpro
 
 def remedy(name: str) -> str:
     """One line of advice for a function of this name."""
-    return REMEDIES.get(name.strip("_"), OTHER)
+    return REMEDIES.get(name, REMEDIES.get(name.strip("_"), OTHER))

@@ -40,6 +40,7 @@ from relprop.ops.bounds import (
     within,
 )
 from relprop.ops.embedding import embedding, rows_depend_on_input
+from relprop.ops.expansions import in_parts_of
 from relprop.ops.layer_norm import layer_norm, scaled
 from relprop.ops.maximum import maximum, pooled_with_winners
 from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop, terms_of_another_shape, written_once
@@ -51,6 +52,7 @@ from relprop.ops.product import (
     receiving_factors,
 )
 from relprop.ops.quotient import bounds_of_quotient, quotient, receiving_numerator, variable_divisor
+from relprop.ops.recurrent import one_step, unrolled
 from relprop.ops.spellings import functions_named
 from relprop.ops.sums import (
     of_running_sum,
@@ -127,6 +129,17 @@ def _winner(words: str, hand_down: HandDown = winner) -> list[tuple[Op, str]]:
 def _function(name: str, bounds: Callable[[Node], Bounds], words: str = "") -> tuple[Op, str]:
     """A function of each number alone that relevance has no way through; gates may be made of it."""
     return Op(name, Kind.OPAQUE, bounds=bounds), words or f"{name} {name}_?"
+
+
+def _made_of_others(words: str) -> list[tuple[Op, str]]:
+    """Functions that are recorded as the calls that they are made of."""
+    return [(Op(word, Kind.OPAQUE, expand=in_parts_of(word)), f"{word} {word}_?") for word in words.split()]
+
+
+def _recurrent(words: str) -> list[tuple[Op, str]]:
+    """Recurrent layers, and single steps of them."""
+    layers = [(Op(word, Kind.OPAQUE, expand=unrolled(word)), word) for word in words.split()]
+    return layers + [(Op(f"{word}_cell", Kind.OPAQUE, expand=one_step(word)), f"{word}_cell") for word in words.split()]
 
 
 def _silent(kind: Kind, words: str) -> list[tuple[Op, str]]:
@@ -321,6 +334,9 @@ LINES: tuple[tuple[Op, str], ...] = (
     _function("log", unbounded),
     _function("log2", unbounded),
     _function("log10", unbounded),
+    # Made of functions that have rules.
+    *_made_of_others("lerp addcmul addcdiv glu diff outer ger lp_pool1d lp_pool2d lp_pool3d"),
+    *_recurrent("lstm gru rnn_tanh rnn_relu"),
     # Moves: relevance goes back the way the numbers came.
     *_move(
         "reshape flatten view unflatten squeeze unsqueeze squeeze_ unsqueeze_ ravel atleast_1d atleast_2d atleast_3d"

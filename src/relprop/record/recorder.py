@@ -150,9 +150,6 @@ class Recorder(TorchFunctionMode):
             self.provenance.drew(op.name, self.running[-1])
         if not values:
             return self._without_values(func, args, kwargs)
-        if op.expand is not None:
-            with self:  # what it calls is recorded
-                return op.expand(func, args, kwargs)
         if any(map(are_ids, values)) and not carries_ids(op, func, values, args, kwargs):
             return self._of_whole_numbers(op, func, values, holders, args, kwargs)
         return self._recorded(op, func, values, holders, args, kwargs, (slotted_args, slotted_kwargs))
@@ -162,6 +159,11 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         """A call that some recorded value goes into."""
         slotted_args, slotted_kwargs = slots
+        if op.expand is not None:
+            with self:  # the calls that it is made of are seen as if the model had made them
+                made = op.expand(func, args, kwargs)
+            if made is not NotImplemented:
+                return made
         with self.inside:
             if op.kind in NO_NODES or (op.form and self.memory.value_of(args[0]) is None):
                 return self._without_node(op, func, values, args, kwargs, slots)

@@ -151,9 +151,10 @@ class Op:
         form: whether arguments after the first give nothing but a shape or a type, so that a constant
             first argument makes a constant.
         run: makes a recorded call, and may note on the node what relevance will need.
-        expand: makes a call by others that are recorded in its place, from function, arguments and keywords.
         of_two: what the function is where two or more recorded values go into it.
         merges: whether rules can see this very call as part of the weighted op that it reads.
+        expand: makes a call by other functions, from function, arguments and keywords, or gives NotImplemented; the
+            recorder records those in its place.
         gates: whether a call that is refused may still be part of a gate, where no relevance comes to it.
     """
 
@@ -168,9 +169,9 @@ class Op:
     loses: bool = False
     form: bool = False
     run: Callable[[Node, Any, Any], Any] | None = None
-    expand: Callable[[Any, Any, Any], Any] | None = None
     of_two: Op | None = None
     merges: Callable[[Node], bool] = never
+    expand: Callable[[Any, Sequence[Any], dict[str, Any]], Any] | None = None
     gates: bool = False
 
 
