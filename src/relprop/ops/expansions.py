@@ -70,6 +70,19 @@ def _lp_pool_of(axes: int) -> Callable[..., Any]:
     return lp_pool
 
 
+def clamp(input: Any, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+    """Between bounds that are tensors: the larger of two, the smaller of two."""
+    if not isinstance(min, Tensor) and not isinstance(max, Tensor):
+        return NotImplemented  # constant numbers, which have a rule as they are
+    y = input if min is None else torch.maximum(input, min)
+    return y if max is None else torch.minimum(y, max)
+
+
+def clamp_max(input: Any, max: Any) -> Any:  # noqa: A002
+    """Below a bound that is a tensor."""
+    return clamp(input, max=max)
+
+
 EXPANSIONS: dict[str, Callable[..., Any]] = {
     "lerp": lerp,
     "addcmul": addcmul,
@@ -78,6 +91,10 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "diff": diff,
     "outer": outer,
     "ger": outer,
+    "clamp": clamp,
+    "clamp_min": clamp,
+    "clip": clamp,
+    "clamp_max": clamp_max,
     **{f"lp_pool{axes}d": _lp_pool_of(axes) for axes in (1, 2, 3)},
 }
 
@@ -92,6 +109,8 @@ def in_parts_of(name: str) -> Callable[[Any, Sequence[Any], dict[str, Any]], Any
             return NotImplemented
         given = takes.bind(*args, **kwargs)
         result = expansion(*given.args, **given.kwargs)
+        if result is NotImplemented:
+            return result
         in_place = getattr(func, "__name__", "").endswith("_")
         return args[0].copy_(result) if in_place else result
 

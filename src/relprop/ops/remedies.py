@@ -15,13 +15,14 @@ PACKED = (
     "of one length, those of one length at a time"
 )
 REMEDIES: dict[str, str] = {
-    **dict.fromkeys(("log_softmax", "softmin", "logsumexp", "gumbel_softmax"), ENDS),
+    **dict.fromkeys(("log_softmax", "softmin", "gumbel_softmax"), ENDS),
     **dict.fromkeys(("item", "tolist", "numpy", "array", "float", "int", "index", "dlpack"), LEAVES),
     **dict.fromkeys(
         ("long", "int", "round", "floor", "ceil", "trunc"),
         "rounding has no rule; explain the model without it",
     ),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "_pack_padded_sequence", "_pad_packed_sequence"), PACKED),
+    "logsumexp": "it has no rule; a maximum that is as near to it has one, torch.amax(x, dim), and so has a mean",
     "einsum": "write it as torch.nn.functional.linear, torch.matmul with a constant matrix, or a sum",
     **dict.fromkeys(("log", "log2", "log10", "rsqrt", "reciprocal"), NOTHING_FINITE),
 }

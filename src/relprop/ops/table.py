@@ -94,6 +94,15 @@ def _activation(name: str, bounds: Callable[[Node], Bounds] = unbounded, words: 
     return Op(name, ACTIVATION, activation, PASS, bounds=bounds, refuse=depends_on_more), words or f"{name} {name}_?"
 
 
+def _clamp(words: str) -> list[tuple[Op, str]]:
+    """Activations between bounds; bounds that are tensors make them maxima and minima of two."""
+    ops = [
+        Op(n, ACTIVATION, activation, PASS, bounds=clamped, refuse=depends_on_more, expand=in_parts_of(n))
+        for n in words.split()
+    ]
+    return [(op, f"{op.name} {op.name}_") for op in ops]
+
+
 def _power(name: str, bounds: Callable[[Node], Bounds]) -> Op:
     """A power, of which a gate may be made even where relevance has no way through."""
     return Op(name, ACTIVATION, activation, PASS, bounds=bounds, refuse=no_constant_power, gates=True)
@@ -286,10 +295,7 @@ LINES: tuple[tuple[Op, str], ...] = (
     _activation("sigmoid", within(0, 1), "sigmoid sigmoid_ expit"),
     _activation("hardsigmoid", within(0, 1)),
     _activation("hardtanh", clamped),
-    _activation("clamp", clamped),
-    _activation("clamp_min", clamped),
-    _activation("clip", clamped),
-    _activation("clamp_max", clamped),
+    *_clamp("clamp clamp_min clip clamp_max"),
     _activation("leaky_relu"),
     _activation("elu"),
     _activation("selu"),
