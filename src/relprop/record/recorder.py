@@ -169,7 +169,7 @@ class Recorder(TorchFunctionMode):
                 return self._without_node(op, func, values, args, kwargs, slots)
             node = Node(len(self.nodes), op, func, self.running[-1], slotted_args, slotted_kwargs, values)
             node.beyond = self.beyond
-            if not all(map(self.memory.is_current, values, holders)):
+            if not self.memory.can_be_read(func, args, values, holders):
                 node.problem = WRITE_THROUGH_VIEW
             self.memory.uses.update(set(values))
             return self._run(node, args, kwargs)
