@@ -231,3 +231,22 @@ def test_a_grid_that_depends_on_the_input_is_refused_and_detached_it_is_not():
             return back(lambda leaf: f(leaf, places), y, R)
 
         assert_definition(f, expected, (2, 4, 4), rtol=1e-8)
+
+
+FLAT = rp.Composite([(rp.on.pool | rp.on.add, rp.rules.Flat()), (rp.on.any, rp.rules.Z())])
+EVENLY = {name: SUMS[name] for name in SUMS if "grid" not in name and "interpolate" not in name}
+
+
+@pytest.mark.parametrize("name", EVENLY)
+def test_under_flat_all_terms_share_evenly(name):
+    f, shape = EVENLY[name]
+
+    def expected(y, R):
+        leaf = torch.ones_like(y, requires_grad=True)
+        terms = f(leaf)
+        return torch.autograd.grad(terms, leaf, torch.where(terms == 0, 0.0, R / terms.detach()))[0]
+
+    if "in place" in name or "onto itself" in name:  # with factors, which flat does not see
+        assert explained(f, shape, FLAT).ledger["it"].error < 1e-10
+    else:
+        assert_definition(f, expected, shape, method=FLAT, rtol=1e-9)

@@ -157,6 +157,31 @@ def test_under_flat_constants_take_nothing():
     assert_definition(f, lambda y, R: (R / 4).reshape(1, 3, 1).expand_as(y), method=FLAT)
 
 
+def test_the_most_frequent_is_the_first_of_its_kind():
+    def f(y):
+        return torch.mode(y[..., [0, 1, 1, 2]]).values
+
+    def expected(y, R):
+        out = torch.zeros_like(y)
+        out[..., 1] = R.reshape(1, 3)
+        return out
+
+    assert_definition(f, expected)
+
+
+def test_where_the_profile_splits_ties_equal_ones_share():
+    x, w = torch.tensor([[1.0, 2.0]], dtype=D), torch.tensor([[2.0, 0.5], [1.0, 1.0], [-1.0, 0.0]], dtype=D)
+    half = torch.tensor([[1.5, 1.5]], dtype=D)
+    for f in (
+        lambda y: y.amax(1, keepdim=True),
+        lambda y: y.max(1, keepdim=True).values,
+        lambda y: torch.maximum(y[:, :1], y[:, 1:2]),
+    ):
+        assert_equal(rp.attribute(lambda x, f=f: f(x @ w.T), x, 0, "lrp-z", profile="toolbox"), half)
+    with pytest.raises(rp.RuleError, match="running maximum"):
+        rp.attribute(lambda x: (x @ w.T).cummax(1).values, x, 0, "lrp-z", profile="toolbox")
+
+
 def test_over_everything_one_picture_alone():
     net = Around(lambda y: y.max().reshape(1, 1).expand(len(y), 3))
     R = rp.explain(net, inputs(1), [0], ["lrp-z"], inside=["before", "op"]).inside["lrp-z"]

@@ -105,9 +105,10 @@ def in_parts_of(name: str) -> Callable[[Any, Sequence[Any], dict[str, Any]], Any
     takes = inspect.signature(expansion)
 
     def made(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        if "out" in kwargs:
+        try:
+            given = takes.bind(*args, **kwargs)
+        except TypeError:  # a spelling of the arguments that is not known
             return NotImplemented
-        given = takes.bind(*args, **kwargs)
         result = expansion(*given.args, **given.kwargs)
         if result is NotImplemented:
             return result

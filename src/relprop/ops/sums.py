@@ -10,7 +10,7 @@ from torch import Tensor
 from relprop.ops.averaging import average
 from relprop.ops.bounds import FREE, hull, of_argument, of_constant
 from relprop.ops.call import vjp
-from relprop.rules.division import quotient
+from relprop.rules.division import divide, quotient
 from relprop.rules.layer import Kind, Rule, Share
 from relprop.rules.lrp import Epsilon, Flat, Pass
 from relprop.support.errors import RuleError
@@ -22,10 +22,12 @@ from relprop.tape.visit import Visit
 def scattered(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """R_a = a / (y + eps sign(y)) R for each term a that was added up to y; the share of constants goes to the bias.
 
-    A number that nothing was added to is a sum of one term.
+    A number that nothing was added to is a sum of one term. Under flat a sum is split evenly among its recorded terms.
     """
-    if isinstance(rule, (Flat, Pass)):
-        raise RuleError(f"{rule} on {node.where}: sums of scattered terms take the epsilon rule alone")
+    if isinstance(rule, Pass):
+        raise RuleError(f"{rule} on {node.where}: relevance cannot be handed unchanged to terms that stand elsewhere")
+    if isinstance(rule, Flat):
+        return _evenly(node, R, visit)
     eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
     out = node.outputs[0]
     inputs = [value.data.to(visit.dtype) for value in node.inputs]
@@ -35,6 +37,20 @@ def scattered(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     constant = node.call([torch.zeros_like(x) for x in inputs], visit.dtype)
     below = tuple(slope * x for slope, x in zip(slopes, inputs, strict=True))
     return Share(below, out.owners.total(s * constant), took)
+
+
+def _evenly(node: Node, R: list[Tensor], visit: Visit) -> Share:
+    """The same to each recorded term, but for constants such as padding, which are no real terms."""
+    same = node.with_arguments(node.args, {name: each for name, each in node.kwargs.items() if name != "alpha"})
+    zeros = [torch.zeros(value.shape, dtype=visit.dtype, device=value.data.device) for value in node.inputs]
+    real = [
+        zero + 1 if value.real is None else zero + value.real.to(visit.dtype)
+        for zero, value in zip(zeros, node.inputs, strict=True)
+    ]
+    terms = same.call(real, visit.dtype) - same.call(zeros, visit.dtype)
+    below = vjp(lambda *leaves: [same.call(leaves, visit.dtype)], zeros, [divide(R[0], terms)])
+    lost = node.outputs[0].owners.total(R[0] * (terms == 0))
+    return Share(tuple(s * shown for s, shown in zip(below, real, strict=True)), lost=lost)
 
 
 def sampled(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:

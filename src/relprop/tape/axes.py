@@ -6,7 +6,7 @@ from typing import Any
 
 from relprop.tape.tape import Node
 
-ELSEWHERE: dict[str, tuple[int, Any]] = {"kthvalue": (2, -1), "norm": (2, None), "aminmax": (9, None), "trapz": (9, -1)}
+ELSEWHERE: dict[str, tuple[int, Any]] = {"kthvalue": (2, -1), "norm": (2, None), "aminmax": (9, None), "mode": (1, -1)}
 """Where the axis stands among the arguments, and its default, unless that is the first after the value, and all."""
 
 
