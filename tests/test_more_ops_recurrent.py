@@ -172,3 +172,10 @@ def test_packed_sequences_are_refused_and_the_remedy_works():
     with pytest.raises(rp.UnsupportedOp, match="sequences of one length"):
         rp.attribute(packed, x, 0, "lrp-z")
     assert rp.attribute(lambda x: net(x)[1][0], x, 0, "lrp-z").abs().max() > 0
+
+
+def test_long_sequences_are_explained():
+    net = seeded(lambda: nn.LSTM(3, 5, batch_first=True))
+    e = rp.explain(lambda x: net(x)[0][:, -1], torch.randn(1, 400, 3, dtype=D), [0], ["lrp-epsilon"])
+    assert e.ledger["lrp-epsilon"].error < 1e-8
+    assert e.relevance["lrp-epsilon"][0, 0, -1].abs().max() > 0

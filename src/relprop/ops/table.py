@@ -319,7 +319,7 @@ LINES: tuple[tuple[Op, str], ...] = (
     _activation("exp2", within(0, math.inf)),
     _activation("expm1", within(-1, math.inf)),
     _activation("square", of_square),
-    (_power("pow", of_power), "pow pow_ __pow__ __ipow__?"),
+    (_power("pow", of_power), "pow pow_ __pow__ __ipow__? float_power float_power_"),
     (_power("rpow", of_power_of_constant), "__rpow__?"),
     _activation("sqrt", of_root),
     _activation("abs", within(0, math.inf), "abs abs_ absolute absolute_ __abs__?"),

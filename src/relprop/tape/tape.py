@@ -204,6 +204,7 @@ class Node:
         reached: whether relevance can come to it.
         beyond: whether a function of the output made the call, beyond the model.
         noted: what the op's own way of running it noted for the way down.
+        one_signal: whether an addition's terms are all multiples of one value, once that was asked.
     """
 
     index: int
@@ -223,6 +224,7 @@ class Node:
     reached: bool = True
     beyond: bool = False
     noted: Any = None
+    one_signal: bool | None = None
 
     @property
     def kind(self) -> Kind:
@@ -347,6 +349,8 @@ class Tape:
 
     def reached(self) -> set[Node]:
         """The nodes that relevance can come to: not those that only open a gate, or feed a detached value."""
+        for node in self.nodes:
+            receivers(node)  # in this order, what an addition knows of the one before it need not be asked again
         return set(self._leading_to_output(receivers))
 
     def _leading_to_output(self, follow: Callable[[Node], list[bool]]) -> list[Node]:
