@@ -29,7 +29,7 @@ FUNCTIONS = {
     "power 0": lambda y: y**0,
     "power 1": lambda y: y**1,
     "power of a tensor": lambda y: y ** torch.tensor(2.0, dtype=D),
-    "float_power": lambda y: y.float_power(2).to(y.dtype),
+    "float_power": lambda y: y.float_power(2).to(y),
     "power in place": lambda y: y.clone().pow_(2),
     "constant to the power": lambda y: 1.5**y,
     "constant to the power, torch": lambda y: torch.pow(1.5, y),

@@ -11,17 +11,16 @@ be missing in some version of torch, ".name" is a property of tensors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
 
 from relprop.ops import layer_norm as own
-from relprop.ops.activation import activation, depends_on_more, no_constant_power, random_slopes
+from relprop.ops.activation import activation, random_slopes
 from relprop.ops.addition import addition, bounds_of_sum, not_two_terms, receiving_terms
 from relprop.ops.attention import attention, bounds_of_mean, not_understood, over_pictures, softmax, the_values_alone
 from relprop.ops.averaging import average, interpolation
-from relprop.ops.bilinear import bilinear, bounds_of_sums, of_two_matrices
 from relprop.ops.bounds import (
     averaged,
     clamped,
@@ -40,10 +39,46 @@ from relprop.ops.bounds import (
     within,
 )
 from relprop.ops.embedding import embedding, rows_depend_on_input
-from relprop.ops.expansions import in_parts_of
 from relprop.ops.layer_norm import layer_norm, scaled
+from relprop.ops.lines import (
+    ACTIVATION,
+    ADD,
+    AVERAGE,
+    BROADCAST,
+    CONV,
+    EPSILON,
+    IMAGE,
+    LAST,
+    LAYER_NORM,
+    LINEAR,
+    MATRIX,
+    MAXIMUM,
+    MOVE,
+    MOVED,
+    NORM,
+    PASS,
+    PER_TOKEN,
+    PRODUCT,
+    REDUCED,
+    SIGNAL,
+    STAYS,
+    STOPS,
+    TAYLOR,
+    WINNER,
+    by_its_body,
+    clamping,
+    elementwise,
+    in_gates,
+    made_of_others,
+    moving,
+    power,
+    recurrent,
+    scattering,
+    two_matrices,
+    winning,
+)
 from relprop.ops.maximum import maximum, pooled_with_winners
-from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop, terms_of_another_shape, written_once
+from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop, written_once
 from relprop.ops.normalization import batch_norm, merges, statistics_of_batch
 from relprop.ops.product import (
     bounds_of_negative,
@@ -52,124 +87,20 @@ from relprop.ops.product import (
     receiving_factors,
 )
 from relprop.ops.quotient import bounds_of_quotient, quotient, receiving_numerator, variable_divisor
-from relprop.ops.recurrent import one_step, unrolled
 from relprop.ops.silent import SILENT
 from relprop.ops.spellings import functions_named
 from relprop.ops.sums import (
     of_running_sum,
     of_sampled,
-    of_scattered,
     of_windows,
     sampled,
-    scattered,
     the_first_alone,
     variable_grid,
 )
 from relprop.ops.weighted import variable_matrix, variable_weight, weighted
-from relprop.ops.winners import bounds_of_two, of_two, running_winner, winner
+from relprop.ops.winners import bounds_of_two, of_two, running_winner
 from relprop.rules.layer import Fixed, Kind
-from relprop.rules.lrp import Epsilon, Pass
-from relprop.tape.tape import Bounds, HandDown, Node, Op, OwnersGo, unbounded
-from relprop.tape.torch_internals import body_of
-
-CONV, LINEAR, ADD, NORM, LAYER_NORM, PRODUCT = (
-    Kind.CONV,
-    Kind.LINEAR,
-    Kind.ADD,
-    Kind.NORM,
-    Kind.LAYER_NORM,
-    Kind.PRODUCT,
-)
-AVERAGE, MAXIMUM, ACTIVATION, MOVE = Kind.AVG_POOL, Kind.MAX_POOL, Kind.ACTIVATION, Kind.MOVE
-IMAGE, LAST, MATRIX = OwnersGo.IMAGE, OwnersGo.LAST, OwnersGo.MATRIX
-MOVED, REDUCED, BROADCAST = OwnersGo.MOVED, OwnersGo.REDUCED, OwnersGo.BROADCAST
-
-EPSILON, PASS = Epsilon(), Pass()
-WINNER, SIGNAL = Fixed("winner takes all"), Fixed("signal takes all")
-TAYLOR = Fixed("Taylor at x")
-STAYS, STOPS, PER_TOKEN = Fixed("moved"), Fixed("stopped"), Fixed("summed per token")
-
-
-def _activation(name: str, bounds: Callable[[Node], Bounds] = unbounded, words: str = "") -> tuple[Op, str]:
-    """An activation with constant bounds or slopes, of which torch may have a form that works in place."""
-    return Op(name, ACTIVATION, activation, PASS, bounds=bounds, refuse=depends_on_more), words or f"{name} {name}_?"
-
-
-def _clamp(words: str) -> list[tuple[Op, str]]:
-    """Activations between bounds; bounds that are tensors make them maxima and minima of two."""
-    ops = [
-        Op(n, ACTIVATION, activation, PASS, bounds=clamped, refuse=depends_on_more, expand=in_parts_of(n))
-        for n in words.split()
-    ]
-    return [(op, f"{op.name} {op.name}_") for op in ops]
-
-
-def _power(name: str, bounds: Callable[[Node], Bounds]) -> Op:
-    """A power, of which a gate may be made even where relevance has no way through."""
-    return Op(name, ACTIVATION, activation, PASS, bounds=bounds, refuse=no_constant_power, gates=True)
-
-
-def _move(
-    words: str,
-    name: str = "",
-    *,
-    bounds: Callable[[Node], Bounds] = of_inputs,
-    loses: bool = False,
-    form: bool = False,
-) -> list[tuple[Op, str]]:
-    """Ops that move numbers, each under its own name unless one is given; owners move with them."""
-    names = [(name or word.strip("_?."), word) for word in words.split()]
-    return [(Op(op, MOVE, move, STAYS, MOVED, bounds, loses=loses, form=form), word) for op, word in names]
-
-
-def _scattered(words: str) -> list[tuple[Op, str]]:
-    """Sums whose terms stand at places that the call names."""
-    op = {
-        word: Op(word, ADD, scattered, EPSILON, OwnersGo.SUMMED, of_scattered, terms_of_another_shape)
-        for word in words.split()
-    }
-    return [(op[word], f"{word} {word}_?") for word in op]
-
-
-def _winner(words: str, hand_down: HandDown = winner) -> list[tuple[Op, str]]:
-    """Ops along axes that one number wins."""
-    return [(Op(word, MAXIMUM, hand_down, WINNER, REDUCED, of_inputs), word) for word in words.split()]
-
-
-def _function(name: str, bounds: Callable[[Node], Bounds], words: str = "") -> tuple[Op, str]:
-    """A function of each number alone that relevance has no way through; gates may be made of it."""
-    return Op(name, Kind.OPAQUE, bounds=bounds), words or f"{name} {name}_?"
-
-
-def _made_of_others(words: str) -> list[tuple[Op, str]]:
-    """Functions that are recorded as the calls that they are made of."""
-    return [(Op(word, Kind.OPAQUE, expand=in_parts_of(word)), f"{word} {word}_?") for word in words.split()]
-
-
-def _recurrent(words: str) -> list[tuple[Op, str]]:
-    """Recurrent layers, and single steps of them."""
-    layers = [(Op(word, Kind.OPAQUE, expand=unrolled(word)), word) for word in words.split()]
-    return layers + [(Op(f"{word}_cell", Kind.OPAQUE, expand=one_step(word)), f"{word}_cell") for word in words.split()]
-
-
-def by_its_body(func: Any, args: Any, kwargs: Any) -> Any:
-    """A function written in Python, as it is written."""
-    return body_of(func)(*args, **kwargs)
-
-
-def _of_two(name: str) -> Op:
-    """A matrix product of two values."""
-    return Op(
-        name,
-        Kind.BILINEAR,
-        bilinear,
-        EPSILON,
-        OwnersGo.CONTRACTED,
-        bounds_of_sums,
-        refuse=of_two_matrices,
-        receivers=receiving_factors,
-    )
-
+from relprop.tape.tape import Op, OwnersGo, unbounded
 
 LARGER = Op("maximum", MAXIMUM, of_two, WINNER, BROADCAST, bounds_of_two)
 SMALLER = Op("minimum", MAXIMUM, of_two, WINNER, BROADCAST, bounds_of_two)
@@ -185,7 +116,7 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("conv_transpose3d", CONV, weighted, owners=IMAGE, refuse=variable_weight), "conv_transpose3d"),
     (Op("linear", LINEAR, weighted, owners=LAST, refuse=variable_weight), "linear"),
     (
-        Op("matmul", LINEAR, weighted, owners=MATRIX, refuse=variable_matrix, of_two=_of_two("matmul")),
+        Op("matmul", LINEAR, weighted, owners=MATRIX, refuse=variable_matrix, of_two=two_matrices("matmul")),
         "matmul __matmul__ mm bmm",
     ),
     (Op("addmm", LINEAR, weighted, owners=LAST, refuse=variable_matrix), "addmm"),
@@ -203,7 +134,7 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("multi_head_attention_forward", Kind.OPAQUE, expand=by_its_body), "F.multi_head_attention_forward"),
     (Op("normalize", Kind.OPAQUE, expand=by_its_body), "F.normalize"),
     # Attention: weights are a gate.
-    (_of_two("baddbmm"), "baddbmm"),
+    (two_matrices("baddbmm"), "baddbmm"),
     (Op("softmax", Kind.SOFTMAX, softmax, TAYLOR, bounds=within(0, 1), refuse=over_pictures), "softmax"),
     (
         Op(
@@ -232,7 +163,7 @@ LINES: tuple[tuple[Op, str], ...] = (
         Op("grid_sample", AVERAGE, sampled, EPSILON, OwnersGo.FIRST, of_sampled, variable_grid, the_first_alone),
         "F.grid_sample",
     ),
-    *_scattered("scatter_add index_add"),
+    *scattering("scatter_add index_add"),
     # Maxima, won by one input.
     (Op("max_pool1d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs), "max_pool1d max_pool1d_with_indices?"),
     (
@@ -252,8 +183,8 @@ LINES: tuple[tuple[Op, str], ...] = (
         Op("adaptive_max_pool3d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs),
         "adaptive_max_pool3d adaptive_max_pool3d_with_indices?",
     ),
-    *_winner("max min amax amin aminmax median nanmedian kthvalue mode"),
-    *_winner("cummax cummin", running_winner),
+    *winning("max min amax amin aminmax median nanmedian kthvalue mode"),
+    *winning("cummax cummin", running_winner),
     (LARGER, "maximum fmax"),
     (SMALLER, "minimum fmin"),
     # Additions and differences.
@@ -286,74 +217,74 @@ LINES: tuple[tuple[Op, str], ...] = (
     ),
     (Op("neg", PRODUCT, product, SIGNAL, bounds=bounds_of_negative), "neg neg_ negative negative_"),
     # Activations: never negative, with bounds of the call's own, and the others.
-    _activation("relu", rectified),
-    _activation("relu6", within(0, 6)),
-    _activation("sigmoid", within(0, 1), "sigmoid sigmoid_ expit"),
-    _activation("hardsigmoid", within(0, 1)),
-    _activation("hardtanh", clamped),
-    *_clamp("clamp clamp_min clip clamp_max"),
-    _activation("leaky_relu"),
-    _activation("elu"),
-    _activation("selu"),
-    _activation("celu"),
-    _activation("gelu"),
-    _activation("silu"),
-    _activation("mish"),
-    _activation("hardswish"),
-    _activation("tanh", within(-1, 1)),
-    _activation("softsign", within(-1, 1)),
-    _activation("softplus", within(0, math.inf)),
-    _activation("logsigmoid", within(-math.inf, 0)),
-    _activation("erf", within(-1, 1)),
-    _activation("hardshrink"),
-    _activation("softshrink"),
-    _activation("tanhshrink"),
-    _activation("prelu"),
-    _activation("threshold"),
+    elementwise("relu", rectified),
+    elementwise("relu6", within(0, 6)),
+    elementwise("sigmoid", within(0, 1), "sigmoid sigmoid_ expit"),
+    elementwise("hardsigmoid", within(0, 1)),
+    elementwise("hardtanh", clamped),
+    *clamping("clamp clamp_min clip clamp_max"),
+    elementwise("leaky_relu"),
+    elementwise("elu"),
+    elementwise("selu"),
+    elementwise("celu"),
+    elementwise("gelu"),
+    elementwise("silu"),
+    elementwise("mish"),
+    elementwise("hardswish"),
+    elementwise("tanh", within(-1, 1)),
+    elementwise("softsign", within(-1, 1)),
+    elementwise("softplus", within(0, math.inf)),
+    elementwise("logsigmoid", within(-math.inf, 0)),
+    elementwise("erf", within(-1, 1)),
+    elementwise("hardshrink"),
+    elementwise("softshrink"),
+    elementwise("tanhshrink"),
+    elementwise("prelu"),
+    elementwise("threshold"),
     (Op("rrelu", ACTIVATION, activation, PASS, refuse=random_slopes), "rrelu rrelu_"),
-    _activation("exp", within(0, math.inf)),
-    _activation("exp2", within(0, math.inf)),
-    _activation("expm1", within(-1, math.inf)),
-    _activation("square", of_square),
-    (_power("pow", of_power), "pow pow_ __pow__ __ipow__? float_power float_power_"),
-    (_power("rpow", of_power_of_constant), "__rpow__?"),
-    _activation("sqrt", of_root),
-    _activation("abs", within(0, math.inf), "abs abs_ absolute absolute_ __abs__?"),
-    _activation("log1p"),
-    _activation("sin", within(-1, 1)),
-    _activation("cos", within(-1, 1)),
-    _activation("sinc", within(-0.2173, 1)),  # its least number is -0.21723...
-    _activation("atan", within(-1.5708, 1.5708), "atan atan_ arctan arctan_"),  # pi / 2, and how float32 rounds it
-    _activation("sinh"),
-    _activation("cosh", within(1, math.inf)),
-    _activation("asinh", words="asinh asinh_ arcsinh arcsinh_"),
-    _activation("erfc", within(0, 2)),
+    elementwise("exp", within(0, math.inf)),
+    elementwise("exp2", within(0, math.inf)),
+    elementwise("expm1", within(-1, math.inf)),
+    elementwise("square", of_square),
+    (power("pow", of_power), "pow pow_ __pow__ __ipow__? float_power float_power_"),
+    (power("rpow", of_power_of_constant), "__rpow__?"),
+    elementwise("sqrt", of_root),
+    elementwise("abs", within(0, math.inf), "abs abs_ absolute absolute_ __abs__?"),
+    elementwise("log1p"),
+    elementwise("sin", within(-1, 1)),
+    elementwise("cos", within(-1, 1)),
+    elementwise("sinc", within(-0.2173, 1)),  # its least number is -0.21723...
+    elementwise("atan", within(-1.5708, 1.5708), "atan atan_ arctan arctan_"),  # pi / 2, and how float32 rounds it
+    elementwise("sinh"),
+    elementwise("cosh", within(1, math.inf)),
+    elementwise("asinh", words="asinh asinh_ arcsinh arcsinh_"),
+    elementwise("erfc", within(0, 2)),
     # Functions without a rule, of which a gate may be made: what they give for nothing is not finite.
-    _function("rsqrt", of_inverse_root),
-    _function("reciprocal", of_inverse),
+    in_gates("rsqrt", of_inverse_root),
+    in_gates("reciprocal", of_inverse),
     (Op("var", Kind.OPAQUE, owners=REDUCED, bounds=within(0, math.inf)), "var std"),
     (Op("norm", Kind.OPAQUE, owners=REDUCED, bounds=within(0, math.inf)), "norm linalg_vector_norm?"),
-    _function("log", unbounded),
-    _function("log2", unbounded),
-    _function("log10", unbounded),
+    in_gates("log", unbounded),
+    in_gates("log2", unbounded),
+    in_gates("log10", unbounded),
     # Made of functions that have rules.
-    *_made_of_others("lerp addcmul addcdiv glu diff outer ger lp_pool1d lp_pool2d lp_pool3d"),
-    *_recurrent("lstm gru rnn_tanh rnn_relu"),
+    *made_of_others("lerp addcmul addcdiv glu diff outer ger lp_pool1d lp_pool2d lp_pool3d"),
+    *recurrent("lstm gru rnn_tanh rnn_relu"),
     # Moves: relevance goes back the way the numbers came.
-    *_move(
+    *moving(
         "reshape flatten view unflatten squeeze unsqueeze squeeze_ unsqueeze_ ravel atleast_1d atleast_2d atleast_3d"
     ),
-    *_move("permute transpose swapaxes swapdims movedim moveaxis t adjoint transpose_ t_"),
-    *_move(".T .mT .H .mH", "transpose"),
-    *_move("split chunk unbind tensor_split hsplit vsplit dsplit split_with_sizes"),
-    *_move("__getitem__", "getitem"),
-    *_move("narrow select index_select gather take_along_dim take masked_select diagonal topk sort"),
-    *_move("expand broadcast_to repeat tile repeat_interleave roll flip fliplr flipud rot90"),
-    *_move("cat concat concatenate stack hstack vstack"),
-    *_move("pixel_shuffle pixel_unshuffle channel_shuffle"),
-    *_move("unfold", bounds=with_fill, loses=True),  # Tensor.unfold takes windows along an axis, F.unfold pads as well
-    *_move("expand_as view_as reshape_as", form=True),
-    *_move(
+    *moving("permute transpose swapaxes swapdims movedim moveaxis t adjoint transpose_ t_"),
+    *moving(".T .mT .H .mH", "transpose"),
+    *moving("split chunk unbind tensor_split hsplit vsplit dsplit split_with_sizes"),
+    *moving("__getitem__", "getitem"),
+    *moving("narrow select index_select gather take_along_dim take masked_select diagonal topk sort"),
+    *moving("expand broadcast_to repeat tile repeat_interleave roll flip fliplr flipud rot90"),
+    *moving("cat concat concatenate stack hstack vstack"),
+    *moving("pixel_shuffle pixel_unshuffle channel_shuffle"),
+    *moving("unfold", bounds=with_fill, loses=True),  # Tensor.unfold takes windows along an axis, F.unfold pads as well
+    *moving("expand_as view_as reshape_as", form=True),
+    *moving(
         "pad where masked_fill masked_fill_ tril triu __setitem__ copy_ index_copy index_copy_ fill_diagonal_ "
         "masked_scatter masked_scatter_ index_fill index_fill_ select_scatter slice_scatter diagonal_scatter "
         "diag_embed max_unpool1d max_unpool2d max_unpool3d",
