@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from relprop.ops.bounds import hull
-from relprop.rules.division import quotient
+from relprop.rules.division import at_once, quotient
 from relprop.rules.layer import Rule, Share
 from relprop.rules.lrp import Epsilon
 from relprop.tape.tape import Bounds, Node, Slot, Value
@@ -68,7 +68,7 @@ def attention(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     call = AttentionCall.of(node, visit)
     heads, length = call.v.shape[:-1], call.q.shape[-2]
     slope = s.new_zeros(len(s), *s.shape[1:-2], *call.v.shape[-2:])
-    rows = max(1, AT_ONCE // max(1, math.prod(s.shape[1:-2]) * heads[-1]))
+    rows = max(1, at_once(s, AT_ONCE) // max(1, math.prod(s.shape[1:-2]) * heads[-1]))
     for start in range(0, length, rows):
         block = slice(start, start + rows)
         slope += call.weights(block).mT @ s[..., block, :]

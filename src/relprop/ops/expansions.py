@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relprop.tape.tape import per_axis
+from relprop.tape.arguments import per_axis
 
 
 def lerp(input: Any, end: Any, weight: Any) -> Any:  # noqa: A002  (torch's name)

@@ -17,7 +17,8 @@ from relprop.rules.division import divide
 from relprop.rules.layer import Rule, Share, Zero
 from relprop.rules.lrp import Flat, Pass
 from relprop.support.errors import RuleError
-from relprop.tape.tape import Node, per_axis
+from relprop.tape.arguments import per_axis
+from relprop.tape.tape import Node
 from relprop.tape.visit import Visit
 
 

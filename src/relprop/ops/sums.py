@@ -14,8 +14,9 @@ from relprop.rules.division import divide, quotient
 from relprop.rules.layer import Kind, Rule, Share
 from relprop.rules.lrp import Epsilon, Flat, Pass
 from relprop.support.errors import RuleError
+from relprop.tape.arguments import per_axis
 from relprop.tape.axes import axes_of
-from relprop.tape.tape import Bounds, Node, Slot, fill, per_axis
+from relprop.tape.tape import Bounds, Node, Slot, fill
 from relprop.tape.visit import Visit
 
 

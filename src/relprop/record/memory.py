@@ -16,8 +16,9 @@ from torch import Tensor
 
 from relprop.record.audit import Inside
 from relprop.rules.layer import Kind
+from relprop.tape.arguments import parameter_position
 from relprop.tape.owners import Owners
-from relprop.tape.tape import Node, Value, parameter_position
+from relprop.tape.tape import Node, Value
 from relprop.tape.torch_internals import StorageWeakRef, base_of, memory_of, version
 
 REMADE = frozenset({Kind.CONV, Kind.LINEAR, Kind.NORM, Kind.ADD})

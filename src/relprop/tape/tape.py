@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import operator
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -381,22 +378,3 @@ class Tape:
 def receivers(node: Node) -> list[bool]:
     """Which inputs of a call are handed relevance."""
     return node.op.receivers(node) if node.op.receivers else [True] * len(node.inputs)
-
-
-def per_axis(value: Any, axes: int) -> list[int]:
-    """A setting that torch takes as one number or one per axis; NumPy's numbers and tensors of one are numbers too."""
-    try:
-        return [operator.index(value)] * axes
-    except TypeError:
-        values = [*map(operator.index, value)]
-    return values * axes if len(values) == 1 else values
-
-
-@lru_cache(maxsize=512)
-def parameter_position(func: Callable[..., Any], name: str) -> int | None:
-    """At which position a function written in Python takes a parameter; None if unknown."""
-    try:
-        names = list(inspect.signature(func).parameters)
-    except (TypeError, ValueError):
-        return None
-    return names.index(name) if name in names else None
