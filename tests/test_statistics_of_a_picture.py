@@ -246,6 +246,13 @@ def test_attention_in_one_call_is_attention_by_hand(call, blocks, monkeypatch):
     near(of_v, eager[2])
 
 
+def test_one_value_as_query_key_and_value_takes_its_share_once():
+    (t,), (got,), R, e, _ = relevance_of(lambda t: F.scaled_dot_product_attention(t, t, t), (5, 4))
+    (expected,) = by_autograd(lambda v: attention_by_hand(t, t, v), [t], R)
+    near(got, expected)
+    assert e.ledger["it"].error < 1e-13
+
+
 def test_attention_of_each_picture_is_as_alone():
     def fused(q, k, v):
         return F.scaled_dot_product_attention(q, k, v)

@@ -73,9 +73,8 @@ def attention(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
         block = slice(start, start + rows)
         slope += call.weights(block).mT @ s[..., block, :]
     below = call.v * slope
-    value = value_of(node)
-    given = tuple(call.folded(below, value) if v is value else None for v in node.inputs)
-    return Share(given, eps=took)
+    takes = zip(the_values_alone(node), node.inputs, strict=True)
+    return Share(tuple(call.folded(below, value) if alone else None for alone, value in takes), eps=took)
 
 
 class AttentionCall:

@@ -23,6 +23,9 @@ REMEDIES: dict[str, str] = {
     ),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "_pack_padded_sequence", "_pad_packed_sequence"), PACKED),
     "logsumexp": "it has no rule; a maximum that is as near to it has one, torch.amax(x, dim), and so has a mean",
+    **dict.fromkeys(
+        ("sparse_mm", "_sparse_mm", "addmm_sparse", "smm"), "a sparse matrix has no rule; make it .to_dense()"
+    ),
     "einsum": "write it as torch.nn.functional.linear, torch.matmul with a constant matrix, or a sum",
     **dict.fromkeys(("log", "log2", "log10", "rsqrt", "reciprocal"), NOTHING_FINITE),
 }

@@ -8,6 +8,7 @@ record, and that is an error.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -237,6 +238,10 @@ class Recorder(TorchFunctionMode):
         floats = float_tensors(outputs)
         node.problem = node.problem or _problem(node, outputs, floats)
         self._finish(node, floats or outputs)
+        places = tuple(t for t in outputs if not t.is_floating_point())
+        if floats and places:  # where a maximum or a sorted number stood: a replay finds it again
+            again = functools.partial(whole_numbers_of, node.func)
+            self.provenance.derive(Derived(len(self.nodes), again, node.args, node.kwargs, node.inputs, places))
         if self.lean and not node.problem and node.op.merges(node):
             read = output_read(node)
             if len(read) == 1 and self.memory.uses[read[0]] == 1:  # past a clone, its output may yet be read by others
@@ -331,6 +336,11 @@ class Recorder(TorchFunctionMode):
         whole = list(self.nodes) if derived else []
         found = tuple(value for value in values if value is not None)
         return Tape(self.nodes, self.inputs, found, self.batch, self.doubts, derived, whole)
+
+
+def whole_numbers_of(func: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
+    """The whole numbers among the results of a call."""
+    return [t for t in tensors_of(func(*args, **kwargs)) if not t.is_floating_point()]
 
 
 def same(tensor: Tensor) -> Tensor:

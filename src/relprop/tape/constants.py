@@ -36,6 +36,8 @@ class Constant(NamedTuple):
 def sample_of(tensor: Tensor) -> Tensor:
     """A few numbers of a tensor: they change with it, also by ways that torch does not count."""
     tensor = tensor.detach()
+    if tensor.layout is not torch.strided:
+        return torch.empty(0)
     if not tensor.is_contiguous() or tensor.numel() <= SAMPLED:
         return (
             tensor.flatten()[: 4 * SAMPLED].nan_to_num().clone() if tensor.is_floating_point() else tensor.new_empty(0)

@@ -1,0 +1,1 @@
+"""What is explained today, and what blocks the rest: `python -m scripts.coverage`."""
