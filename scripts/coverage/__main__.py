@@ -89,8 +89,8 @@ def table(found: list[dict[str, Any]]) -> str:
     told = (
         f"{len(judged)} maps were judged in float64; the largest difference is {max(judged, default=0):.0e} of the "
         f"largest relevance, the largest gap of a ledger in float32 {max(gaps, default=0):.0e}. Outputs are the "
-        f"model's own bit for bit in {bits} of {maps}; the others are made of other calls of torch's (recurrent layers, "
-        f"attention's fast path), and differ by rounding."
+        f"model's own bit for bit in {bits} of {maps}; the others are made of other calls of torch's (recurrent "
+        f"layers, attention's fast path), and differ by rounding."
     )
     lines += ["", told, "", "## What blocks the rest", "", "| op | cases |", "|---|---:|"]
     blocks = Counter(op for said in found if said["status"] == "refused" for op in blocking(said["why"]))

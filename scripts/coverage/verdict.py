@@ -90,10 +90,13 @@ def _off(ours: Any, own: Any) -> float:
 
 def _in_float64(model: nn.Module, x: Any, target: Any) -> dict[str, Any]:
     """Pictures alone against a batch, and the judge."""
-    model = model.double()
+    model = model.double().requires_grad_(False)  # the judge tells values from constants by their gradients
     x = mapped(Tensor, lambda t: t.double(), dict(x) if isinstance(x, Mapping) else x)
-    with torch.no_grad():  # constants of an op's are made at its first run
-        model(**x) if isinstance(x, Mapping) else model(*x) if isinstance(x, tuple) else model(x)
+    try:
+        with torch.no_grad():  # constants of an op's are made at its first run
+            model(**x) if isinstance(x, Mapping) else model(*x) if isinstance(x, tuple) else model(x)
+    except RuntimeError:  # it makes numbers in float32, whatever it is made of
+        return {}
     whole = rp.explain(model, x, [target], ["lrp-z"])
     R = tensors_of(whole.relevance["lrp-z"])
     largest = max(float(r.abs().max()) for r in R) or 1.0
