@@ -17,7 +17,8 @@ def waiting(what: str) -> AbstractContextManager[object]:
 
 
 def progress_bar() -> Progress:
-    """A progress bar on stderr, with the time left."""
+    """A progress bar on stderr, with the time left; nothing where that is no terminal, not even an empty line."""
+    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -25,4 +26,4 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

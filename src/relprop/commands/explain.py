@@ -92,7 +92,7 @@ def _explained(request: ExplainRequest, highest: int) -> Explained:
     if request.threads:
         torch.set_num_threads(request.threads)
     image = _picture(request.picture)
-    model = _on_device(load(request.model, request.weights), request.device)
+    model = on_device(load(request.model, request.weights), request.device)
     preprocess = cast("Preprocess", model.preprocess)
     classes = cast("tuple[str, ...]", model.classes)
     x = preprocess(image)[None].to(request.device)
@@ -128,7 +128,12 @@ def _picture(path: Path | None) -> Image.Image:
     return Image.fromarray(sample_picture().image)
 
 
-def _on_device(model: torch.nn.Module, device: str) -> torch.nn.Module:
+def on_device(model: torch.nn.Module, device: str) -> torch.nn.Module:
+    """Bring a network to where it is to be computed.
+
+    Raises:
+        RelpropError: there is no such place.
+    """
     try:
         torch.zeros(1, device=device).tolist()
     except (RuntimeError, AssertionError, NotImplementedError) as error:

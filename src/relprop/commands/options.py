@@ -129,6 +129,16 @@ Profile = Annotated[
 
 # -- data --------------------------------------------------------------------------------------------
 
+DataName = Annotated[str, typer.Option(metavar="NAME", help="embedded, voc, imagenet or folder.")]
+Split = Annotated[str | None, typer.Option(help="Of VOC (train, val, trainval, test, all) or embedded data.")]
+Annotations = Annotated[Path | None, typer.Option(help="Folder of XML files, or a COCO JSON file.")]
+Index = Annotated[Path | None, typer.Option(help="ImageNet's class index, a JSON file.")]
+GroundTruth = Annotated[Path | None, typer.Option(help="ImageNet's labels, a text or CSV file.")]
+Synsets = Annotated[Path | None, typer.Option(help="What ILSVRC2012_ID means, a text file.")]
+ClassMap = Annotated[
+    Path | None,
+    typer.Option(help="JSON, class of the data to outputs of the model; the highest is explained."),
+]
 Root = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The data's folder.")]
 Year = Annotated[str, typer.Option(help="Of VOC.")]
 Variant = Annotated[str, typer.Option(help="Of the embedded data: multi or single.")]
