@@ -31,8 +31,10 @@ from relprop.commands.options import (
     Methods,
     Model,
     Picture,
+    Pixel,
     Profile,
     Raw,
+    Region,
     Root,
     Shard,
     Split,
@@ -58,6 +60,8 @@ class ExplainRequest:
     model: Model = MODEL
     weights: Weights = None
     targets: Targets = ()
+    pixel: Pixel = None
+    region: Region = None
     methods: Methods = (BEST,)
     profile: Profile = "paper"
     out: Figure = None

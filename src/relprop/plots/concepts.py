@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from relprop.plots.heatmaps import COLOURS, scale
-from relprop.plots.palette import INK
+from relprop.plots.heatmaps import COLOURS, outline, scale
 from relprop.plots.style import drawable, style
 
 SIDE = 1.15
@@ -105,23 +103,9 @@ def _cell(above: Axes, below: Axes, cell: Cell) -> None:
     above.imshow(picture, interpolation="nearest")
     below.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
     above.set_title(drawable(cell.title), parse_math=False, pad=2)
-    for axis, colour in ((above, "#ffe14d"), (below, INK)):
+    for axis in (above, below):
         axis.set_xticks([])
         axis.set_yticks([])
         if cell.region:
-            _outline(axis, cell.region, colour, picture)
-
-
-def _outline(axis: Axes, region: tuple[tuple[int, int], ...], colour: str, picture: NDArray[Any]) -> None:
-    """A frame around the region; on the picture, whose colours may be any, on a dark ground."""
-    (top, bottom), (left, right) = region
-    for width, stroke in ((2.2, "black"), (1.0, colour)):
-        if width > 1 and colour == INK:
-            continue
-        axis.add_patch(
-            Rectangle(
-                (left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=stroke, linewidth=width
-            )
-        )
-    axis.set_xlim(-0.5, picture.shape[1] - 0.5)
-    axis.set_ylim(picture.shape[0] - 0.5, -0.5)
+            (top, bottom), (left, right) = cell.region
+            outline(axis, (left, top, right, bottom))
