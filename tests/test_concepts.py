@@ -101,7 +101,11 @@ def test_neither_batches_nor_labels_told_apart_change_anything(net, data):
 
     told = [str(concepts(net, given, "4", 3, top=16, batch=b)) for given, b in ((data, 1), (data, 7), (Apart(), 50))]
     assert told[0] == told[1] == told[2]
-    assert "6 pictures" in told[0]
+    assert told[0].startswith("4, class 3, 6 pictures; mean relevance of all channels together ")
+
+
+def test_many_outputs_of_one_class_are_counted_not_listed(net, data):
+    assert str(concepts(net, data, "4", range(5), "lrp-z")).startswith("4, class of 5 outputs, 23 pictures;")
 
 
 def test_progress_ends_where_it_should(net, data):

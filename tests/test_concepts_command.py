@@ -1,6 +1,7 @@
 """``relprop concepts``: the table, the figure, and what is told where something is wrong."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_the_command_says_what_to_mend(call):
         ("--layer", "features.99"): "is no module of the model",
         ("--layer", "feature.12"): "did you mean features.12",
         ("--class", "thre"): "did you mean three",
-        ("--class", "11"): "no class 11",
+        ("--class", "11"): "no class 11 in this data; its classes are 0 to 9",
         ("--data", "embeded"): "did you mean embedded",
         ("--data", "voc"): "--data voc --root FOLDER",
         ("--by", "maxx"): "did you mean max",
@@ -142,3 +143,23 @@ def test_labels_are_told_without_reading_a_picture():
     assert torch.equal(x, model.preprocess(embedded(number=3)[1].open()))
     with pytest.raises(IndexError):
         data[2]
+
+
+REAL = Path(__file__).parents[2] / "shared" / "real"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_dir(), reason="no shared/real beside the repository: no real pictures")
+def test_dogs_of_voc_in_a_real_network(call):
+    weights = ("--model", "squeezenet1_0", "--weights", REAL / "squeezenet1_0_imagenet.safetensors")
+    data = ("--data", "voc", "--root", REAL / "VOCdevkit", "--class-map", REAL / "voc_to_imagenet.json")
+    words = ("--layer", "features.12", "--class", "dog", "--top", 2, "--shown", 4)
+    told = json.loads(call("concepts", *weights, *data, *words, "--json").stdout)
+    with_dogs = {"000001", "001150", "001763", "004545"}
+    assert told["pictures"] == 4
+    assert {view["id"] for row in told["channels"] for view in row["shown"]} <= with_dogs
+    share = [row["mean"] / told["total"] for row in told["channels"]]
+    assert all(0.1 < each < 0.4 for each in share)
+    (first,) = [view for view in told["channels"][0]["shown"] if view["id"] == "000001"]
+    (_, bottom), (left, right) = first["region"]  # VOC's first picture: the dog is its lower left quarter
+    assert left < right < 120 < bottom

@@ -81,7 +81,7 @@ def _asked(request: ConceptsRequest) -> _Asked:
     classes = cast("tuple[str, ...]", model.classes)
     demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop).to(request.device), classes)
     outputs = class_targets(listing.classes, classes, class_map(request.class_map))
-    name = listing.classes[class_index(request.target, listing.classes)]
+    name = listing.classes[class_index(request.target, listing.classes, "this data")]
     if not outputs[name]:
         raise InputError(f"the class map names no output that means {name!r}; add it")
     limit = None if request.data == "embedded" else request.limit

@@ -93,7 +93,8 @@ class Concepts:
         return html_table(self._caption(), HEAD, self._rows())
 
     def _caption(self) -> str:
-        outputs = " or ".join(map(str, self.outputs))
+        several = len(self.outputs) > FEW
+        outputs = f"of {len(self.outputs)} outputs" if several else " or ".join(map(str, self.outputs))
         return (
             f"{self.layer}, class {outputs}, {counted(self.number, 'picture')}; "
             f"mean relevance of all channels together {self.total:.4g}"
