@@ -232,8 +232,8 @@ def scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
 def norm_below(
     judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor
 ) -> list[Tensor]:
-    """BatchNorm on its own is a layer of one input an output; merged, it has been told already."""
-    if op.layer is not None or rule == ("Pass",):
+    """BatchNorm on its own is a layer of one input an output; merged, it has been told; before the first, it passes."""
+    if op.layer is not None or rule == ("Pass",) or not op.seen:
         return [R]
     shape = op.step.shapes[0][1:]
     along = (-1, *[1] * (len(shape) - 1))

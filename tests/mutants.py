@@ -9,6 +9,7 @@ until the first failure. Tests that fail without any fault are left out, and nam
     python tests/mutants.py --only walk        # those of a room; may be said more than once
     python tests/mutants.py gate signed        # those whose name holds one of the words
     python tests/mutants.py --tests test_a.py  # against this file of tests alone
+    python tests/mutants.py --at-once 8        # more processes than two
     python tests/mutants.py --list             # the table; nothing is run
 
 What survives is a hole in the tests, or a fault that changes nothing; the latter stand in the table's `unseen` with the
@@ -42,7 +43,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "tests" / "mutants.toml"
-AT_ONCE = 2
 ENDLESS = 900
 """Seconds after which tests that run on a fault have noticed it: they would never end."""
 QUIET = (
@@ -151,12 +151,12 @@ def failing_anyway(room: Room) -> list[str]:
     return re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", printed, re.MULTILINE)
 
 
-def each_alone(function: Any, arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-    """Call a function in a process of its own for each, two at a time; None where one died or did not end."""
+def each_alone(function: Any, arguments: Sequence[tuple[Any, ...]], at_once: int = 1) -> Iterator[Any]:
+    """Call a function in a process of its own for each, some at a time; None where one died or did not end."""
     forks, waiting = multiprocessing.get_context("fork"), deque(arguments)
     running: deque[tuple[Any, Any]] = deque()
     while waiting or running:
-        while waiting and sum(process.is_alive() for process, _ in running) < AT_ONCE:
+        while waiting and sum(process.is_alive() for process, _ in running) < at_once:
             ours, theirs = forks.Pipe(duplex=False)
             process = forks.Process(target=_alone, args=(function, waiting.popleft(), theirs))
             process.start()
@@ -204,11 +204,12 @@ def listed(faults: list[Fault]) -> int:
 
 
 def main() -> int:
-    """Try every fault, two at a time."""
+    """Try every fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="only faults whose name holds one of these")
     parser.add_argument("--only", action="append", default=[], metavar="ROOM", help="only faults of this room")
     parser.add_argument("--tests", action="append", metavar="FILE", help="run this file of tests/, not the room's")
+    parser.add_argument("--at-once", type=int, default=2, metavar="N", help="so many processes (default %(default)s)")
     parser.add_argument("--list", action="store_true", help="print the table and run nothing")
     given = parser.parse_args()
     chosen = chosen_from(table(), given.words, given.only)
@@ -228,7 +229,8 @@ def main() -> int:
         if failing is None:
             raise SystemExit(f"{room.name}: its tests do not end by themselves, without any fault")
         print(*(f"{room.name:11} fails without any fault, left out: {test}\n" for test in failing), sep="", end="")
-        for fault, what in zip(faults, each_alone(verdict, [(fault, failing) for fault in faults]), strict=True):
+        results = each_alone(verdict, [(fault, failing) for fault in faults], given.at_once)
+        for fault, what in zip(faults, results, strict=True):
             said.append(what or "killed by its end")
             print(f"{fault.room.name:11} {fault.name:55} {said[-1]}", flush=True)
     gc.unfreeze()

@@ -184,7 +184,7 @@ class Activations(Writer):
     def _softplus(self, r: str) -> str:
         return self.function(r, "F.softplus({0})", F.softplus, ABOVE)
 
-    # Of functions without a rule: proved bounded, so that no relevance comes to them beside what is not.
+    # Of functions some of which have no rule: proved bounded, so that no relevance comes to them beside what is not.
 
     def _exp(self, r: str) -> str:
         y = self.function(self.scaled(r, "-{0}", -1.0), "torch.exp({0})", torch.exp, ABOVE, "opaque")
@@ -193,14 +193,14 @@ class Activations(Writer):
         )
 
     def _sin(self, r: str) -> str:
-        return self.function(r, "torch.sin({0})", torch.sin, BOTH, "opaque")
+        return self.function(r, "torch.sin({0})", torch.sin, BOTH)
 
     def _rsqrt(self, r: str) -> str:
-        y = self.function(r, "{0}.square()", torch.square, ABOVE, "opaque")
+        y = self.function(r, "{0}.square()", torch.square, ABOVE)
         return self.function(self.shifted(y, "{0} + 1", 1.0, 1.0), "{0}.rsqrt()", torch.rsqrt, UNIT, "opaque")
 
     def _abs(self, r: str) -> str:
-        y = self.function(r, "{0}.abs()", torch.abs, ABOVE, "opaque")
+        y = self.function(r, "{0}.abs()", torch.abs, ABOVE)
         return self.function(self.shifted(y, "1 + {0}", 1.0, 1.0), "{0}.reciprocal()", torch.reciprocal, UNIT, "opaque")
 
 

@@ -84,6 +84,10 @@ def measured(object_, number, generator, strength):
             "relevance_positive": 9.0,
             "negative_inside_others": others * (0.7 + power / 6) if ok and "alpha1" not in method else None,
             "others_area": others,
+            "conservation_error": 1e-7,
+            "bias": 0.5,
+            "eps": 0.0,
+            "lost": None,
         }
 
 
@@ -96,6 +100,7 @@ def predicted(shown, index, generator):
         "width": 64,
         "height": 64,
         "rescaled": False,
+        "picture_sha256": None,
         "problem": "truncated file" if broken else "",
         "labels": [CLASSES[digit] for digit in shown],
         "targets": list(shown),

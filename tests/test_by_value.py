@@ -43,6 +43,7 @@ def test_two_rules_of_one_plain_class_with_other_numbers_are_two_rules():
 
 def test_rules_of_two_classes_are_two_though_their_numbers_are_equal():
     assert rp.rules.Epsilon(0.0) != rp.rules.Z()
+    assert rp.rules.AlphaBeta(1, 0.0) != rp.rules.ZPlus()
     assert rp.rules.Epsilon() == rp.rules.Epsilon(1e-6)
     assert hash(rp.rules.AlphaBeta(2)) == hash(rp.rules.AlphaBeta(2, -1))
 

@@ -288,7 +288,7 @@ def test_a_layer_called_twice_is_one_value():
 # -- functions without a rule --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["exp", "square", "abs", "sin", "cos", "expm1"])
+@pytest.mark.parametrize("name", ["log", "log2", "log10", "rsqrt", "reciprocal"])
 def test_a_function_without_a_rule_is_refused_where_relevance_comes(name):
-    with pytest.raises(rp.UnsupportedOp, match=f"{name}: no rule is known"):
+    with pytest.raises(rp.UnsupportedOp, match=f"{name}: it gives nothing finite for 0"):
         z(lambda x: F.linear(getattr(torch, name)(F.linear(x, W)), U))

@@ -1,5 +1,6 @@
 """Files: whole or not at all, whatever happens while they are written."""
 
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -91,3 +92,32 @@ def test_files_have_the_usual_permissions(tmp_path):
     write_new(tmp_path / "b", b"")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "a", "b")}
     assert len(modes) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "make room or choose another place"),
+        (errno.EDQUOT, "make room or choose another place"),
+        (errno.EROFS, "make that disk writable or choose another place"),
+        (errno.EACCES, "get the right to write there or choose another place"),
+        (errno.EIO, "choose another place"),
+    ],
+)
+@pytest.mark.parametrize("write", [write_whole, write_new, lambda path, data: write_folder(path, {"a": data})])
+def test_the_remedy_is_of_what_is_wrong(tmp_path, monkeypatch, number, remedy, write):
+    def refuse(_descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(WriteError) as caught:
+        write(tmp_path / "a", b"data")
+    assert str(caught.value) == f"{tmp_path / 'a'}: not written ({os.strerror(number)}); {remedy}"
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes that are files on this system")
+def test_a_pipe_has_no_hash(tmp_path):
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(OSError, match="not a regular file but a pipe"):
+        file_sha256(tmp_path / "a")

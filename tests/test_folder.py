@@ -1,6 +1,7 @@
 """Folders of one's own, with annotations in XML or in COCO's format, whole and broken."""
 
 import json
+import os
 
 import pytest
 
@@ -137,6 +138,10 @@ def test_folder_not_found(coco, tmp_path):
         folder(pictures, tmp_path / "boxes.json")
     with pytest.raises(DataError, match="did you mean pictures"):
         folder(tmp_path / "picture")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.json")
+        with pytest.raises(DataError, match=r"pipe\.json: not a regular file but a pipe"):
+            folder(pictures, tmp_path / "pipe.json")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no pictures"):
         folder(tmp_path / "empty")

@@ -127,6 +127,13 @@ def test_nested_arguments_come_back_nested(pair):
     assert [r.shape for r in R[0]] == [a.shape, b.shape]
 
 
+def test_paths_of_modules_are_the_models_own_for_functions_too():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    x = torch.randn(1, 3, 6, 6)
+    alone = rp.attribute(net, x, 0, "grad-cam:layer=0")
+    assert torch.equal(rp.attribute(net, {"input": x}, 0, "grad-cam:layer=0"), alone)
+
+
 def test_the_same_tensor_twice_is_two_inputs(pair):
     a, _ = pair
     model = nn.Linear(8, 2).to(D).eval()
@@ -231,7 +238,12 @@ def test_wrong_inputs_are_told_in_one_line(towers, text, pair):
         (towers, (a, b * float("nan")), {}, r"x\[1\] holds NaN"),
         (towers, (1, 2), {}, "x holds no floating-point tensor"),
         (towers, "ab", {}, "x must be a tensor"),
-        (text, {"input_ids": ids, "attention_mask": ids + 1}, {"of": "attention_mask"}, "no embedding looks it up"),
+        (
+            text,
+            {"input_ids": ids, "attention_mask": ids + 1},
+            {"of": "attention_mask"},
+            "F.embedding does not look it up",
+        ),
         (text, {"input_ids": ids}, {"method": "gradient"}, "have no gradient"),
     ]
     for model, x, keywords, message in cases:

@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 import zennit.rules as peer
+from crp.attribution import CondAttribution
 from torch import nn
 from torchvision.models import resnet18
 from zennit.attribution import Gradient
@@ -178,6 +179,7 @@ WRONG = [
     ([{"9": [0]}], "no module of the model"),
     ([{"4": [8]}], "has channels 0 to 7, not 8"),
     ([{"4": "first"}], "takes channels, such as"),
+    ({"4": [1]}, "takes a list of mappings"),
     ([{"4": torch.ones(3, 2, 2, dtype=torch.bool)}], "mask for '4' has shape"),
 ]
 
@@ -254,11 +256,10 @@ def test_inner_relevance_is_that_of_zennits_hooks(vgg16):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_conditions_are_those_of_zennit_crp(vgg16):
-    attribution = pytest.importorskip("crp.attribution", reason="zennit-crp is not installed")
     model, x = vgg16
     channels = [0, 5, 17, 100]
     conditions = [{"features.28": [k], "y": [3]} for k in channels]
-    theirs = attribution.CondAttribution(model)(x[:1].clone().requires_grad_(), conditions, zennits())
+    theirs = CondAttribution(model)(x[:1].clone().requires_grad_(), conditions, zennits())
     ours = rp.explain(
         model,
         x[:1],

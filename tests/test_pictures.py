@@ -1,6 +1,8 @@
 """Picture files of every kind, whole and broken, and what a network gets to see of them."""
 
 import io
+import os
+import socket
 import warnings
 
 import numpy as np
@@ -169,3 +171,24 @@ def test_grey_pictures_need_no_conversion_first():
     buffer = io.BytesIO()
     Image.new("L", (300, 300), 128).save(buffer, "png")
     assert IMAGENET(Image.open(buffer)).shape == (3, 224, 224)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes that are files on this system")
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").symlink_to(tmp_path / "a.jpg")
+    for name in ("a", "b"):
+        with pytest.raises(PictureError, match=rf"{name}\.jpg: not a regular file but a pipe; name a picture's file"):
+            open_picture(tmp_path / f"{name}.jpg")
+    with pytest.raises(PictureError, match="not a regular file but a device"):
+        open_picture("/dev/null")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "c.jpg"))
+        with pytest.raises(PictureError, match="not a regular file but a socket"):
+            open_picture(tmp_path / "c.jpg")
+
+
+def test_a_link_that_leads_nowhere_is_told_where_it_leads(tmp_path):
+    (tmp_path / "a.png").symlink_to("b.png")
+    with pytest.raises(PictureError, match=r"a\.png: no such file; it is a link to b\.png, which is not there: mend"):
+        open_picture(tmp_path / "a.png")

@@ -162,8 +162,14 @@ def test_sign_of_zero_is_plus(rule, expected):
 def test_batchnorm_of_its_own_follows_epsilon_with_its_shift_as_bias():
     norm = normalised(partial(nn.Conv2d, 1, 1, 1), nn.BatchNorm2d(3))[1]
     x = inputs((3, 2, 2), "mixed")
-    ours = shares(norm, x, rules.Epsilon(0.1), where=rp.on.norm)
-    assert_same(ours, reference.epsilon(x.flatten(1), reference.dense(norm, (3, 2, 2)), eps=0.1))
+    same = nn.Conv2d(3, 3, 1, bias=False).double()
+    nn.init.dirac_(same.weight)
+    net = nn.Sequential(same, nn.Hardtanh(-1e3, 1e3), norm, nn.Flatten()).eval()  # not the first op, and not merged
+    composite = rp.Composite([(rp.on.norm, rules.Epsilon(0.1)), (rp.on.weighted, rules.Pass())])
+    R = rp.explain(net, x, range(12), {"it": composite}, start="one").relevance["it"]
+    assert_same(
+        R.flatten(2).permute(1, 2, 0), reference.epsilon(x.flatten(1), reference.dense(norm, (3, 2, 2)), eps=0.1)
+    )
 
 
 def test_batchnorm_of_its_own_is_passed_under_flat():

@@ -47,3 +47,9 @@ def test_weighted_layer_that_no_selector_matches_is_refused():
     conv_only = rp.Composite([(rp.on.conv, rules.ZPlus())])
     with pytest.raises(rp.RuleError):
         rp.attribute(model, inputs((3, 4, 4), "mixed"), target=0, method=conv_only)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, -1), ((-1, 2.0), (1, 1.5)), ((0.0, 0.0, 1.0), 0.5), (2, (3.0, 1.0))])
+def test_zbox_is_refused_where_low_is_above_high(low, high):
+    with pytest.raises(rp.RuleError, match="low is above high"):
+        rules.ZBox(low, high)

@@ -3,13 +3,11 @@
 import math
 from collections.abc import Callable
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import relprop as rp
-from spelled import EXACT, METHODS, NEAR, Case, Middle, Parts, assert_alike, cases, pictures
+from spelled import EXACT, METHODS, NEAR, Case, Middle, Parts, assert_alike, cases
 
 
 def on(f: Callable[[Tensor], Tensor]) -> Middle:
@@ -91,6 +89,14 @@ GATED: dict[str, Case] = {
 }
 
 ACTIVATIONS: dict[str, Case] = {
+    "relu as a maximum": (EXACT, on(F.relu), on(lambda y: torch.maximum(y, torch.zeros(()).double()))),
+    "relu as a maximum, the other way round": (EXACT, on(F.relu), on(lambda y: torch.max(torch.zeros_like(y), y))),
+    "clamp as a maximum": (EXACT, on(lambda y: y.clamp(min=0.3)), on(lambda y: torch.maximum(y, y.new_tensor(0.3)))),
+    "relu6 as two": (
+        EXACT,
+        on(F.relu6),
+        on(lambda y: torch.minimum(torch.maximum(y, y.new_zeros(())), y.new_tensor(6.0))),
+    ),
     "hard-swish by relu6": (
         EXACT,
         lambda n, y: F.hardswish(n.c1(y)),
@@ -188,8 +194,3 @@ def test_gates(bound, one, other):
 @cases(ACTIVATIONS)
 def test_activations(bound, one, other):
     assert_alike(Parts(one), Parts(other), METHODS, bound)
-
-
-def test_a_maximum_with_zero_is_refused():
-    with pytest.raises(rp.UnsupportedOp, match="maximum"):
-        rp.attribute(Parts(lambda n, y: torch.maximum(n.c1(y), torch.zeros(()).double())), pictures(), 1, "lrp-z")

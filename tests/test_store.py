@@ -92,6 +92,21 @@ def test_a_folder_without_a_study_or_with_a_broken_one_is_named(tmp_path):
         store.read("pairs")
 
 
+def test_no_flipped_bit_is_read_as_another_number(tmp_path):
+    store = Store(tmp_path)
+    store.write(0, tables(3))
+    whole, file = store.read("rows"), store.part(0) / "rows.parquet"
+    data = file.read_bytes()
+    noticed = 0
+    for place in range(0, len(data), 17):
+        file.write_bytes(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :])
+        try:
+            assert store.read("rows").equals(whole), place  # a bit of what is no number, such as a description
+        except StudyError:
+            noticed += 1
+    assert noticed > 0.5 * len(data) / 17
+
+
 @pytest.mark.parametrize("spoil", [lambda t: t.pop("pairs"), lambda t: t["rows"][0].pop("mu")])
 def test_tables_that_are_not_the_schemas_are_refused(tmp_path, spoil):
     spoilt = tables(2)

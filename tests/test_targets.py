@@ -167,21 +167,43 @@ def test_a_probe_in_a_function_leaves_the_layers_of_the_model_what_they_are(x):
         torch.testing.assert_close(e.relevance["cmp-alpha2-flat"][t], alone, rtol=1e-12, atol=1e-15)
 
 
+def test_relevance_that_starts_before_a_batchnorm_and_after_it():
+    torch.manual_seed(4)
+    fc, bn = nn.Linear(6, 4), nn.BatchNorm1d(4)
+    bn.running_var.uniform_(0.2, 3)
+    bn.running_mean.normal_()
+    fc, bn = fc.to(D), bn.to(D).eval()
+    x = torch.randn(2, 6, dtype=D)
+
+    def model(x):
+        logits = fc(x)
+        return {"logits": logits, "normalised": bn(logits)}
+
+    together = rp.explain(model, x, [1, lambda y: y["normalised"][:, 2]], ["lrp-z"])
+    plain = gradient_x_input(lambda leaf: fc(leaf)[:, 1], x), gradient_x_input(lambda leaf: bn(fc(leaf))[:, 2], x)
+    for got, expected in zip(together.relevance["lrp-z"], plain, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-14)
+
+
 WRONG = {
     "no function of the pictures": (lambda y: y, r"shape \(2, 5\); one number per picture"),
     "a number": (lambda y: 3.0, "gives float"),
     "whole numbers": (lambda y: y.argmax(1), "gives Tensor"),
     "a mistake": (lambda y: y["out"][:, 99], "target <lambda> fails"),
+    "that writes": (lambda y: y.mul_(2)[:, 0], "writes into what the model returned"),
     "of no input": (lambda y: torch.ones(2, dtype=D), "no recorded op made it from the input"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("method", ["lrp-z", "gradient"])
 @pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")
-def test_a_function_of_another_kind_is_refused(x, case):
+def test_a_function_of_another_kind_is_refused(x, case, method):
     function, message = WRONG[case]
+    if (case, method) == ("of no input", "gradient"):
+        message = "do not depend on the input|differentiable"
     with pytest.raises(rp.RelpropError, match=message):
-        rp.attribute(convolutional(), x, function, "lrp-z")
+        rp.attribute(convolutional(), x, function, method)
 
 
 def test_maps_as_outputs_name_the_way_to_explain_a_place_of_them(x):

@@ -152,7 +152,7 @@ def explain(
     composites = {name: method for name, method in resolved.items() if isinstance(method, Composite)}
     functions: dict[str, Any] = {name: method for name, method in resolved.items() if name not in composites}
     starts = Starts(targets, model, output, inputs.batch)
-    look = Look(_patterns(inside), list(conditions or ()))
+    look = Look(_patterns(inside), _listed(conditions))
     if functions and look.conditions:
         raise InputError(f"conditions hold inside the model, of which {', '.join(functions)} knows nothing")
     arrived: dict[str, Arrived] = {}
@@ -168,7 +168,7 @@ def explain(
         starts.values().repeat_interleave(look.number, 0),
         {name: relevance[name] for name in resolved},
         {name: found.ledger for name, found in arrived.items() if found.ledger is not None},
-        {name: found.inside for name, found in arrived.items()} if inside else {},
+        {name: found.inside for name, found in arrived.items()} if inside is not None else {},
         tuple(label for label in starts.labels for _ in range(look.number)),
         tuple(getattr(model, "classes", None) or ()),
     )
@@ -219,8 +219,26 @@ def _modules(model: Model) -> list[str]:
     return [name for name, _ in model.named_modules() if name] if isinstance(model, nn.Module) else []
 
 
-def _patterns(inside: str | Sequence[str] | None) -> list[str]:
-    return [inside] if isinstance(inside, str) else list(inside or ())
+def _patterns(inside: Any) -> list[str]:
+    """Patterns of modules, as a list."""
+    patterns = [inside] if isinstance(inside, str) else inside
+    if patterns is None:
+        return []
+    if not isinstance(patterns, (list, tuple)) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise InputError(f"inside takes paths of modules, or patterns such as 'features.*', not {inside!r}")
+    return list(patterns)
+
+
+def _listed(conditions: Any) -> list[Condition]:
+    """Conditions, as a list."""
+    if conditions is None:
+        return []
+    if not isinstance(conditions, (list, tuple)) or not all(isinstance(each, Mapping) for each in conditions):
+        raise InputError(
+            f"conditions takes a list of mappings from module paths to channels, such as [{{'features.28': [17]}}], "
+            f"not {conditions!r}"
+        )
+    return list(conditions)
 
 
 def _walked(

@@ -17,7 +17,8 @@ from torch import Tensor
 from relprop.record.logits import Output, chosen, described, logits_of, rows_of
 from relprop.support.class_names import class_index
 from relprop.support.errors import InputError, RelpropError
-from relprop.tape.trees import mapped
+from relprop.tape.torch_internals import version
+from relprop.tape.trees import mapped, tensors_of
 
 Function = Callable[[Any], Tensor]
 """From what the model returned to one number per picture, (B,)."""
@@ -180,6 +181,8 @@ def value_of(function: Any, y: Any, batch: int) -> Tensor:
         InputError: it fails, or gives something else.
     """
     name = getattr(function, "__name__", type(function).__name__)
+    held = tensors_of(y)
+    before = [version(t) for t in held]
     try:
         value = function(y)
     except RelpropError:
@@ -187,6 +190,8 @@ def value_of(function: Any, y: Any, batch: int) -> Tensor:
     except Exception as error:
         text = " ".join(str(error).split())[:200]
         raise InputError(f"target {name} fails on what the model returned, {described(y)}: {text}") from error
+    if before != [version(t) for t in held]:
+        raise InputError(f"target {name} writes into what the model returned; let it work on a clone, y.clone()")
     if not isinstance(value, Tensor) or not value.is_floating_point():
         raise InputError(f"target {name} gives {described(value)}; one number per picture, ({batch},), is needed")
     if value.shape == (batch, 1) or (batch == 1 and value.ndim == 0):

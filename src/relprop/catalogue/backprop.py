@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from relprop.rules.layer import LINEAR, Call, Kind, Layer, Rule, Share
+from relprop.rules.layer import LINEAR, SUMS, Call, Kind, Layer, Rule, Share
 
-OTHERWISE = frozenset({Kind.ACTIVATION, Kind.ADD, Kind.PRODUCT})
+OTHERWISE = frozenset({Kind.ACTIVATION, Kind.PRODUCT, Kind.LAYER_NORM, Kind.SOFTMAX, *SUMS})
 """Kinds of op that hand relevance down otherwise than a gradient."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -34,6 +34,11 @@ class AsLogits(nn.Module):
         self.output = output
         self.function = function
         self.train(getattr(model, "training", False))
+
+    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
+        """The model's own modules by their own paths, which options of methods name."""
+        if isinstance(self.model, nn.Module):
+            yield from self.model.named_modules(*args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows of logits."""

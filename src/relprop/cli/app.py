@@ -1,6 +1,6 @@
 """The application that the groups of commands add themselves to, and how a request becomes options.
 
-Exit codes: 0, 1 for a failure the user can mend, 2 for wrong usage, 130 after Ctrl-C.
+Exit codes: 0, 1 for a failure the user can mend, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 # Typer reads the annotations at run time, so what they name is imported for real.
@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from importlib.metadata import version
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -23,13 +26,35 @@ from relprop.support.errors import RelpropError
 Request = TypeVar("Request")
 
 
+class Terminated(BaseException):
+    """The system, or a queue of jobs whose time is up, asks the process to end (SIGTERM)."""
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that what it had begun to write is removed."""
+
+    def end(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what a signal does
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class OneLine(TyperGroup):
     """Commands whose failures, as far as the user can mend them, are one line on stderr."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; exit 1 on an error of ours or of the disk, 130 on Ctrl-C."""
+        """Run the command; exit 1 on an error of ours or of the disk, 130 on Ctrl-C, 143 on SIGTERM."""
         try:
-            return super().invoke(ctx)
+            with ending_in_order():
+                return super().invoke(ctx)
         except BrokenPipeError:
             raise  # whoever read our output has had enough; Typer ends quietly
         except (RelpropError, OSError) as error:
@@ -38,6 +63,9 @@ class OneLine(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
+        except Terminated:
+            typer.echo("terminated", err=True)
+            raise typer.Exit(143) from None
 
 
 app = typer.Typer(

@@ -10,7 +10,10 @@ import numpy as np
 
 from relprop.commands import explain as one_picture
 from relprop.commands.requests import CompareRequest
+from relprop.data.entries import Entry
 from relprop.data.geometry import normalise
+from relprop.data.orientation import framed
+from relprop.data.pictures import PictureError
 from relprop.plots.heatmaps import heatmaps
 from relprop.propagate import explain
 from relprop.study.task import Task, highest
@@ -47,9 +50,9 @@ def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
         methods: names.
     """
     entry = task.data[index]
-    framed = task.geometry(entry.open(), entry.things, entry.size)
-    names = [name for name in framed.masks if task.targets.get(name)]
-    x = normalise(framed.image, task.preprocess)[None]
+    seen = framed(entry, task.geometry)
+    names = [name for name in seen.masks if task.targets.get(name)]
+    x = normalise(seen.image, task.preprocess)[None]
     explanation = explain(
         task.model,
         x,
@@ -60,7 +63,15 @@ def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
     logits = explanation.outputs[0]
     titles = [f"{n} [{float(logits[t]):.2f}]" for n, t in zip(names, explanation.targets[:, 0].tolist(), strict=True)]
     maps = {m: explanation.relevance[m][:, 0].float().cpu().numpy() for m in methods}
-    return heatmaps(np.asarray(framed.image), titles, maps)
+    return heatmaps(np.asarray(seen.image), titles, maps)
+
+
+def _can_be_framed(entry: Entry, task: Task) -> bool:
+    try:
+        framed(entry, task.geometry)
+    except PictureError:
+        return False
+    return True
 
 
 def with_several_classes(task: Task, number: int = 3) -> list[int]:
@@ -69,7 +80,7 @@ def with_several_classes(task: Task, number: int = 3) -> list[int]:
     for index in range(task.number):
         entry = task.data[index]
         classes = {thing.name for thing in entry.things if task.targets.get(thing.name)}
-        if len(classes) >= 2 and not entry.problem:
+        if len(classes) >= 2 and not entry.problem and _can_be_framed(entry, task):
             found.append(index)
         if len(found) == number:
             break

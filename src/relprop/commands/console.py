@@ -17,7 +17,7 @@ def waiting(what: str) -> AbstractContextManager[object]:
 
 
 def progress_bar() -> Progress:
-    """A progress bar on stderr, with the time left; nothing where that is no terminal, not even an empty line."""
+    """A progress bar on stderr, with the time left; nothing, not even an empty line, where that is a file or a pipe."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -26,4 +26,5 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    shown = console.is_terminal or console.is_jupyter
+    return Progress(*columns, console=console, transient=True, disable=not shown)

@@ -89,6 +89,7 @@ def _as_data(written: reports.Report) -> dict[str, object]:
     return {
         "page": str(written.page),
         "files": [str(path) for path in written.files],
+        "unfinished": written.unfinished,
         "claims": {
             name: [{"number": c.number, "text": c.text, "held": c.held, "figures": c.figures} for c in claims]
             for name, claims in written.claims.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,11 +11,13 @@ import torch
 
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
+from relprop.commands.preparation import in_words
 from relprop.commands.requests import ConceptsRequest, ReportRequest, StudyRequest
 from relprop.data import embedded, folder, imagenet, voc
 from relprop.data.entries import DataError, Dataset
 from relprop.data.geometry import Geometry, like, shortest_side, warp
 from relprop.data.preprocess import Preprocess
+from relprop.models.families.needs import HUGGING_FACE
 from relprop.models.registry import load
 from relprop.study import report as reports
 from relprop.study.runner import Clock, run
@@ -42,7 +45,7 @@ def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Cloc
     with waiting("loading"):
         task = task_of(request)
     with progress_bar() as bar:
-        pictures = bar.add_task(title, total=len(range(task.number)) if request.shard[1] == 1 else None)
+        pictures = bar.add_task(title, total=task.pictures(task.parts(request.shard)))
         clock = run(
             task,
             request.out,
@@ -61,11 +64,12 @@ def task_of(request: StudyRequest) -> Task:
     preprocess = cast("Preprocess", model.preprocess)
     outputs = cast("tuple[str, ...]", model.classes)
     demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop), outputs)
+    name = without_place(request.model)
     return Task(
-        name=f"{request.model} on {data.name}",
+        name=f"{name} on {data.name}",
         data=data,
         model=model,
-        model_name=request.model,
+        model_name=name,
         geometry=_geometry(request, preprocess),
         targets=class_targets(data.classes, outputs, class_map(request.class_map)),
         methods=request.methods,
@@ -73,6 +77,14 @@ def task_of(request: StudyRequest) -> Task:
         occlusion=request.occlusion,
         seed=request.seed,
     )
+
+
+def without_place(model: str) -> str:
+    """Return a network's name without the folders that its file or folder lies in: elsewhere it is the same network."""
+    form = HUGGING_FACE if model.startswith(HUGGING_FACE) else ""
+    path = Path(model.removeprefix(form))
+    placed = path.exists() and (form or path.suffix.lower() == ".onnx")
+    return form + path.absolute().name if placed else model
 
 
 def dataset(request: StudyRequest | ConceptsRequest) -> Dataset:
@@ -135,11 +147,16 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def study(request: StudyRequest) -> None:
     """Measure, and say what was measured."""
     task, clock = measure(request)
-    measured = Store(request.out).measured()
+    store, parts = Store(request.out), task.parts(request.shard)
+    measured, there = store.measured(parts), task.pictures(store.done())
     summary: dict[str, Any] = {
         "study": str(request.out),
+        "prepared": _prepared(task),
+        "shard": "{}/{}".format(*request.shard),
         "pictures": task.number,
+        "pictures_of_shard": task.pictures(parts),
         "measured": measured,
+        "there": there,
         "methods": list(task.methods),
         "seconds": {what: round(seconds, 2) for what, seconds in clock.spent.items()},
         "overhead": round(clock.overhead, 3),
@@ -147,8 +164,20 @@ def study(request: StudyRequest) -> None:
     if request.json:
         print(json.dumps(summary, indent=2))  # noqa: T201 - the result
         return
-    pictures = f"{task.number}" if measured == task.number else f"{measured} of {task.number}"
-    print(f"{task.name}: {pictures} pictures in {request.out}; next: relprop report {request.out}")  # noqa: T201
+    own = task.pictures(parts)
+    pictures = f"{own}" if measured == own else f"{measured} of {own}"
+    said, todo = f"{pictures} pictures in {request.out}", f"relprop report {request.out}"
+    if request.shard[1] > 1:
+        done = f"{len(store.done())} of {len(task.parts())} parts"
+        said = f"shard {summary['shard']}: {said}; the study has {there} of its {task.number} pictures ({done})"
+        todo = todo if there == task.number else f"the other shards, then {todo}"
+    print(f"{task.name}: {said}; next: {todo}\nprepared: {summary['prepared']}")  # noqa: T201
+
+
+def _prepared(task: Task) -> str:
+    """Say how pictures were brought to the network: rescaled and cut as the geometry has it."""
+    to = task.geometry
+    return in_words(replace(task.preprocess, resize=to.resize, crop=to.crop, interpolation=to.interpolation))
 
 
 def report(request: ReportRequest) -> None:
@@ -156,3 +185,5 @@ def report(request: ReportRequest) -> None:
     with waiting("writing the report"):
         written = reports.report(list(request.folders), request.out)
     print(f"wrote {written.page} and {len(written.files) - 1} tables and figures beside it")  # noqa: T201
+    for name, extent in written.unfinished.items():
+        print(f"{name} is unfinished: {extent}; its study's command, run again, measures the rest")  # noqa: T201

@@ -20,15 +20,18 @@ __all__ = [
     "activation",
     "add",
     "any",
+    "attention",
     "before",
     "conv",
     "first",
     "head",
     "last",
+    "layer_norm",
     "linear",
     "norm",
     "path",
     "pool",
+    "product",
     "weighted",
 ]
 
@@ -262,6 +265,12 @@ add = _kinds("add", Kind.ADD)
 """Additions and differences."""
 norm = _kinds("norm", Kind.NORM)
 """BatchNorm that is not merged into the layer before it."""
+layer_norm = _kinds("layer_norm", Kind.LAYER_NORM)
+"""LayerNorm, GroupNorm, InstanceNorm and RMSNorm: what a picture's own statistics normalise."""
+product = _kinds("product", Kind.PRODUCT, Kind.BILINEAR)
+"""Products, of two values or with a constant, one by one or of matrices."""
+attention = _kinds("attention", Kind.ATTENTION, Kind.SOFTMAX)
+"""Attention in one call, and softmax."""
 activation = _kinds("activation", Kind.ACTIVATION)
 """Activations."""
 any = Everything()  # noqa: A001  (rp.on.any is the public name)

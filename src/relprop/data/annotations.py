@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DTDForbidden, ElementTree  # type: ignore[import-untyped]
+from PIL import Image
 
-from relprop.data.entries import Thing
+from relprop.data.entries import Entry, Thing
+from relprop.data.pictures import PictureError, open_picture, orientation_of
+from relprop.support.files import kind_of
 from relprop.support.suggest import did_you_mean
 
 _MOST = 2**20  # bytes in a file; a picture's annotation has a few thousand
@@ -26,6 +30,20 @@ class Annotation:
     things: tuple[Thing, ...] = ()
     size: tuple[int, int] | None = None
     problem: str = ""
+
+
+def entry_of(id_: str, picture: Path, found: Annotation) -> Entry:
+    """Return the entry of a picture's file and its annotation."""
+    open_, orientation = partial(_open, picture), partial(orientation_of, picture)
+    return Entry(id_, open_, found.things, found.size, found.problem, orientation)
+
+
+def _open(picture: Path) -> Image.Image:
+    """Read a picture; what is wrong with it is said without its folder, on which no row may depend."""
+    try:
+        return open_picture(picture)
+    except PictureError as error:
+        raise type(error)(str(error).replace(str(picture), picture.name)) from error
 
 
 def read_annotation(path: Path, first: int, classes: Collection[str] = ()) -> Annotation:
@@ -68,6 +86,8 @@ def read_names(path: Path) -> set[str]:
 
 
 def _parse(path: Path) -> Element:
+    if path.exists() and not path.is_file():
+        raise ValueError(f"not a regular file but {kind_of(path)}")
     if path.stat().st_size > _MOST:
         raise ValueError(f"larger than {_MOST} bytes: no annotation of a picture; not read")
     # A document type can declare entities, and entities of entities: a small file that fills the memory.

@@ -41,12 +41,14 @@ class Entry:
 
     Attributes:
         id: unique in the data set.
-        open: decodes the picture, now and at each call; raises `relprop.data.pictures.PictureError` if it
+        open: decodes the picture, upright, now and at each call; raises `relprop.data.pictures.PictureError` if it
             cannot be read.
         things: the objects. A class of which one object's box is broken is left out whole: what remains
             would pass for all of it.
         size: width and height that the boxes refer to; None: those of the picture.
         problem: what is wrong with the annotation, in one line; empty if nothing is.
+        orientation: tells how the camera noted that the file's pixels are to be turned, 1 (not at all) to 8 as EXIF has
+            it; `open` has done so, while boxes may be of the pixels as stored (`relprop.data.orientation`).
     """
 
     id: str
@@ -54,6 +56,7 @@ class Entry:
     things: tuple[Thing, ...]
     size: tuple[int, int] | None
     problem: str = ""
+    orientation: Callable[[], int] = lambda: 1
 
 
 class Dataset(Protocol):
@@ -77,6 +80,9 @@ class Dataset(Protocol):
     def annotations_sha256(self, number: int) -> str:
         """Hash what the files of the first `number` pictures' annotations hold; empty where there are no files."""
 
+    def picture_sha256(self, index: int) -> str | None:
+        """Hash the file of a picture as it is now; None where there is none, or none that can be read."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -91,6 +97,7 @@ class Listing:
         name_classes: gives the classes; asked once at most, as some can only be told by reading everything.
         more: what else identifies the data set, fit for JSON.
         annotation_file: from an id to the file that its annotation is in, missing or not; None: there are no files.
+        picture_file: likewise the file of the picture.
 
     Raises:
         DataError: there are no ids.
@@ -104,6 +111,7 @@ class Listing:
     name_classes: Callable[[], tuple[str, ...]]
     more: Mapping[str, Any] = field(default_factory=dict)
     annotation_file: Callable[[str], Path] | None = None
+    picture_file: Callable[[str], Path] | None = None
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -121,26 +129,32 @@ class Listing:
         return self.read(self.ids[index])
 
     def identity(self) -> dict[str, Any]:
-        """Return name, root, split, number of pictures, hash of their ids in order, and what else identifies it."""
+        """Return name, split, number of pictures, hash of their ids in order, and what else identifies it.
+
+        Where it lies is left out: a folder that was moved, or that another machine has elsewhere, is the same data.
+        """
         ids = hashlib.sha256("\n".join(self.ids).encode()).hexdigest()[:16]
-        about = {"name": self.name, "root": self.root, "split": self.split, "number": len(self), "ids": ids}
-        return about | dict(self.more)
+        return {"name": self.name, "split": self.split, "number": len(self), "ids": ids} | dict(self.more)
 
     def annotations_sha256(self, number: int) -> str:
         """Return the hash of the annotations' files of the first pictures, each once, in order; "" without any."""
         if self.annotation_file is None:
             return ""
         files = dict.fromkeys(map(self.annotation_file, self.ids[:number]))
-        lines = (f"{file.name} {_sha256(file)}" for file in files)
+        lines = (f"{file.name} {_sha256(file) or ''}" for file in files)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
+    def picture_sha256(self, index: int) -> str | None:
+        """Return the hash of a picture's file, None where there is none or it cannot be read."""
+        return None if self.picture_file is None else _sha256(self.picture_file(self.ids[index]))
 
-def _sha256(file: Path) -> str:
-    """Return a file's hash; nothing of one that cannot be read, which is a problem of its entry."""
+
+def _sha256(file: Path) -> str | None:
+    """Return a file's hash; None of one that cannot be read, which is a problem of its entry."""
     try:
         return file_sha256(file)
     except OSError:
-        return ""
+        return None
 
 
 def demand_folder(path: str | Path) -> Path:

@@ -10,14 +10,14 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from relprop.data.annotations import Annotation, read_annotation, read_names
+from relprop.data.annotations import Annotation, entry_of, read_annotation, read_names
 from relprop.data.entries import DataError, Entry, Listing, Thing, demand_folder, read_text
-from relprop.data.pictures import list_pictures, open_annotated
+from relprop.data.pictures import list_pictures
+from relprop.support.files import kind_of
 
 Value = TypeVar("Value")
 
@@ -38,12 +38,11 @@ def folder(pictures: str | Path, annotations: str | Path | None = None) -> Listi
     if annotations is not None and Path(annotations).suffix.lower() == ".json":
         coco = _coco(root, Path(annotations))
         absent = len(set(coco.annotations) - set(map(coco.name, ids)))
-        more: dict[str, Any] = {"annotations": str(Path(annotations).resolve()), "annotated_but_absent": absent}
-        return Listing("folder", str(root), "all", ids, coco.entry, coco.classes, more, coco.file)
+        more = {"annotated_but_absent": absent}
+        return Listing("folder", str(root), "all", ids, coco.entry, coco.classes, more, coco.file, root.joinpath)
     place = root if annotations is None else demand_folder(annotations)
     xml = _Xml(root, place, ids)
-    more = {"annotations": str(place)}
-    return Listing("folder", str(root), "all", ids, xml.entry, xml.classes, more, xml.file)
+    return Listing("folder", str(root), "all", ids, xml.entry, xml.classes, {}, xml.file, root.joinpath)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class _Xml:
     ids: tuple[str, ...]
 
     def entry(self, id_: str) -> Entry:
-        return _entry(self.root, id_, read_annotation(self.file(id_), first=1))
+        return entry_of(id_, self.root / id_, read_annotation(self.file(id_), first=1))
 
     def classes(self) -> tuple[str, ...]:
         return tuple(sorted(set[str]().union(*map(read_names, map(self.file, self.ids)))))
@@ -84,20 +83,18 @@ class _Coco:
 
     def entry(self, id_: str) -> Entry:
         missing = Annotation(problem=f"{id_}: no annotation")
-        return _entry(self.root, id_, self.annotations.get(self.name(id_), missing))
+        return entry_of(id_, self.root / id_, self.annotations.get(self.name(id_), missing))
 
     def classes(self) -> tuple[str, ...]:
         return self.categories
-
-
-def _entry(root: Path, id_: str, found: Annotation) -> Entry:
-    return Entry(id_, partial(open_annotated, root / id_, found.size), found.things, found.size, found.problem)
 
 
 # COCO
 
 
 def _coco(root: Path, file: Path) -> _Coco:
+    if file.exists() and not file.is_file():  # a pipe would be waited for, and its hash could not be taken
+        raise DataError(f"{file}: not a regular file but {kind_of(file)}; name a JSON file in COCO's format")
     try:
         content = json.loads(read_text(file))
         names = _by_id(file, "category", ((each["id"], str(each["name"])) for each in content["categories"]))

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import BoolTensor, Tensor
 
 from relprop.data.entries import Thing
-from relprop.data.pictures import PictureError
+from relprop.data.pictures import OrientationError
 from relprop.data.preprocess import Preprocess
 from relprop.data.resize import Resize, scaled_box
 
@@ -40,12 +40,14 @@ class Framed:
         dropped: the classes of which nothing is left after the crop.
         rescaled: the picture's size was not the one that the boxes referred to; they were scaled to it, unless only
             width and height were interchanged.
+        size: width and height of the picture before.
     """
 
     image: Image.Image
     masks: dict[str, BoolTensor]
     dropped: tuple[str, ...]
     rescaled: bool
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Geometry:
                 interchanged are taken for a slip of whoever wrote them, as nothing would stretch a picture so.
 
         Raises:
-            PictureError: width and height are interchanged, and the boxes only fit so: they are of the picture turned.
+            OrientationError: width and height are interchanged, and the boxes only fit so: they are of the picture
+                turned.
         """
         size = annotated_size or image.size
         if size != image.size and size == image.size[::-1]:
@@ -89,7 +92,8 @@ class Geometry:
                 union = masks.setdefault(thing.name, BoolTensor(torch.zeros(self.crop, self.crop, dtype=torch.bool)))
                 _cover(union, x0, y0, x1, y1)
         dropped = dict.fromkeys(thing.name for thing in things if thing.name not in masks)
-        return Framed(resize.picture(image), masks, tuple(dropped), annotated_size not in (None, image.size))
+        rescaled = annotated_size not in (None, image.size)
+        return Framed(resize.picture(image), masks, tuple(dropped), rescaled, image.size)
 
     def identity(self) -> dict[str, Any]:
         """Describe the geometry so that another run can tell whether it has the same; fit for JSON."""
@@ -132,7 +136,7 @@ def _demand_not_turned(size: tuple[int, int], things: Sequence[Thing]) -> None:
     """Refuse boxes that reach beyond a picture of this width and height, where width and height are in question."""
     width, height = size
     if any(thing.box[2] > width + 1 or thing.box[3] > height + 1 for thing in things):
-        raise PictureError(
+        raise OrientationError(
             f"its boxes are of a picture of {height}x{width} pixels, and it has {width}x{height}; turn it as it was "
             "annotated, or correct the annotation"
         )

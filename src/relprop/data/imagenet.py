@@ -12,16 +12,16 @@ Source: Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge" 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-from relprop.data.annotations import Annotation, read_annotation, read_names
+from relprop.data.annotations import Annotation, entry_of, read_annotation, read_names
 from relprop.data.entries import DataError, Entry, Listing, demand_folder, read_text
-from relprop.data.pictures import list_pictures, open_annotated
+from relprop.data.pictures import list_pictures
 
 _WNID = re.compile(r"\bn\d{8}\b")
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")
@@ -64,7 +64,9 @@ def imagenet(
     if len(sources) < len(files):
         raise DataError(f"{root}: two pictures of one name; name the folder of one set of pictures")
     reader = _Reader(sources, boxes, labels, classes)
-    return Listing("imagenet", str(root), "val", tuple(sources), reader.entry, reader.classes, {}, reader.file)
+    more = {"labels": _digest(labels.get(id_, "") for id_ in sources)}
+    place = sources.__getitem__
+    return Listing("imagenet", str(root), "val", tuple(sources), reader.entry, reader.classes, more, reader.file, place)
 
 
 def wnids(index: str | Path) -> tuple[str, ...]:
@@ -99,8 +101,7 @@ class _Reader:
         found = Annotation(problem=f"{id_}: no annotation")
         if id_ in self.boxes:
             found = _labelled(read_annotation(self.boxes[id_], first=0, classes=self.known), self.labels.get(id_))
-        open_ = partial(open_annotated, self.sources[id_], found.size)
-        return Entry(id_, open_, found.things, found.size, found.problem)
+        return entry_of(id_, self.sources[id_], found)
 
     def file(self, id_: str) -> Path:
         return self.boxes.get(id_, Path())
@@ -120,6 +121,11 @@ def _labelled(found: Annotation, label: str | None) -> Annotation:
     problem = f"boxes of {', '.join(others)} in a picture of {label}"
     things = tuple(thing for thing in found.things if thing.name == label)
     return replace(found, things=things, problem="; ".join(filter(None, (found.problem, problem))))
+
+
+def _digest(labels: Iterable[str]) -> str:
+    """Return a hash of the pictures' labels: which boxes count depends on them."""
+    return hashlib.sha256("\n".join(labels).encode()).hexdigest()[:16]
 
 
 def _tail(file: Path) -> str:

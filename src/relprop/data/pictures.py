@@ -6,17 +6,21 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from relprop.support.errors import RelpropError
-from relprop.support.files import near
+from relprop.support.files import kind_of, near
 
 
 class PictureError(RelpropError):
     """A picture that cannot be read; the message says why and what to do."""
 
 
-def open_picture(path: str | Path, *, upright: bool = True) -> Image.Image:
+class OrientationError(PictureError):
+    """A picture of which nothing says which way round its boxes were drawn."""
+
+
+def open_picture(path: str | Path) -> Image.Image:
     """Read a picture as it is meant to be seen.
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, transparency is laid on white, the orientation
@@ -24,7 +28,6 @@ def open_picture(path: str | Path, *, upright: bool = True) -> Image.Image:
 
     Args:
         path: a file in any format that Pillow reads.
-        upright: apply the orientation; if not, pixels stay where the file has them.
 
     Returns:
         The picture, mode ``"RGB"``, wholly in memory.
@@ -40,7 +43,7 @@ def open_picture(path: str | Path, *, upright: bool = True) -> Image.Image:
             warnings.simplefilter("ignore")  # odd metadata, and sizes below Pillow's hard limit
             with Image.open(path) as image:
                 image.load()
-                return _as_rgb(ImageOps.exif_transpose(image) if upright else image, path)
+                return _as_rgb(ImageOps.exif_transpose(image), path)
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -54,24 +57,16 @@ def open_picture(path: str | Path, *, upright: bool = True) -> Image.Image:
         raise PictureError(f"{path}: cut short or damaged ({error}); get a whole copy") from error
 
 
-def open_annotated(path: str | Path, size: tuple[int, int] | None) -> Image.Image:
-    """Read a picture the way round that boxes of it were drawn.
+def orientation_of(path: str | Path) -> int:
+    """Return how the camera noted that the file's pixels are to be turned: 1 (not at all) to 8, as EXIF has it.
 
-    Public data sets were annotated with tools that ignore the orientation a camera noted, so pixels stay where
-    the file has them, unless only the upright picture has the size that the annotation states.
-
-    Args:
-        path: a file in any format that Pillow reads.
-        size: width and height stated by the annotation; None if it states none.
-
-    Raises:
-        PictureError: as `open_picture`.
+    Only the beginning of the file is read, which `open_picture` must be able to read.
     """
-    stored = open_picture(path, upright=False)
-    if size is None or stored.size == size:
-        return stored
-    upright = open_picture(path)
-    return upright if upright.size == size else stored
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            noted = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return noted if noted in range(1, 9) else 1
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -87,7 +82,9 @@ def _demand_file(path: Path) -> None:
         raise PictureError(f"{path}: a folder, not a picture; name one file in it")
     if not path.exists():
         raise PictureError(f"{path}: no such file{near(path) or '; check the path'}")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():  # a pipe, a socket or a device: reading it may wait for ever
+        raise PictureError(f"{path}: not a regular file but {kind_of(path)}; name a picture's file")
+    if path.stat().st_size == 0:
         raise PictureError(f"{path}: an empty file (0 bytes); get a whole copy")
 
 

@@ -10,9 +10,8 @@ import re
 from functools import partial
 from pathlib import Path
 
-from relprop.data.annotations import read_annotation
+from relprop.data.annotations import entry_of, read_annotation
 from relprop.data.entries import DataError, Entry, Listing, demand_folder, read_text
-from relprop.data.pictures import open_annotated
 from relprop.support.suggest import did_you_mean
 
 CLASSES = tuple(
@@ -36,8 +35,8 @@ def voc(root: str | Path, year: str = "2007", split: str = "all") -> Listing:
     """
     folder = _year_folder(demand_folder(root), year)
     ids = _ids(folder, split)
-    read, file = partial(_entry, folder), partial(_file, folder)
-    return Listing(f"voc{year}", str(folder), split, ids, read, _classes, {}, file)
+    read, file, picture = partial(_entry, folder), partial(_file, folder), partial(_picture, folder)
+    return Listing(f"voc{year}", str(folder), split, ids, read, _classes, {}, file, picture)
 
 
 def _classes() -> tuple[str, ...]:
@@ -70,7 +69,9 @@ def _file(folder: Path, id_: str) -> Path:
     return folder / "Annotations" / f"{id_}.xml"
 
 
+def _picture(folder: Path, id_: str) -> Path:
+    return folder / "JPEGImages" / f"{id_}.jpg"
+
+
 def _entry(folder: Path, id_: str) -> Entry:
-    found = read_annotation(_file(folder, id_), first=1, classes=CLASSES)
-    open_ = partial(open_annotated, folder / "JPEGImages" / f"{id_}.jpg", found.size)
-    return Entry(id_, open_, found.things, found.size, found.problem)
+    return entry_of(id_, _picture(folder, id_), read_annotation(_file(folder, id_), first=1, classes=CLASSES))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from relprop.ops.remedies import NOTHING_FINITE
 from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share, Zero
 from relprop.rules.lrp import Epsilon
@@ -17,7 +20,10 @@ RECTIFIERS = ("relu", "relu6")
 BOUNDED = ("hardtanh", "clamp", "clamp_min", "clip")
 """What has bounds that a call names."""
 
-OFFSET = frozenset({"sigmoid", "hardsigmoid", "softplus", "logsigmoid", "threshold", *BOUNDED, "clamp_max"})
+OFFSET = frozenset(
+    {"sigmoid", "hardsigmoid", "softplus", "logsigmoid", "threshold", *BOUNDED, "clamp_max"}
+    | {"exp", "exp2", "cos", "cosh", "acos", "erfc", "sinc", "pow", "rpow"}
+)
 """What may give something for nothing, f(0) != 0: that part of its output does not come from the input."""
 
 
@@ -28,7 +34,7 @@ def activation(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     if node.op.name in OFFSET:
         zero = torch.zeros((), dtype=visit.dtype, device=R[0].device)
         offset: Tensor = node.call([zero], visit.dtype)
-        if bool(offset != 0):
+        if bool((offset != 0).any()):
             return _without_offset(node, R[0], offset, visit)
     zero_proof = Zero.AS_ABOVE if node.op.name in RECTIFIERS else Zero.UNPROVED
     return Share((R[0], *none), zero=zero_proof)
@@ -47,6 +53,27 @@ def depends_on_more(node: Node) -> str | None:
     if len(node.inputs) > 1 or not isinstance(node.argument("input", 0), Slot):
         return "its bounds or slopes depend on the input; only constant ones pass relevance"
     return None
+
+
+def no_constant_power(node: Node) -> str | None:
+    """Why a power is no function of each number that has a value for nothing, or None."""
+    base, exponent = node.argument("input", 0), node.argument("exponent", 1)
+    if node.op.name == "rpow":  # of y in c ** y
+        base, exponent = node.argument("other", 1), base
+    if len(node.inputs) > 1 or not (_one_number(base) or _one_number(exponent)):
+        return POWER
+    constant = float(base if _one_number(base) else exponent)
+    if _one_number(base):
+        return None if constant > 0 else "a power of a base that is not positive has no rule; use torch.exp"
+    return None if constant >= 0 else NOTHING_FINITE
+
+
+POWER = "a power has a rule where base or exponent is one constant number; write x ** y as torch.exp(y * torch.log(x))"
+
+
+def _one_number(argument: Any) -> bool:
+    """Whether an argument is a constant number, or a tensor that holds one."""
+    return isinstance(argument, (int, float)) or (isinstance(argument, Tensor) and argument.numel() == 1)
 
 
 def random_slopes(node: Node) -> str | None:

@@ -49,7 +49,8 @@ def addition(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
             terms = torch.mul(s, value.data.to(visit.dtype), out=s if term is last[0] else None)
             below[term.k] = fold(terms if factor == 1 else terms.mul_(factor), value.shape)
         else:
-            bias = out.owners.total(s * (factor * torch.as_tensor(term, dtype=s.dtype, device=s.device)))
+            constant = factor * torch.as_tensor(term, dtype=s.dtype, device=s.device)
+            bias = out.owners.total(s * constant.masked_fill(constant.isinf(), 0.0))  # where -inf masks, s is 0
     return Share(tuple(below), bias, took, zero=Zero.WITH_INPUT)
 
 

@@ -64,10 +64,15 @@ def _fills(node: Node) -> list[Any]:
         "fill_diagonal": lambda: [node.argument("fill_value", 1)],
         "where": lambda: [node.argument("input", 1), node.argument("other", 2)],
         "setitem": lambda: [node.args[2]],
-        **dict.fromkeys(("tril", "triu", "unfold"), lambda: [0.0]),
+        "scatter": lambda: [node.argument("value", 3)],
+        "index_fill": lambda: [node.argument("value", 3)],
+        **dict.fromkeys(("tril", "triu", "unfold", "diag_embed"), lambda: [0.0]),
+        **dict.fromkeys(("max_unpool1d", "max_unpool2d", "max_unpool3d"), lambda: [0.0]),
     }
     given = written[node.op.name]() if node.op.name in written else []
-    return [fill for fill in given if not isinstance(fill, (Tensor, Slot))]  # those are among inputs and constants
+    return [
+        fill for fill in given if fill is not None and not isinstance(fill, (Tensor, Slot))
+    ]  # those are among inputs and constants
 
 
 def averaged(node: Node) -> Bounds:
@@ -175,12 +180,35 @@ def _signs(low: float, high: float) -> Bounds:
 
 
 def of_power(node: Node) -> Bounds:
-    """x^n."""
+    """x^n, with a constant n or a constant x."""
     exponent = node.argument("exponent", 1)
-    even = isinstance(exponent, (int, float)) and exponent == int(exponent) and int(exponent) % 2 == 0
-    if even or node.inputs[0].low >= 0:
-        return 0.0, math.inf
-    return FREE
+    if isinstance(exponent, Slot):
+        return (0.0, math.inf) if of_argument(node, node.argument("input", 0))[0] > 0 else FREE
+    if not isinstance(exponent, (int, float)):
+        return (0.0, math.inf) if node.inputs[0].low >= 0 else FREE
+    low, high = node.inputs[0].low, node.inputs[0].high
+    if exponent < 0 and low > 0:
+        return (0.0 if math.isinf(high) else _power(high, exponent)), _power(low, exponent)
+    even = exponent == int(exponent) and int(exponent) % 2 == 0
+    if exponent < 0 and low > 0:
+        return _power(high, exponent), _power(low, exponent)
+    if exponent < 0 or not (even or low >= 0):
+        return (0.0, math.inf) if even or low >= 0 else FREE
+    ends = [_power(abs(low), exponent), _power(abs(high), exponent)]
+    return (0.0 if low <= 0 <= high else min(ends)), max(ends)
+
+
+def of_power_of_constant(node: Node) -> Bounds:
+    """c^x with a constant c, as c ** x calls it."""
+    return (0.0, math.inf) if of_argument(node, node.argument("other", 1))[0] > 0 else FREE
+
+
+def _power(base: float, exponent: float) -> float:
+    """Of a number that is not negative; infinity where that is beyond every number."""
+    try:
+        return float(base**exponent)
+    except OverflowError:
+        return math.inf
 
 
 def of_square(node: Node) -> Bounds:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from relprop.rules.division import divide
-from relprop.tape.tape import Node, per_axis
+from relprop.tape.arguments import per_axis
+from relprop.tape.tape import Node
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from relprop.rules.division import divide
 from relprop.rules.layer import Rule, Share, Zero
 from relprop.rules.lrp import Flat, Pass
 from relprop.support.errors import RuleError
-from relprop.tape.tape import Node, per_axis
+from relprop.tape.arguments import per_axis
+from relprop.tape.tape import Node
 from relprop.tape.visit import Visit
 
 
@@ -104,8 +105,6 @@ def _averaged(node: Node, x: Tensor, R: Tensor) -> Tensor:
 
 def _mean(node: Node, x: Tensor) -> Tensor:
     """Over the windows of a maximum that do not slide."""
-    if node.op.name == "max":
-        return x.mean(node.argument("dim", 1), keepdim=node.argument("keepdim", 2, False))
     pool: Callable[..., Tensor] = getattr(F, node.op.name.replace("max", "avg"))
     return pool(x, node.argument("output_size", 1))
 
@@ -150,10 +149,3 @@ def _windows(node: Node, x: Tensor, out: Tensor) -> tuple[list[int], list[Any]]:
         for place in itertools.product(*map(range, kernel))
     ]
     return axes, slices
-
-
-def not_along_one_axis(node: Node) -> str | None:
-    """Why a maximum has no single winner in a window, or None."""
-    if isinstance(node.argument("dim", 1), int) and len(node.inputs) == 1:
-        return None
-    return "a maximum over everything, or of two values; use torch.max(x, dim) or a max-pool"

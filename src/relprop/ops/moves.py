@@ -69,6 +69,40 @@ def stop(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     return Share((None,), lost=node.outputs[0].owners.total(R[0]))
 
 
+def written_once(node: Node) -> str | None:
+    """Why what a call writes has no one place each, or None."""
+    scatters = node.op.name == "scatter"
+    if node.argument("reduce", 4) is not None or (not scatters and node.argument("accumulate", 3, False)):
+        return "it does more than to write; use scatter_add or index_add for sums"
+    shape = _shape(node, node.argument("input", 0))
+    if scatters:
+        if not isinstance(node.argument("src", 3, node.argument("value", 3)), Tensor | Slot):
+            return None
+        index = node.argument("index", 2)
+        ones = torch.ones(index.shape, device=index.device)
+        count = torch.zeros(shape, device=index.device).scatter_add_(node.argument("dim", 1), index, ones)
+    else:
+        count = torch.zeros(shape, device=node.inputs[0].data.device)
+        count.index_put_(tuple(node.argument("indices", 1)), count.new_ones(()), accumulate=True)
+    return TWICE if bool((count > 1).any()) else terms_of_another_shape(node)
+
+
+def terms_of_another_shape(node: Node) -> str | None:
+    """Why torch has no way back through a scatter, or None."""
+    source = node.argument("src", 3)
+    if "scatter" not in node.op.name or not isinstance(source, Slot):
+        return None
+    same = _shape(node, source) == node.argument("index", 2).shape
+    return None if same else "its src is larger than its index; cut it to the shape of the index"
+
+
+def _shape(node: Node, argument: Slot | Tensor) -> torch.Size:
+    return node.inputs[argument.k].shape if isinstance(argument, Slot) else argument.shape
+
+
+TWICE = "two numbers are written to one place, and which stays is not told; use scatter_add or index_add, or write once"
+
+
 def drops_at_random(node: Node) -> str | None:
     """Why a dropout is random, or None."""
     on = node.argument("train" if "train" in node.kwargs else "training", 2, True)

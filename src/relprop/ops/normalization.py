@@ -17,9 +17,10 @@ from relprop.tape.visit import Visit
 def batch_norm(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """A layer of its own, y = scale x + shift, by the epsilon rule with the shift as its bias.
 
-    Where it was merged into the layer before it, relevance passes here and is handed down there.
+    Where it was merged into the layer before it, relevance passes here and is handed down there. Before the first
+    weighted op it is part of the input's normalisation, as factors and constants are that are written out: it passes.
     """
-    if node.into is not None or isinstance(rule, Pass):
+    if node.into is not None or isinstance(rule, Pass) or not node.inputs[0].after_weighted:
         return Share((R[0],), zero=Zero.UNPROVED if node.into is None else Zero.AS_ABOVE)
     per_channel = (-1, *[1] * (len(node.inputs[0].shape) - 2))
     scale, shift = (t.to(visit.dtype).view(per_channel) for t in scale_and_shift(node))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from relprop.ops.layer import LinearOp
-from relprop.rules.division import sums_in
+from relprop.rules.division import at_once, sums_in
 from relprop.rules.layer import Rule, Share
 from relprop.tape.visit import Visit
 
@@ -23,7 +23,7 @@ def in_parts(layer: LinearOp, rule: Rule, R: Tensor) -> Share:
     """Hand relevance, (T, B, ...), through a layer by a rule, some pictures and some maps at a time."""
     visit, maps = layer.visit, len(R)
     parts: list[tuple[slice, LinearOp]] = visit.once("parts", lambda: _parts(layer))
-    widths = [max(AT_ONCE // max(part.x.numel(), part.held.numel(), 1), 1) for _, part in parts]
+    widths = [max(at_once(R, AT_ONCE) // max(part.x.numel(), part.held.numel(), 1), 1) for _, part in parts]
     if len(parts) == 1 and widths[0] >= maps:
         return rule.share(layer, R)
     may_overwrite = visit.may_overwrite and R.is_contiguous()
@@ -52,7 +52,7 @@ def _visit(whole: Visit, *, shared: bool, alone: bool) -> Visit:
 def _parts(layer: LinearOp) -> list[tuple[slice, LinearOp]]:
     """The same op for some pictures each, and which."""
     batch, size = len(layer.x), max(layer.x.numel(), layer.held.numel(), 1)
-    some = max(AT_ONCE * batch // size, 1)
+    some = max(at_once(layer.x, AT_ONCE) * batch // size, 1)
     if not layer.one_by_one or some >= batch:
         return [(slice(None), layer)]
     return [(at, _part(layer, at)) for at in (slice(start, start + some) for start in range(0, batch, some))]

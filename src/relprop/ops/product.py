@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from relprop.ops.bounds import of_product, of_quotient
+from relprop.ops.bounds import of_product
 from relprop.ops.fold import fold
 from relprop.rules.layer import Rule, Share
-from relprop.tape.tape import Bounds, Node, Slot, Value
+from relprop.tape.tape import Bounds, Node, Value
 from relprop.tape.visit import Visit
 
 
@@ -56,20 +56,6 @@ def bounds_of_product(node: Node) -> Bounds:
     return of_product(node, node.argument("input", 0), node.argument("other", 1))
 
 
-def bounds_of_quotient(node: Node) -> Bounds:
-    """What is left of a value that a constant divides."""
-    return of_quotient(node, node.argument("input", 0), node.argument("other", 1))
-
-
 def bounds_of_negative(node: Node) -> Bounds:
     """The other way round."""
     return -node.inputs[0].high, -node.inputs[0].low
-
-
-def variable_divisor(node: Node) -> str | None:
-    """Why a division is no product with a constant, or None."""
-    if len(node.inputs) > 1 or not isinstance(node.argument("input", 0), Slot):
-        return "a division by a value that depends on the input has no rule; divide by a constant"
-    if node.argument("rounding_mode", 2) is not None:
-        return "rounding has no rule; explain the model without it"
-    return None

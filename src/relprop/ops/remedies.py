@@ -1,31 +1,34 @@
 """What to do next, for functions that relevance cannot pass."""
 
-ATTENTION = (
-    "attention and what transformers need are not supported yet; explain a convolutional model, or cut the "
-    "model where its convolutions end"
-)
-NORMALISATION = "this normalisation depends on the input's own statistics and has no rule yet; BatchNorm is supported"
 ENDS = "explain the logits: return the model's output before this function"
 LEAVES = (
     "numbers leave torch here, and what is made of them cannot be followed; keep the step in torch, or remove "
     "the hook that reads them"
 )
+NOTHING_FINITE = (
+    "it gives nothing finite for 0, so no part of it can be said to come from the input; a factor made of it takes no "
+    "relevance where it is detached, x * y.detach(), or proved bounded, as torch.rsqrt(1 + y ** 2) is; for a logarithm "
+    "torch.log1p has a rule"
+)
+PACKED = (
+    "packed sequences and dropout between layers have no rule; call the layer, in eval mode, on a tensor of sequences "
+    "of one length, those of one length at a time"
+)
 REMEDIES: dict[str, str] = {
-    **dict.fromkeys(("multi_head_attention_forward", "scaled_dot_product_attention", "bmm", "baddbmm"), ATTENTION),
-    **dict.fromkeys(("layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize"), NORMALISATION),
-    **dict.fromkeys(("softmax", "log_softmax", "softmin", "logsumexp", "gumbel_softmax"), ENDS),
+    **dict.fromkeys(("log_softmax", "softmin", "gumbel_softmax"), ENDS),
     **dict.fromkeys(("item", "tolist", "numpy", "array", "float", "int", "index", "dlpack"), LEAVES),
     **dict.fromkeys(
         ("long", "int", "round", "floor", "ceil", "trunc"),
         "rounding has no rule; explain the model without it",
     ),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "_pack_padded_sequence", "_pad_packed_sequence"), PACKED),
+    "logsumexp": "it has no rule; a maximum that is as near to it has one, torch.amax(x, dim), and so has a mean",
     "einsum": "write it as torch.nn.functional.linear, torch.matmul with a constant matrix, or a sum",
-    "amax": "use torch.max(x, dim) or a max-pool, whose winner is known",
-    "pow": "a power has no rule; write the layer with ops that have one",
+    **dict.fromkeys(("log", "log2", "log10", "rsqrt", "reciprocal"), NOTHING_FINITE),
 }
 OTHER = "no rule is known for it; write the step with ops that have one (`relprop plan` shows which), or report it"
 
 
 def remedy(name: str) -> str:
     """One line of advice for a function of this name."""
-    return REMEDIES.get(name.strip("_"), OTHER)
+    return REMEDIES.get(name, REMEDIES.get(name.strip("_"), OTHER))

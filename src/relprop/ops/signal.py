@@ -15,9 +15,11 @@ FAR = 300
 
 def signal_of(value: Value) -> Value:
     """The value whose multiple it is, one by one; itself if it is none."""
-    node = value.source
-    below = None if node is None or node.problem else _below(node)
-    return value if below is None else signal_of(below)
+    below: Value | None = value
+    while below is not None:
+        value, node = below, below.source
+        below = None if node is None or node.problem else _below(node)
+    return value
 
 
 def _below(node: Node) -> Value | None:
@@ -34,6 +36,12 @@ def of_one_signal(node: Node) -> bool:
     """Whether an addition's terms are all multiples of one value, so that it is one, too."""
     if len(node.inputs) < 2:
         return False
+    if node.one_signal is None:
+        node.one_signal = _of_one_signal(node)
+    return node.one_signal
+
+
+def _of_one_signal(node: Node) -> bool:
     first, *others = (signal_of(value) for value in node.inputs)
     return all(same(other, first) for other in others)
 

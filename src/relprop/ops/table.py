@@ -11,11 +11,15 @@ be missing in some version of torch, ".name" is a property of tensors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from relprop.ops.activation import activation, depends_on_more, random_slopes
+from torch import Tensor
+
+from relprop.ops import layer_norm as own
+from relprop.ops.activation import activation, random_slopes
 from relprop.ops.addition import addition, bounds_of_sum, not_two_terms, receiving_terms
+from relprop.ops.attention import attention, bounds_of_mean, not_understood, over_pictures, softmax, the_values_alone
 from relprop.ops.averaging import average, interpolation
 from relprop.ops.bounds import (
     averaged,
@@ -26,6 +30,7 @@ from relprop.ops.bounds import (
     of_inverse,
     of_inverse_root,
     of_power,
+    of_power_of_constant,
     of_root,
     of_square,
     rectified,
@@ -34,60 +39,72 @@ from relprop.ops.bounds import (
     within,
 )
 from relprop.ops.embedding import embedding, rows_depend_on_input
-from relprop.ops.maximum import maximum, not_along_one_axis, pooled_with_winners
-from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop
+from relprop.ops.layer_norm import layer_norm, scaled
+from relprop.ops.lines import (
+    ACTIVATION,
+    ADD,
+    AVERAGE,
+    BROADCAST,
+    CONV,
+    EPSILON,
+    IMAGE,
+    LAST,
+    LAYER_NORM,
+    LINEAR,
+    MATRIX,
+    MAXIMUM,
+    MOVE,
+    MOVED,
+    NORM,
+    PASS,
+    PER_TOKEN,
+    PRODUCT,
+    REDUCED,
+    SIGNAL,
+    STAYS,
+    STOPS,
+    TAYLOR,
+    WINNER,
+    by_its_body,
+    clamping,
+    elementwise,
+    in_gates,
+    made_of_others,
+    moving,
+    power,
+    recurrent,
+    scattering,
+    two_matrices,
+    winning,
+)
+from relprop.ops.maximum import maximum, pooled_with_winners
+from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop, written_once
 from relprop.ops.normalization import batch_norm, merges, statistics_of_batch
 from relprop.ops.product import (
     bounds_of_negative,
     bounds_of_product,
-    bounds_of_quotient,
     product,
     receiving_factors,
-    variable_divisor,
 )
+from relprop.ops.quotient import bounds_of_quotient, quotient, receiving_numerator, variable_divisor
+from relprop.ops.silent import SILENT
 from relprop.ops.spellings import functions_named
+from relprop.ops.sums import (
+    of_running_sum,
+    of_sampled,
+    of_windows,
+    sampled,
+    the_first_alone,
+    variable_grid,
+)
 from relprop.ops.weighted import variable_matrix, variable_weight, weighted
+from relprop.ops.winners import bounds_of_two, of_two, running_winner
 from relprop.rules.layer import Fixed, Kind
-from relprop.rules.lrp import Epsilon, Pass
-from relprop.tape.tape import Bounds, Node, Op, OwnersGo, unbounded
+from relprop.tape.tape import Op, OwnersGo, unbounded
 
-CONV, LINEAR, ADD, NORM, PRODUCT = Kind.CONV, Kind.LINEAR, Kind.ADD, Kind.NORM, Kind.PRODUCT
-AVERAGE, MAXIMUM, ACTIVATION, MOVE = Kind.AVG_POOL, Kind.MAX_POOL, Kind.ACTIVATION, Kind.MOVE
-IMAGE, LAST, MATRIX = OwnersGo.IMAGE, OwnersGo.LAST, OwnersGo.MATRIX
-MOVED, REDUCED, BROADCAST = OwnersGo.MOVED, OwnersGo.REDUCED, OwnersGo.BROADCAST
-
-EPSILON, PASS = Epsilon(), Pass()
-WINNER, SIGNAL = Fixed("winner takes all"), Fixed("signal takes all")
-STAYS, STOPS, PER_TOKEN = Fixed("moved"), Fixed("stopped"), Fixed("summed per token")
-
-
-def _activation(name: str, bounds: Callable[[Node], Bounds] = unbounded, words: str = "") -> tuple[Op, str]:
-    """An activation with constant bounds or slopes, of which torch may have a form that works in place."""
-    return Op(name, ACTIVATION, activation, PASS, bounds=bounds, refuse=depends_on_more), words or f"{name} {name}_?"
-
-
-def _move(
-    words: str,
-    name: str = "",
-    *,
-    bounds: Callable[[Node], Bounds] = of_inputs,
-    loses: bool = False,
-    form: bool = False,
-) -> list[tuple[Op, str]]:
-    """Ops that move numbers, each under its own name unless one is given; owners move with them."""
-    names = [(name or word.strip("_?."), word) for word in words.split()]
-    return [(Op(op, MOVE, move, STAYS, MOVED, bounds, loses=loses, form=form), word) for op, word in names]
-
-
-def _function(name: str, bounds: Callable[[Node], Bounds], words: str = "") -> tuple[Op, str]:
-    """A function of each number alone that relevance has no way through; gates may be made of it."""
-    return Op(name, Kind.OPAQUE, bounds=bounds), words or f"{name} {name}_?"
-
-
-def _silent(kind: Kind, words: str) -> list[tuple[Op, str]]:
-    """Functions that carry no relevance."""
-    return [(Op("property" if word[0] == "." else word.strip("_?"), kind), word) for word in words.split()]
-
+LARGER = Op("maximum", MAXIMUM, of_two, WINNER, BROADCAST, bounds_of_two)
+SMALLER = Op("minimum", MAXIMUM, of_two, WINNER, BROADCAST, bounds_of_two)
+OF_TWO = {"max": LARGER, "min": SMALLER}
 
 LINES: tuple[tuple[Op, str], ...] = (
     # Weighted: the composite must give the rule.
@@ -98,11 +115,40 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("conv_transpose2d", CONV, weighted, owners=IMAGE, refuse=variable_weight), "conv_transpose2d"),
     (Op("conv_transpose3d", CONV, weighted, owners=IMAGE, refuse=variable_weight), "conv_transpose3d"),
     (Op("linear", LINEAR, weighted, owners=LAST, refuse=variable_weight), "linear"),
-    (Op("matmul", LINEAR, weighted, owners=MATRIX, refuse=variable_matrix), "matmul __matmul__ mm"),
+    (
+        Op("matmul", LINEAR, weighted, owners=MATRIX, refuse=variable_matrix, of_two=two_matrices("matmul")),
+        "matmul __matmul__ mm bmm",
+    ),
     (Op("addmm", LINEAR, weighted, owners=LAST, refuse=variable_matrix), "addmm"),
     # Normalisation.
     (Op("batch_norm", NORM, batch_norm, EPSILON, refuse=statistics_of_batch, merges=merges), "F.batch_norm"),
     (Op("local_response_norm", ACTIVATION, activation, PASS, IMAGE, kept_sign), "local_response_norm"),
+    (
+        Op("layer_norm", LAYER_NORM, layer_norm, EPSILON, LAST, refuse=own.depends_on_more),
+        "F.layer_norm layer_norm",
+    ),
+    (Op("group_norm", LAYER_NORM, layer_norm, EPSILON, IMAGE, refuse=own.depends_on_more), "group_norm"),
+    (Op("instance_norm", LAYER_NORM, layer_norm, EPSILON, IMAGE, refuse=own.depends_on_more), "F.instance_norm"),
+    (Op("rms_norm", LAYER_NORM, scaled, Fixed("scale passes"), LAST, refuse=own.depends_on_more), "rms_norm?"),
+    # Written in Python, of ops that have rules: what they call is recorded in their place.
+    (Op("multi_head_attention_forward", Kind.OPAQUE, expand=by_its_body), "F.multi_head_attention_forward"),
+    (Op("normalize", Kind.OPAQUE, expand=by_its_body), "F.normalize"),
+    # Attention: weights are a gate.
+    (two_matrices("baddbmm"), "baddbmm"),
+    (Op("softmax", Kind.SOFTMAX, softmax, TAYLOR, bounds=within(0, 1), refuse=over_pictures), "softmax"),
+    (
+        Op(
+            "attention",
+            Kind.ATTENTION,
+            attention,
+            EPSILON,
+            OwnersGo.ATTENDED,
+            bounds_of_mean,
+            not_understood,
+            the_values_alone,
+        ),
+        "scaled_dot_product_attention",
+    ),
     # Averages and sums, whose weights are fixed.
     (
         Op("avg_pool", AVERAGE, average, EPSILON, IMAGE, averaged),
@@ -111,6 +157,13 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("mean", AVERAGE, average, EPSILON, REDUCED, of_inputs), "mean"),
     (Op("sum", AVERAGE, average, EPSILON, REDUCED, summed), "sum"),
     (Op("interpolate", AVERAGE, interpolation, EPSILON, IMAGE, interpolated), "interpolate upsample"),
+    (Op("cumsum", AVERAGE, average, EPSILON, REDUCED, of_running_sum), "cumsum cumsum_"),
+    (Op("fold", AVERAGE, average, EPSILON, OwnersGo.FIRST, of_windows), "F.fold"),
+    (
+        Op("grid_sample", AVERAGE, sampled, EPSILON, OwnersGo.FIRST, of_sampled, variable_grid, the_first_alone),
+        "F.grid_sample",
+    ),
+    *scattering("scatter_add index_add"),
     # Maxima, won by one input.
     (Op("max_pool1d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs), "max_pool1d max_pool1d_with_indices?"),
     (
@@ -130,7 +183,10 @@ LINES: tuple[tuple[Op, str], ...] = (
         Op("adaptive_max_pool3d", MAXIMUM, maximum, WINNER, IMAGE, of_inputs),
         "adaptive_max_pool3d adaptive_max_pool3d_with_indices?",
     ),
-    (Op("max", MAXIMUM, maximum, WINNER, REDUCED, of_inputs, refuse=not_along_one_axis), "max"),
+    *winning("max min amax amin aminmax median nanmedian kthvalue mode"),
+    *winning("cummax cummin", running_winner),
+    (LARGER, "maximum fmax"),
+    (SMALLER, "minimum fmin"),
     # Additions and differences.
     (
         Op("add", ADD, addition, EPSILON, BROADCAST, bounds_of_sum, not_two_terms, receiving_terms),
@@ -147,70 +203,101 @@ LINES: tuple[tuple[Op, str], ...] = (
         "mul mul_ multiply multiply_ __imul__ __mul__ __rmul__",
     ),
     (
-        Op("div", PRODUCT, product, SIGNAL, BROADCAST, bounds_of_quotient, refuse=variable_divisor),
+        Op(
+            "div",
+            PRODUCT,
+            quotient,
+            SIGNAL,
+            BROADCAST,
+            bounds_of_quotient,
+            refuse=variable_divisor,
+            receivers=receiving_numerator,
+        ),
         "div div_ divide divide_ true_divide true_divide_ __itruediv__ __truediv__",
     ),
     (Op("neg", PRODUCT, product, SIGNAL, bounds=bounds_of_negative), "neg neg_ negative negative_"),
     # Activations: never negative, with bounds of the call's own, and the others.
-    _activation("relu", rectified),
-    _activation("relu6", within(0, 6)),
-    _activation("sigmoid", within(0, 1), "sigmoid sigmoid_ expit"),
-    _activation("hardsigmoid", within(0, 1)),
-    _activation("hardtanh", clamped),
-    _activation("clamp", clamped),
-    _activation("clamp_min", clamped),
-    _activation("clip", clamped),
-    _activation("clamp_max", clamped),
-    _activation("leaky_relu"),
-    _activation("elu"),
-    _activation("selu"),
-    _activation("celu"),
-    _activation("gelu"),
-    _activation("silu"),
-    _activation("mish"),
-    _activation("hardswish"),
-    _activation("tanh", within(-1, 1)),
-    _activation("softsign", within(-1, 1)),
-    _activation("softplus", within(0, math.inf)),
-    _activation("logsigmoid", within(-math.inf, 0)),
-    _activation("erf", within(-1, 1)),
-    _activation("hardshrink"),
-    _activation("softshrink"),
-    _activation("tanhshrink"),
-    _activation("prelu"),
-    _activation("threshold"),
+    elementwise("relu", rectified),
+    elementwise("relu6", within(0, 6)),
+    elementwise("sigmoid", within(0, 1), "sigmoid sigmoid_ expit"),
+    elementwise("hardsigmoid", within(0, 1)),
+    elementwise("hardtanh", clamped),
+    *clamping("clamp clamp_min clip clamp_max"),
+    elementwise("leaky_relu"),
+    elementwise("elu"),
+    elementwise("selu"),
+    elementwise("celu"),
+    elementwise("gelu"),
+    elementwise("silu"),
+    elementwise("mish"),
+    elementwise("hardswish"),
+    elementwise("tanh", within(-1, 1)),
+    elementwise("softsign", within(-1, 1)),
+    elementwise("softplus", within(0, math.inf)),
+    elementwise("logsigmoid", within(-math.inf, 0)),
+    elementwise("erf", within(-1, 1)),
+    elementwise("hardshrink"),
+    elementwise("softshrink"),
+    elementwise("tanhshrink"),
+    elementwise("prelu"),
+    elementwise("threshold"),
     (Op("rrelu", ACTIVATION, activation, PASS, refuse=random_slopes), "rrelu rrelu_"),
-    # Functions without a rule, of which a gate may be made.
-    _function("exp", within(0, math.inf)),
-    _function("square", of_square),
-    _function("pow", of_power, "pow pow_ __pow__ __ipow__?"),
-    _function("sqrt", of_root),
-    _function("rsqrt", of_inverse_root),
-    _function("reciprocal", of_inverse),
-    _function("abs", within(0, math.inf), "abs abs_ absolute absolute_ __abs__?"),
-    _function("sin", within(-1, 1)),
-    _function("cos", within(-1, 1)),
-    _function("log", unbounded),
-    _function("log1p", unbounded),
-    _function("expm1", within(-1, math.inf)),
+    elementwise("exp", within(0, math.inf)),
+    elementwise("exp2", within(0, math.inf)),
+    elementwise("expm1", within(-1, math.inf)),
+    elementwise("square", of_square),
+    (power("pow", of_power), "pow pow_ __pow__ __ipow__? float_power float_power_"),
+    (power("rpow", of_power_of_constant), "__rpow__?"),
+    elementwise("sqrt", of_root),
+    elementwise("abs", within(0, math.inf), "abs abs_ absolute absolute_ __abs__?"),
+    elementwise("log1p"),
+    elementwise("sin", within(-1, 1)),
+    elementwise("cos", within(-1, 1)),
+    elementwise("sinc", within(-0.2173, 1)),  # its least number is -0.21723...
+    elementwise("atan", within(-1.5708, 1.5708), "atan atan_ arctan arctan_"),  # pi / 2, and how float32 rounds it
+    elementwise("sinh"),
+    elementwise("cosh", within(1, math.inf)),
+    elementwise("asinh", words="asinh asinh_ arcsinh arcsinh_"),
+    elementwise("erfc", within(0, 2)),
+    # Functions without a rule, of which a gate may be made: what they give for nothing is not finite.
+    in_gates("rsqrt", of_inverse_root),
+    in_gates("reciprocal", of_inverse),
+    (Op("var", Kind.OPAQUE, owners=REDUCED, bounds=within(0, math.inf)), "var std"),
+    (Op("norm", Kind.OPAQUE, owners=REDUCED, bounds=within(0, math.inf)), "norm linalg_vector_norm?"),
+    in_gates("log", unbounded),
+    in_gates("log2", unbounded),
+    in_gates("log10", unbounded),
+    # Made of functions that have rules.
+    *made_of_others("lerp addcmul addcdiv glu diff outer ger lp_pool1d lp_pool2d lp_pool3d"),
+    *recurrent("lstm gru rnn_tanh rnn_relu"),
     # Moves: relevance goes back the way the numbers came.
-    *_move(
+    *moving(
         "reshape flatten view unflatten squeeze unsqueeze squeeze_ unsqueeze_ ravel atleast_1d atleast_2d atleast_3d"
     ),
-    *_move("permute transpose swapaxes swapdims movedim moveaxis t adjoint transpose_ t_"),
-    *_move(".T .mT .H .mH", "transpose"),
-    *_move("split chunk unbind tensor_split hsplit vsplit dsplit split_with_sizes"),
-    *_move("__getitem__", "getitem"),
-    *_move("narrow select index_select gather take_along_dim masked_select diagonal topk sort"),
-    *_move("expand broadcast_to repeat tile repeat_interleave roll flip fliplr flipud rot90"),
-    *_move("cat concat concatenate stack hstack vstack"),
-    *_move("pixel_shuffle pixel_unshuffle channel_shuffle"),
-    *_move("unfold", bounds=with_fill, loses=True),  # Tensor.unfold takes windows along an axis, F.unfold pads as well
-    *_move("expand_as view_as reshape_as", form=True),
-    *_move(
-        "pad where masked_fill masked_fill_ tril triu __setitem__ copy_ index_copy fill_diagonal_",
+    *moving("permute transpose swapaxes swapdims movedim moveaxis t adjoint transpose_ t_"),
+    *moving(".T .mT .H .mH", "transpose"),
+    *moving("split chunk unbind tensor_split hsplit vsplit dsplit split_with_sizes"),
+    *moving("__getitem__", "getitem"),
+    *moving("narrow select index_select gather take_along_dim take masked_select diagonal topk sort"),
+    *moving("expand broadcast_to repeat tile repeat_interleave roll flip fliplr flipud rot90"),
+    *moving("cat concat concatenate stack hstack vstack"),
+    *moving("pixel_shuffle pixel_unshuffle channel_shuffle"),
+    *moving("unfold", bounds=with_fill, loses=True),  # Tensor.unfold takes windows along an axis, F.unfold pads as well
+    *moving("expand_as view_as reshape_as", form=True),
+    *moving(
+        "pad where masked_fill masked_fill_ tril triu __setitem__ copy_ index_copy index_copy_ fill_diagonal_ "
+        "masked_scatter masked_scatter_ index_fill index_fill_ select_scatter slice_scatter diagonal_scatter "
+        "diag_embed max_unpool1d max_unpool2d max_unpool3d",
         bounds=with_fill,
         loses=True,
+    ),
+    (
+        Op("scatter", MOVE, move, STAYS, MOVED, with_fill, written_once, loses=True),
+        "scatter scatter_",
+    ),
+    (
+        Op("index_put", MOVE, move, STAYS, MOVED, with_fill, written_once, loses=True),
+        "index_put index_put_",
     ),
     (
         Op("contiguous", MOVE, passing, STAYS, bounds=of_inputs),
@@ -229,38 +316,7 @@ LINES: tuple[tuple[Op, str], ...] = (
         "embedding",
     ),
     (Op("detach", Kind.STOP, stop, STOPS, bounds=of_inputs, receivers=nobody), "detach detach_ .data"),
-    # What carries no relevance: the form of a value, comparisons and indices, new constants.
-    *_silent(
-        Kind.GETTER,
-        ".shape .device .dtype .layout .ndim .is_cuda .is_cpu .is_sparse .is_quantized .is_meta .is_leaf "
-        ".requires_grad .grad .grad_fn .names .itemsize .nbytes ._version ._base "
-        ".is_mps .is_mkldnn .is_xpu .is_nested .is_vulkan .output_nr .retains_grad",
-    ),
-    *_silent(
-        Kind.GETTER,
-        "size? dim? ndimension? numel? nelement? element_size? stride? storage_offset? get_device? is_contiguous? "
-        "is_floating_point? is_complex? is_signed? is_inference? is_conj? is_neg? is_pinned? is_shared? is_same_size? "
-        "is_set_to? is_nonzero? __len__? __repr__? __format__? __bool__? __hash__? has_names? dense_dim? sparse_dim? "
-        "result_type? can_cast? is_tensor? is_storage? register_hook?",
-    ),
-    *_silent(
-        Kind.GETTER,
-        "eq? ne? lt? le? gt? ge? equal? greater? greater_equal? less? less_equal? not_equal? isnan? isinf? isfinite? "
-        "isposinf? isneginf? isclose? allclose? all? any? logical_and? logical_or? logical_not? logical_xor? __eq__? "
-        "__ne__? __lt__? __le__? __gt__? __ge__? argmax? argmin? argsort? signbit? count_nonzero? nonzero? "
-        "searchsorted? bucketize?",
-    ),
-    *_silent(
-        Kind.CONSTANT,
-        "zeros_like? ones_like? empty_like? full_like? rand_like? randn_like? new_zeros? new_ones? new_empty? "
-        "new_full? new_tensor?",
-    ),
-    # What takes numbers out of torch, from where they could come back as anything: errors.
-    *_silent(
-        Kind.ESCAPE,
-        "item? tolist? numpy? __array__? __float__? __int__? __index__? __complex__? __long__? __reduce_ex__? "
-        "__deepcopy__? __dlpack__? __contains__? set_? resize_? apply_? map_? data_ptr? untyped_storage? storage?",
-    ),
+    *SILENT,
 )
 
 
@@ -277,6 +333,15 @@ def entered(lines: Iterable[tuple[Op, str]]) -> dict[Any, Op]:
                 raise ValueError(f"{function} stands in two lines: {table[function].name} and {op.name}")
             table[function] = op
     return table
+
+
+def op_of(function: Any, args: Any, kwargs: Any) -> Op | None:
+    """What the table says of a call, None if nothing: torch.max(a, b) is torch.maximum(a, b)."""
+    op = TABLE.get(function)
+    if op is None or op.name not in OF_TWO:
+        return op
+    other = kwargs.get("other", args[1] if len(args) > 1 else None)
+    return OF_TWO[op.name] if isinstance(other, Tensor) else op
 
 
 TABLE: dict[Any, Op] = entered(LINES)

@@ -221,6 +221,6 @@ def demand_ids_looked_up(inputs: Inputs, values: Sequence[Value], nodes: Sequenc
     if idle and (inputs.demanded or len(idle) == len(values)):
         name, dtype = idle[0]
         raise InputError(
-            f"{name} is {dtype}, and no embedding looks it up: a floating-point tensor is needed (preprocess it, or "
-            f"x.float()), or token ids"
+            f"{name} is {dtype}, and F.embedding does not look it up: a floating-point tensor is needed "
+            f"(preprocess it, or x.float()), or token ids"
         )

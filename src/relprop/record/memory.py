@@ -16,8 +16,9 @@ from torch import Tensor
 
 from relprop.record.audit import Inside
 from relprop.rules.layer import Kind
+from relprop.tape.arguments import parameter_position
 from relprop.tape.owners import Owners
-from relprop.tape.tape import Node, Value, parameter_position
+from relprop.tape.tape import Node, Value
 from relprop.tape.torch_internals import StorageWeakRef, base_of, memory_of, version
 
 REMADE = frozenset({Kind.CONV, Kind.LINEAR, Kind.NORM, Kind.ADD})
@@ -39,6 +40,9 @@ class Memory:
         self._holding: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self._sharing: dict[int, list[Value]] = defaultdict(list)
         self._stale: set[Value] = set()
+        self._partly: dict[
+            Value, tuple[int, int]
+        ] = {}  # overwritten through y[a:b], in y[a:b] += z: version and address
         self._dropped: dict[Value, int] = {}
         self._let_go: dict[int, StorageWeakRef] = {}  # memory of dropped values, which the model may still hold
 
@@ -70,6 +74,31 @@ class Memory:
     def is_current(self, value: Value, t: Tensor) -> bool:
         """Whether a tensor still holds the numbers of its value, at the same place."""
         return value not in self._stale and version(t) == value.version and t.data_ptr() == value.data.data_ptr()
+
+    def can_be_read(self, func: Any, args: Any, values: Iterable[Value], holders: Iterable[Tensor]) -> bool:
+        """Whether all tensors of a call hold their values still.
+
+        In y[a:b] += z Python reads y[a:b], writes into that view, and sets y[a:b] to it: the last of these calls puts
+        what was written into y as it was before.
+        """
+        completed = self._completed(func, args)
+        return all(value is completed or self.is_current(value, t) for value, t in zip(values, holders, strict=True))
+
+    def _completed(self, func: Any, args: Any) -> Value | None:
+        """The value of y in the last call of y[a:b] += z."""
+        if name_of(func) != "__setitem__" or len(args) != 3 or not isinstance(args[2], Tensor):
+            return None
+        whole, place, part = args
+        value = self.value_of(whole)
+        if (
+            value is None
+            or self._partly.get(value) != (version(whole), whole.data_ptr())
+            or self.value_of(part) is None
+        ):
+            return None
+        view = whole[place]
+        same = (view.data_ptr(), view.shape, view.stride()) == (part.data_ptr(), part.shape, part.stride())
+        return value if same else None
 
     def drop(self, value: Value) -> None:
         """Hold a value's numbers no longer: the rules will see the BatchNorm that read it as part of its layer."""
@@ -132,16 +161,24 @@ class Memory:
         """
         current = self.value_of(target)
         views = self._only_viewed(current)
+        whole = None if current is None else _indexed(current)
         for value, copy in copies.items():
             if value is not current and torch.equal(copy, value.data):
                 value.version = version(value.data)
                 continue
-            excused = value is current or value in views or value.rectified  # what a ReLU made of it is checked itself
-            if not excused and base_of(target) is not None:
+            excused = value is current or value is whole or value in views
+            excused = excused or value.rectified  # what a ReLU made of it is checked itself
+            if value is whole:
+                self._partly[value] = (version(target), value.data.data_ptr())
+            if not excused and base_of(target) is not None and self._is_held(value):
                 through_view(copy)
             value.data, value.version = copy, version(copy)
             self._stale.add(value)
             self._sharing[memory_of(target)].remove(value)
+
+    def _is_held(self, value: Value) -> bool:
+        """Whether the model still has a tensor that holds a value, which it may read."""
+        return any(held is value and ref() is not None for ref, held in self._holding.values())
 
     def _only_viewed(self, value: Value | None) -> set[Value]:
         """The values that a tensor is a view of and that nothing else has used: a write concerns no one."""
@@ -152,6 +189,12 @@ class Memory:
                 break
             chain.add(value)
         return chain
+
+
+def _indexed(value: Value) -> Value | None:
+    """The value y that a value is y[...] of."""
+    node = value.source
+    return node.inputs[0] if node is not None and node.op.name == "getitem" and len(node.inputs) == 1 else None
 
 
 def written_by(node: Node, args: Any, kwargs: Any) -> Tensor | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from relprop.rules.layer import Kind
+from relprop.tape.axes import axes_of
 from relprop.tape.owners import Owners, in_order, one_owner
 from relprop.tape.tape import Node, OwnersGo, Slot
 from relprop.tape.trees import float_tensors
 
 KEEPS_AXIS_0 = frozenset(
     "flatten view reshape unflatten contiguous clone pad pixel_shuffle pixel_unshuffle channel_shuffle "
-    "where masked_fill setitem index_copy unfold tril triu copy".split()
+    "where masked_fill setitem index_copy unfold tril triu copy scatter index_put index_fill masked_scatter "
+    "select_scatter slice_scatter diagonal_scatter diag_embed max_unpool1d max_unpool2d max_unpool3d".split()
 )
 """Ops on batch-first tensors that leave the first axis alone whenever its size stays the same."""
 
@@ -39,14 +41,12 @@ def owners_of_results(node: Node, results: list[Tensor], batch: int) -> list[Own
     if batch == 1:
         return [one_owner(result.ndim) for result in results]
     first, how = node.inputs[0].owners, node.op.owners
-    if how is OwnersGo.LOOKED_UP:
-        return [Owners(first.index.unsqueeze(-1), batch)]
     if how is OwnersGo.MOVED:
         return _moved(node, results, batch)
-    if how is OwnersGo.REDUCED:
-        return [Owners(_reduced(node, first.index, result), batch) for result in results]
-    if how is OwnersGo.BROADCAST:
-        return [Owners(_broadcast([v.owners.index for v in node.inputs], result), batch) for result in results]
+    if how is OwnersGo.SUMMED:
+        return _summed(node, results, batch)
+    if how in BY_INDEX:
+        return [Owners(BY_INDEX[how](node, result), batch) for result in results]
     if any(first.index.shape[axis] > 1 for axis in _mixed_axes(node, how, first.index.ndim)):
         raise MixesPictures
     return [first] * len(results)
@@ -62,7 +62,42 @@ def _mixed_axes(node: Node, how: OwnersGo, ndim: int) -> range:
     return range(ndim - 2, ndim - 1) if left else range(ndim - 1, ndim)
 
 
-def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:
+def _first_axis(node: Node, result: Tensor) -> Tensor:
+    """All axes but the first are put together."""
+    index = node.inputs[0].owners.index
+    if index.numel() > index.shape[0] or (index.shape[0] > 1 and result.shape[0] != index.shape[0]):
+        raise MixesPictures
+    return index.reshape(-1, *[1] * (result.ndim - 1))
+
+
+def _summed(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
+    """Sums of scattered terms: those of one picture alone add up to its number times what ones add up to."""
+
+    def sums(power: int) -> Tensor:
+        given: Tensor = node.call([n**power for n in _as_numbers(node)], torch.float64) - nothing
+        return given
+
+    nothing: Tensor = node.call([torch.zeros_like(n) for n in _as_numbers(node)], torch.float64)
+    weight, mean, square = sums(0), sums(1), sums(2)
+    alike = torch.isclose(square * weight, mean * mean, atol=1e-9)
+    empty = weight == 0
+    index = (mean / weight.masked_fill(empty, 1.0)).round()
+    if not bool(alike.all()) or bool((empty & (mean != 0)).any()):
+        raise MixesPictures
+    (result,) = results
+    if not bool(empty.any()):
+        return [Owners(_compact(index.long().cpu()), batch)]
+    if result.ndim == 0 or result.shape[0] != batch:  # whose a constant is must be told by where it stands
+        raise MixesPictures
+    usual = in_order(batch, result.ndim)
+    if not bool((empty | (index == usual.index.to(index))).all()):
+        raise MixesPictures
+    return [usual]
+
+
+def _broadcast(node: Node, result: Tensor) -> Tensor:
+    """Numbers of several values are put together one by one."""
+    maps = [v.owners.index for v in node.inputs]
     maps = [m.view(*[1] * (result.ndim - m.ndim), *m.shape) for m in maps]
     shape = torch.broadcast_shapes(*(m.shape for m in maps))
     first, *others = (m.expand(shape) for m in maps)
@@ -71,17 +106,51 @@ def _broadcast(maps: list[Tensor], result: Tensor) -> Tensor:
     return first
 
 
-def _reduced(node: Node, index: Tensor, result: Tensor) -> Tensor:
+def _contracted(node: Node, result: Tensor) -> Tensor:
+    """The last axis of one matrix is put together with the last but one of another."""
+    left, *right = (value.owners.index for value in node.inputs)
+    _demand_alone([(left, -1), *((index, -2) for index in right)])
+    return _broadcast(node, result)
+
+
+def _attended(node: Node, result: Tensor) -> Tensor:
+    """Tokens and their numbers are put together, of queries, keys and values."""
+    _demand_alone([(value.owners.index, axis) for value in node.inputs for axis in (-2, -1)])
+    return _broadcast(node, result)
+
+
+def _demand_alone(gone: list[tuple[Tensor, int]]) -> None:
+    """Refuse numbers of several pictures along an axis that is summed over."""
+    if any(index.shape[axis] > 1 for index, axis in gone if index.ndim >= -axis):
+        raise MixesPictures
+
+
+def _looked_up(node: Node, result: Tensor) -> Tensor:
+    """Each number becomes a row."""
+    del result
+    return node.inputs[0].owners.index.unsqueeze(-1)
+
+
+def _reduced(node: Node, result: Tensor) -> Tensor:
     """A sum or mean over axes."""
-    axes: Any = node.argument("dim", 1)
-    axes = range(index.ndim) if axes is None or axes == () else axes
-    axes = sorted({a % index.ndim for a in ([axes] if isinstance(axes, int) else axes)}, reverse=True)
+    index = node.inputs[0].owners.index
+    axes = axes_of(node, index.ndim)[::-1]
     if any(index.shape[a] > 1 for a in axes):
         raise MixesPictures
     if result.ndim < index.ndim:
         for a in axes:
             index = index.squeeze(a)
     return index
+
+
+BY_INDEX: dict[OwnersGo, Callable[[Node, Tensor], Tensor]] = {
+    OwnersGo.REDUCED: _reduced,
+    OwnersGo.BROADCAST: _broadcast,
+    OwnersGo.CONTRACTED: _contracted,
+    OwnersGo.ATTENDED: _attended,
+    OwnersGo.LOOKED_UP: _looked_up,
+    OwnersGo.FIRST: _first_axis,
+}
 
 
 def _moved(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
@@ -96,10 +165,22 @@ def _moved(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
         owners = [in_order(batch, r.ndim) for r in results]
         if not node.op.loses or _confirmed(node, owners):
             return owners
-    if node.op.loses or (node.constants and node.op.name in JOINING):
+    if node.op.loses:  # pictures that are folded into other axes: each number may stay where its own picture is
+        return [_kept(node, result, batch) for result in results]
+    if node.constants and node.op.name in JOINING:
         raise MixesPictures
     moved = float_tensors(node.call(_as_numbers(node), torch.float64))
     return [Owners(_compact(m.round().long().cpu()), batch) for m in moved]
+
+
+def _kept(node: Node, result: Tensor, batch: int) -> Owners:
+    """The owners of the first input, where all that is not a constant lies where they say."""
+    owners = Owners(node.inputs[0].owners.index, batch)
+    sizes = owners.index.shape
+    fits = len(sizes) == result.ndim and all(n in (1, m) for n, m in zip(sizes, result.shape, strict=True))
+    if len(node.outputs) > 1 or not fits or not _confirmed(node, [owners]):
+        raise MixesPictures
+    return owners
 
 
 def _as_numbers(node: Node) -> list[Tensor]:

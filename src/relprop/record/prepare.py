@@ -59,7 +59,7 @@ def recorded(
     reached = tape.reached()
     for node in tape.nodes:
         node.reached = node in reached
-    problems = [node for node in tape.nodes if node.problem and (node.reached or node.kind != Kind.OPAQUE)]
+    problems = [node for node in tape.nodes if node.problem and (node.reached or not _in_gates(node))]
     if problems:
         raise unsupported(problems)
     demand_connected(tape)
@@ -67,7 +67,7 @@ def recorded(
     if not all(value.owners.batch_first for value in tape.outputs):
         raise InputError("the rows of the logits are not the pictures in their order; explain one picture at a time")
     check_finite([value.data for value in tape.outputs])
-    merge_batchnorms(tape.nodes)
+    merge_batchnorms(tape.nodes, tape.outputs)
     mark_heads(tape.nodes)
     check_untouched(tape.nodes)
     on_path = set(tape.nodes)
@@ -75,6 +75,11 @@ def recorded(
     if check or tape.doubts:
         demand_replay(tape, replay(tape, model, inputs, roots))
     return tape
+
+
+def _in_gates(node: Node) -> bool:
+    """Whether a call that relevance cannot pass does no harm where none comes to it."""
+    return node.kind == Kind.OPAQUE or node.op.gates
 
 
 def logits_alone(output: Output, batch: int) -> Roots:
@@ -85,12 +90,16 @@ def logits_alone(output: Output, batch: int) -> Roots:
 def demand_logits(tape: Tape) -> None:
     """Refuse probabilities: where one is below a half, what spoke for the class would speak against it."""
     source = tape.output.source
-    if source is not None and len(tape.output.shape) == 2 and source.op.name in ("sigmoid", "hardsigmoid"):
+    if source is not None and len(tape.output.shape) == 2 and source.op.name in PROBABILITIES:
         source.problem = (
             "the model ends in it, so its outputs are probabilities, and relevance starts at logits; explain the model "
             "without its last op, such as model[:-1]"
         )
         raise unsupported([source])
+
+
+PROBABILITIES = ("sigmoid", "hardsigmoid", "softmax")
+"""What gives probabilities where a model ends in it."""
 
 
 def demand_connected(tape: Tape) -> None:
@@ -163,8 +172,11 @@ def check_finite(roots: Sequence[Tensor]) -> None:
         raise InputError("the model's logits are not all finite (NaN or infinite), so there is nothing to explain")
 
 
-def merge_batchnorms(nodes: Sequence[Node]) -> None:
-    """Let the rules see a weighted op and the BatchNorm that alone reads its output as one layer."""
+def merge_batchnorms(nodes: Sequence[Node], roots: Sequence[Value]) -> None:
+    """Let the rules see a weighted op and the BatchNorm that alone reads its output as one layer.
+
+    Where relevance starts at that output, or a function of the output reads it, the two stay apart.
+    """
     readers: dict[Value, list[Node]] = {}
     for node in nodes:
         for value in node.inputs:
@@ -174,7 +186,7 @@ def merge_batchnorms(nodes: Sequence[Node]) -> None:
             continue
         read = output_read(node)
         layer = read[-1].source
-        if layer is not None and all(len(readers[value]) == 1 for value in read):
+        if layer is not None and all(len(readers[v]) == 1 and v not in roots for v in read):
             layer.merged = Merged(*scale_and_shift(node), node.outputs[0])
             node.into = layer
 
@@ -196,7 +208,7 @@ def check_untouched(nodes: Sequence[Node]) -> None:
             node.problem = WRITE_THROUGH_VIEW
         elif any(constant.changed for constant in node.constants):
             node.problem = CONSTANT_CHANGED
-        if node.problem and node.kind != Kind.OPAQUE:
+        if node.problem and not _in_gates(node):
             spoiled.append(node)
     if spoiled:
         raise unsupported(spoiled)

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from relprop.ops.embedding import are_ids, carries_ids
 from relprop.ops.normalization import output_read
 from relprop.ops.remedies import remedy
-from relprop.ops.table import TABLE
+from relprop.ops.table import TABLE, op_of
 from relprop.record.audit import Audit, Inside
 from relprop.record.inputs import Inputs, demand_ids_looked_up, plain
 from relprop.record.memory import Memory, name_of, versions, written_by
@@ -145,6 +145,7 @@ class Recorder(TorchFunctionMode):
 
         slotted_args, slotted_kwargs, values = slotted(args, kwargs, value_of)
         op = self._op(func, args, kwargs)
+        op = op.of_two if op.of_two is not None and len(values) > 1 else op
         if op.name in DRAW:
             self.provenance.drew(op.name, self.running[-1])
         if not values:
@@ -158,12 +159,17 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         """A call that some recorded value goes into."""
         slotted_args, slotted_kwargs = slots
+        if op.expand is not None:
+            with self:  # the calls that it is made of are seen as if the model had made them
+                made = op.expand(func, args, kwargs)
+            if made is not NotImplemented:
+                return made
         with self.inside:
             if op.kind in NO_NODES or (op.form and self.memory.value_of(args[0]) is None):
                 return self._without_node(op, func, values, args, kwargs, slots)
             node = Node(len(self.nodes), op, func, self.running[-1], slotted_args, slotted_kwargs, values)
             node.beyond = self.beyond
-            if not all(map(self.memory.is_current, values, holders)):
+            if not self.memory.can_be_read(func, args, values, holders):
                 node.problem = WRITE_THROUGH_VIEW
             self.memory.uses.update(set(values))
             return self._run(node, args, kwargs)
@@ -202,7 +208,7 @@ class Recorder(TorchFunctionMode):
 
     def _op(self, func: Any, args: Any, kwargs: Any) -> Op:
         """What the table says of a call."""
-        op = TABLE.get(func) or Op(name_of(func), Kind.OPAQUE)
+        op = op_of(func, args, kwargs) or Op(name_of(func), Kind.OPAQUE)
         more = tensors_of((args[1:], kwargs)) if op.kind == Kind.CONSTANT else []
         # y.new_tensor(z) and full_like(y, fill_value=z) take more than the form of a value
         takes_numbers = any(t is not (args[0] if args else None) and self.memory.value_of(t) is not None for t in more)
@@ -254,7 +260,7 @@ class Recorder(TorchFunctionMode):
 
     def _finish(self, node: Node, floats: list[Tensor]) -> None:
         """Enter the results of a call."""
-        function = node.op.kind == Kind.OPAQUE and node.func in TABLE and len(node.inputs) == 1  # of each number alone
+        function = of_each_number(node, floats)
         obscure = (bool(node.problem) and not function) or any(v.obscure for v in node.inputs)
         owners = [self._unknown_owners(t) for t in floats]
         if not obscure:
@@ -330,6 +336,13 @@ class Recorder(TorchFunctionMode):
 def same(tensor: Tensor) -> Tensor:
     """The tensor itself."""
     return tensor
+
+
+def of_each_number(node: Node, results: list[Tensor]) -> bool:
+    """Whether a call that relevance may have no way through is a known function of each number alone."""
+    if node.func not in TABLE or len(node.inputs) != 1:
+        return False
+    return node.op.kind == Kind.OPAQUE or (node.op.gates and [t.shape for t in results] == [node.inputs[0].shape])
 
 
 def _problem(node: Node, outputs: list[Tensor], floats: list[Tensor]) -> str:

@@ -12,6 +12,15 @@ BLOCK = 2**18
 """Numbers that are worked on at a time: they stay in the processor's cache, and nothing large is allocated."""
 
 
+ON_DEVICE = 2**26
+"""The same on anything but the CPU, which is kept busy by large kernels alone."""
+
+
+def at_once(t: Tensor, on_cpu: int) -> int:
+    """How many numbers are worked on at a time where a tensor lies."""
+    return on_cpu if t.device.type == "cpu" else ON_DEVICE
+
+
 def least(dtype: torch.dtype) -> float:
     """The least denominator: relevance divided by a smaller one would outgrow its precision."""
     return float(torch.finfo(dtype).tiny) * 2.0**20
@@ -120,7 +129,7 @@ def divide_rows(
     upper = R.view(len(R), rows, -1)
     out = upper if into is R else d if into is z else torch.empty_like(upper)
     took = R.new_zeros(len(R), rows, dtype=sums_in(R.dtype))
-    width = max(BLOCK // rows, 1)
+    width = max(at_once(R, BLOCK) // rows, 1)
     for start in range(0, d.shape[2], width):
         at = slice(start, start + width)
         took += _divide_block(upper[:, :, at], d[:, :, at], eps, out[:, :, at])

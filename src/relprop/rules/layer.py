@@ -28,8 +28,12 @@ class Kind(StrEnum):
     MAX_POOL = "max_pool"
     ADD = "add"
     NORM = "norm"
+    LAYER_NORM = "layer_norm"
     ACTIVATION = "activation"
     PRODUCT = "product"
+    BILINEAR = "bilinear"
+    SOFTMAX = "softmax"
+    ATTENTION = "attention"
     MOVE = "move"
     EMBEDDING = "embedding"
     STOP = "stop"
@@ -44,7 +48,8 @@ class Kind(StrEnum):
 
 
 WEIGHTED: frozenset[str] = frozenset({Kind.CONV, Kind.LINEAR})
-LINEAR: frozenset[str] = WEIGHTED | {Kind.AVG_POOL, Kind.NORM}
+LINEAR: frozenset[str] = WEIGHTED | {Kind.AVG_POOL, Kind.NORM, Kind.LAYER_NORM}
+SUMS: frozenset[str] = frozenset({Kind.ADD, Kind.BILINEAR, Kind.ATTENTION})
 
 
 class Layer(Protocol):

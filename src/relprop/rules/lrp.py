@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from relprop.rules.division import divide, empty, stabilize
-from relprop.rules.layer import LINEAR, Kind, Layer, Rule, Share, Zero
+from relprop.rules.layer import LINEAR, SUMS, Kind, Layer, Rule, Share, Zero
 from relprop.support.errors import RuleError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ class Epsilon(Rule):
     """
 
     eps: float = 1e-6
-    fits: ClassVar[frozenset[str]] = LINEAR | {Kind.ADD}
-    can: ClassVar[frozenset[str]] = LINEAR | {Kind.ADD}
+    fits: ClassVar[frozenset[str]] = LINEAR | SUMS
+    can: ClassVar[frozenset[str]] = LINEAR | SUMS
 
     def __post_init__(self) -> None:
         if not self.eps >= 0:
@@ -229,7 +229,8 @@ class ZBox(Rule):
                 )
             if not isinstance(bound, (int, float)):
                 object.__setattr__(self, name, tuple(float(v) for v in bound))
-        lows, highs = (b if isinstance(b, tuple) else (b,) for b in (self.low, self.high))
+        lows, highs = (list(b) if isinstance(b, tuple) else [b] for b in (self.low, self.high))
+        lows, highs = lows * (len(highs) if len(lows) == 1 else 1), highs * (len(lows) if len(highs) == 1 else 1)
         if any(low > high for low, high in zip(lows, highs, strict=False) if low is not None and high is not None):
             raise RuleError(f"ZBox(low={self.low}, high={self.high}): low is above high")
 

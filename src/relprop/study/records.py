@@ -14,7 +14,8 @@ from relprop import metrics
 from relprop.data.entries import Entry
 from relprop.data.geometry import Framed
 from relprop.study.measures import Maps, measured
-from relprop.study.schema import MEASURES
+from relprop.study.schema import LEDGER, MEASURES
+from relprop.walk.ledger import Ledger
 
 Record = dict[str, Any]
 
@@ -26,11 +27,13 @@ class Picture:
     Attributes:
         index: position in the data set.
         entry: as the data set has it.
-        framed: as the network sees it; None if it could not be read.
+        framed: as the network sees it; None if it could not be read or its boxes not be placed.
         x: the network's input, (3, H, W).
         problem: what went wrong, "" if nothing.
+        without: of a picture that is not framed, the status of its rows.
         targets: for each class that can be explained, the model's output.
         logits: (classes,) of the model.
+        sha256: of its file.
     """
 
     index: int
@@ -38,8 +41,10 @@ class Picture:
     framed: Framed | None = None
     x: Tensor | None = None
     problem: str = ""
+    without: str = "unreadable_image"
     targets: dict[str, int] = field(default_factory=dict)
     logits: Tensor | None = None
+    sha256: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -66,20 +71,24 @@ def area(picture: Picture, name: str) -> Record:
     return {"s_in": 0 if mask is None else int(mask.sum()), "s_tot": height * width}
 
 
-NOTHING: Record = dict.fromkeys(("logit", *(measure.name for measure in MEASURES)))
-"""What the rows say of a map that there is not."""
+UNMEASURED: Record = dict.fromkeys(measure.name for measure in MEASURES)
+"""What the rows say of a map whose figures would mean nothing."""
+UNTOLD: Record = dict.fromkeys(column.name for column in LEDGER)
+"""What they say where there is no ledger."""
+NOTHING: Record = {"logit": None} | UNMEASURED | UNTOLD
+"""What they say of a map that there is not."""
 
 
 def undefined_rows(picture: Picture, methods: list[str]) -> Iterator[Record]:
     """Rows of what cannot be measured: they say why, and count."""
     if not picture.names:
         if picture.entry.problem or picture.framed is None:
-            status = "missing_annotation" if picture.framed else "unreadable_image"
+            status = "missing_annotation" if picture.framed else picture.without
             yield from _undefined(picture, "", status, methods)
         return
     for name in picture.names:
         if picture.framed is None:
-            yield from _undefined(picture, name, "unreadable_image", methods)
+            yield from _undefined(picture, name, picture.without, methods)
         elif name not in picture.framed.masks:
             yield from _undefined(picture, name, "box_cropped_out", methods)
         elif name not in picture.targets:
@@ -92,12 +101,15 @@ def _undefined(picture: Picture, name: str, status: str, methods: list[str]) -> 
         yield NOTHING | about | area(picture, name) | {"method": method}
 
 
-def rows_and_pairs(pictures: list[Picture], maps: dict[str, Tensor], top_k: int) -> tuple[list[Record], list[Record]]:
+def rows_and_pairs(
+    pictures: list[Picture], maps: dict[str, Tensor], ledgers: dict[str, Ledger], top_k: int
+) -> tuple[list[Record], list[Record]]:
     """What the maps of a batch are measured to be, as rows and as pairs.
 
     Args:
         pictures: those of the batch; the t-th explained class of each is the t-th of its `targets`.
         maps: per method (T, B, C, H, W).
+        ledgers: of the methods that have one. Of a map whose ledger is open every figure is undefined.
         top_k: k in pixels.
     """
     places = [(t, b, name) for b, p in enumerate(pictures) for t, name in enumerate(p.targets)]
@@ -110,11 +122,28 @@ def rows_and_pairs(pictures: list[Picture], maps: dict[str, Tensor], top_k: int)
     for method, relevance in maps.items():
         R = relevance[t, b].sum(1, dtype=torch.float64).cpu()
         columns = measured(Maps(R, inside, others, top_k))
-        for k, (status, what) in enumerate(zip(metrics.statuses(R, inside), about, strict=True)):
-            values = {column: numbers[k] for column, numbers in columns.items()}
-            rows.append(values | what | {"method": method, "status": status})
-        pairs += _pairs(pictures, places, R, method)
+        statuses, accounts = metrics.statuses(R, inside), _accounts(ledgers.get(method), places)
+        for k, (found, what, (closed, account)) in enumerate(zip(statuses, about, accounts, strict=True)):
+            trusted = closed or found == "non_finite"  # where nothing is finite, nothing can add up
+            values = {column: numbers[k] for column, numbers in columns.items()} if trusted else UNMEASURED
+            status = found if trusted else "ledger_open"
+            rows.append(values | account | what | {"method": method, "status": status})
+        pairs += _pairs(pictures, places, R, method, [closed for closed, _ in accounts])
     return rows, pairs
+
+
+def _accounts(ledger: Ledger | None, places: list[tuple[int, int, str]]) -> list[tuple[bool, Record]]:
+    """Whether the ledger closes for each map, and what its row says of it; of one that does not the error alone."""
+    if ledger is None:
+        return [(True, UNTOLD)] * len(places)
+    unaccounted, errors = ledger.open.tolist(), ledger.errors.tolist()
+    took = {column.name: ledger.sum(column.name).tolist() for column in LEDGER[1:]}
+    return [
+        (False, UNTOLD | {LEDGER[0].name: errors[t][b]})
+        if unaccounted[t][b]
+        else (True, {LEDGER[0].name: errors[t][b]} | {name: numbers[t][b] for name, numbers in took.items()})
+        for t, b, _ in places
+    ]
 
 
 def _about(picture: Picture, name: str) -> Record:
@@ -133,8 +162,10 @@ def _others(picture: Picture, name: str) -> Tensor:
     return found
 
 
-def _pairs(pictures: list[Picture], places: list[tuple[int, int, str]], R: Tensor, method: str) -> list[Record]:
-    """How alike the maps of every two classes of a picture are."""
+def _pairs(
+    pictures: list[Picture], places: list[tuple[int, int, str]], R: Tensor, method: str, trusted: list[bool]
+) -> list[Record]:
+    """How alike the maps of every two classes of a picture are; undefined where one of them is not trusted."""
     by_picture: dict[int, list[int]] = {}
     for k, (_, b, _) in enumerate(places):
         by_picture.setdefault(b, []).append(k)
@@ -143,21 +174,24 @@ def _pairs(pictures: list[Picture], places: list[tuple[int, int, str]], R: Tenso
         return []
     cosines = metrics.similarity(R[[i for _, i, _ in found]], R[[j for _, _, j in found]]).tolist()
     return [
-        pictures[b].identity() | {"class_a": places[i][2], "class_b": places[j][2], "method": method, "cosine": cosine}
+        pictures[b].identity()
+        | {"class_a": places[i][2], "class_b": places[j][2], "method": method}
+        | {"cosine": cosine if trusted[i] and trusted[j] else None}
         for (b, i, j), cosine in zip(found, cosines, strict=True)
     ]
 
 
 def prediction(picture: Picture, targets: dict[str, tuple[int, ...]], classes: tuple[str, ...]) -> Record:
     """What the model itself says of a picture."""
-    image = picture.framed.image if picture.framed else None
+    width, height = picture.framed.size if picture.framed else (0, 0)
     logits = picture.logits
     wanted = sorted({index for name in picture.names for index in targets.get(name, ())})
     return picture.identity() | {
-        "width": image.width if image else 0,
-        "height": image.height if image else 0,
+        "width": width,
+        "height": height,
         "rescaled": bool(picture.framed and picture.framed.rescaled),
         "problem": picture.problem or picture.entry.problem,
+        "picture_sha256": picture.sha256,
         "labels": picture.names,
         "targets": wanted,
         "top5": [] if logits is None else logits.topk(min(5, len(logits))).indices.tolist(),

@@ -40,11 +40,13 @@ class Report:
         page: the page that holds everything.
         files: all files, the page last.
         claims: by study, what became of the paper's claims.
+        unfinished: how far the studies are of which pictures are not there yet, by study.
     """
 
     page: Path
     files: list[Path]
     claims: dict[str, list[Claim]]
+    unfinished: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def report(folders: Path | Sequence[Path], out: Path) -> Report:
     sections.append(page.Section("Configuration", [_configuration(study) for study in studies.values()]))
     lead = "Localisation of Layer-wise Relevance Propagation and other methods, after Kohlbrenner et al. 2020."
     write_whole(out / PAGE, page.page("Which explanation finds the object?", lead, sections).encode())
-    return Report(out / PAGE, [*written, out / PAGE], found)
+    unfinished = {name: study.extent for name, study in studies.items() if len(study.indices) < study.planned}
+    return Report(out / PAGE, [*written, out / PAGE], found, unfinished)
 
 
 def _grids(folder: Path) -> list[page.Section]:
@@ -222,11 +225,9 @@ def _shown(table: tables.Table) -> page.Block:
 
 
 def _summary(study: Study) -> str:
-    pictures, pairs = len(study.predictions.names), len(study.rows.picture)
-    return (
-        f"{study.model or 'The model'} on {study.data or study.name}: {pictures} pictures, {pairs} pairs of a picture "
-        f"and a class, {len(study.methods)} methods."
-    )
+    what = f"{study.model or 'The model'} on {study.data or study.name}"
+    pairs = f"{len(study.rows.picture)} pairs of a picture and a class"
+    return f"{what}: {study.extent}, {pairs}, {len(study.methods)} methods."
 
 
 def _configuration(study: Study) -> page.Block:

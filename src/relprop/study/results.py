@@ -91,6 +91,7 @@ class Study:
         methods: in the configuration's order.
         rows, pairs, occlusion, predictions: the tables.
         resamples: of all its pictures, the same for every figure.
+        indices: (N,) the positions of its pictures in the data set.
     """
 
     name: str
@@ -101,6 +102,25 @@ class Study:
     occlusion: Occlusion
     predictions: Predictions
     resamples: Resamples
+    indices: Ints
+
+    @property
+    def planned(self) -> int:
+        """How many pictures it is to have, as the configuration says; where it does not, as many as it has."""
+        data = self.config.get("data")
+        number, limit = data.get("number") if isinstance(data, dict) else None, self.config.get("limit")
+        return min(int(n) for n in (number, limit) if n) if number or limit else len(self.indices)
+
+    @property
+    def extent(self) -> str:
+        """How many pictures are there: "900 pictures", or "300 of 900 pictures (6 of 18 parts)"."""
+        there, planned = len(self.indices), self.planned
+        if there >= planned:
+            return f"{there} pictures"
+        chunk = int(self.config.get("chunk") or planned)
+        return (
+            f"{there} of {planned} pictures ({len(np.unique(self.indices // chunk))} of {-(-planned // chunk)} parts)"
+        )
 
     def means(self, measure: str, among: Bools | None = None) -> Means:
         """Return one of `relprop.study.schema.MEASURES` averaged by method.
@@ -191,6 +211,7 @@ def arranged(name: str, config: Mapping[str, Any], tables: Mapping[str, Any]) ->
         occlusion=_occlusion(tables["occlusion"], positions["occlusion"]),
         predictions=_predictions(tables["predictions"]),
         resamples=Resamples(len(pictures), int(config.get("seed") or 0)),
+        indices=pictures,
     )
 
 

@@ -16,9 +16,11 @@ from relprop.catalogue.names import resolve
 from relprop.composites.profiles import profile_named
 from relprop.data.geometry import normalise
 from relprop.data.mean_image import mean_image
-from relprop.data.pictures import PictureError
+from relprop.data.orientation import framed
+from relprop.data.pictures import OrientationError, PictureError
 from relprop.propagate import explain
 from relprop.record.logits import logits_of
+from relprop.study.continuing import demand_annotations_as_before, demand_as_measured
 from relprop.study.records import Picture, Record, area, prediction, rows_and_pairs, undefined_rows
 from relprop.study.store import Store
 from relprop.study.task import Task, highest
@@ -72,31 +74,33 @@ def run(
         progress: called with finished pictures, those of earlier runs included.
 
     Raises:
-        StudyError: the folder holds another study, or cannot be written to.
+        StudyError: the folder holds another study, a part of it that is damaged or of pictures that were edited since,
+            or cannot be written to; or annotations were edited while this ran.
         RelpropError: the model cannot be explained, or there is no such method; nothing is written then.
     """
     for method in task.methods:
         resolve(method, task.model, profile_named(task.profile))
     store = Store(folder)
-    store.begin(task.config())
+    config = task.config()
+    store.begin(config)
     clock = Clock()
     model = task.model.to(device)
-    parts = range((task.number + task.chunk - 1) // task.chunk)
-    assigned = [part for part in parts if part % shard[1] == shard[0] - 1]
-    done = store.done()
-    fill: Tensor | None = None
-    measurement = Measurement(task, model, device, fill, clock)
-    for part in assigned:
-        indices = range(part * task.chunk, min((part + 1) * task.chunk, task.number))
+    parts, done = task.parts(shard), store.done()
+    with clock.on("checking"):
+        demand_as_measured(task.data, store, {part: parts[part] for part in parts if part in done})
+    measurement = Measurement(task, model, device, None, clock)
+    for part, indices in parts.items():
         if part not in done:
-            if task.occlusion and fill is None:
+            if task.occlusion and measurement.fill is None:
                 with clock.on("mean image"):
-                    fill = normalise(mean_image(task.data, task.geometry, folder / "cache").pixels, task.preprocess)
-            measurement.fill = fill
+                    mean = mean_image(task.data, task.geometry, store.cache)
+                    measurement.fill = normalise(mean.pixels, task.preprocess)
             tables = measurement.part(indices, batch)
             with clock.on("writing"):
                 store.write(part, tables)
         progress(len(indices))
+    if not done.issuperset(parts):
+        demand_annotations_as_before(task.data, task.number, config.get("annotations_sha256", ""))
     return clock
 
 
@@ -132,11 +136,13 @@ class Measurement:
     def _picture(self, index: int) -> Picture:
         """Decode and frame one picture; what is wrong with it is written down."""
         entry = self.task.data[index]
-        picture = Picture(index, entry)
+        picture = Picture(index, entry, sha256=self.task.data.picture_sha256(index))
         try:
-            picture.framed = self.task.geometry(entry.open(), entry.things, entry.size)
+            picture.framed = framed(entry, self.task.geometry)
         except PictureError as error:
             picture.problem = str(error)
+            if isinstance(error, OrientationError):
+                picture.without = "unknown_orientation"
             return picture
         picture.x = normalise(picture.framed.image, self.task.preprocess)
         names = [name for name in picture.names if name in picture.framed.masks]
@@ -161,7 +167,7 @@ class Measurement:
             )
             self.checked = True
         with self.clock.on("metrics"):
-            rows, pairs = rows_and_pairs(pictures, explanation.relevance, self.task.top_k)
+            rows, pairs = rows_and_pairs(pictures, explanation.relevance, explanation.ledger, self.task.top_k)
         tables["rows"] += rows
         tables["pairs"] += pairs
         if self.fill is not None:

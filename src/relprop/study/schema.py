@@ -41,7 +41,10 @@ STATUSES = {
     "no_positive_relevance": "the map is nowhere positive, so there is no share of it to take",
     "box_cropped_out": "nothing of the class's boxes is left in the picture that the model sees",
     "non_finite": "the map holds an infinity or a NaN",
+    "ledger_open": "the method's ledger does not close: relevance went where nothing accounts for it, so the map is "
+    "not what it is called",
     "unreadable_image": "the picture could not be read",
+    "unknown_orientation": "nothing says which way round the picture was when its boxes were drawn",
     "no_target": "the model has no class for this one",
     "missing_annotation": "the picture has no readable annotation",
 }
@@ -79,6 +82,26 @@ MEASURES = (
 )
 """What is measured of each map: a column of the rows each, which `relprop.study.measures` computes."""
 
+LEDGER = (
+    Column(
+        "conservation_error",
+        "float64",
+        "the ledger's error, relative to the largest sum of absolute relevance; rounding below 1e-3; null where the "
+        "method has no ledger",
+        null=True,
+    ),
+    Column("bias", "float64", "what biases took, in units of the logit; null likewise", null=True),
+    Column("eps", "float64", "what the stabiliser and denominators of zero took, likewise", null=True),
+    Column(
+        "lost",
+        "float64",
+        "what constants and padding took, likewise; relevance_sum, bias, eps and lost add up to what relevance began "
+        "as, the logit or 1",
+        null=True,
+    ),
+)
+"""Where the relevance of each map went that is not on its pixels, as the method's ledger has it."""
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "rows": (
         *_PICTURE,
@@ -88,6 +111,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("status", "string", "what became of the measurement: " + ", ".join(STATUSES)),
         *_AREA,
         *MEASURES,
+        *LEDGER,
     ),
     "pairs": (
         *_PICTURE,
@@ -105,10 +129,16 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "predictions": (
         *_PICTURE,
-        Column("width", "int32", "of the picture as the data set has it, in pixels; 0 where unknown"),
+        Column("width", "int32", "of the picture as the data set has it, upright, in pixels; 0 where unknown"),
         Column("height", "int32", "likewise"),
         Column("rescaled", "bool", "whether the picture's own size differs from the one that its annotation states"),
         Column("problem", "string", "what went wrong with the picture; empty if nothing did"),
+        Column(
+            "picture_sha256",
+            "string",
+            "of its file when it was measured; null where it has none, or none that can be read",
+            null=True,
+        ),
         Column("labels", "list<string>", "the classes that the picture shows"),
         Column("targets", "list<int32>", "the model's outputs for them; -1 where it has none"),
         Column("top5", "list<int32>", "the model's five highest outputs, best first"),

@@ -18,7 +18,7 @@ from relprop.support.errors import RelpropError
 from relprop.support.files import WriteError, near, write_folder, write_new
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     Record = Mapping[str, Any]
@@ -43,6 +43,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.parts = folder / "parts"
+        self.cache = folder / "cache"
 
     def begin(self, config: Record) -> None:
         """Write `run.json`, or continue the study that has it with the same configuration.
@@ -107,50 +108,66 @@ class Store:
             ValueError: the tables, or a row's columns, are not those of the schema.
         """
         files = {f"{name}.parquet": _parquet(name, rows) for name, rows in _all_of(tables).items()}
-        folder = self._part(part)
+        folder = self.part(part)
         try:
             write_folder(folder, files)
         except WriteError as error:
+            todo = f"{error.remedy} and " if error.remedy else "mend that and "
             raise StudyError(
                 f"{folder}: not written ({error.reason}); the {len(self.done())} parts that are written are safe: "
-                "make room and run the same command again to continue"
+                f"{todo}run the same command again to continue"
             ) from None
 
-    def read(self, table: str) -> pa.Table:
+    def read(self, table: str, parts: Collection[int] | None = None) -> pa.Table:
         """Return one of `relprop.study.schema.TABLES`, the parts in order; without any part, no rows.
+
+        Args:
+            table: its name.
+            parts: of which parts, all of them written; None: of all that are.
 
         Raises:
             StudyError: a part's file is missing or damaged.
         """
         schema = arrow(table)
-        parts = [_read(self._part(part) / f"{table}.parquet", schema) for part in sorted(self.done())]
-        return pa.concat_tables(parts) if parts else schema.empty_table()
+        chosen = sorted(self.done() if parts is None else parts)
+        found = [_read(self.part(number) / f"{table}.parquet", schema) for number in chosen]
+        return pa.concat_tables(found) if found else schema.empty_table()
 
-    def measured(self) -> int:
+    def measured(self, parts: Collection[int] | None = None) -> int:
         """Return of how many pictures something is measured.
+
+        Args:
+            parts: as `read`.
 
         Raises:
             StudyError: a part's file is missing or damaged, or nothing of any picture could be measured.
         """
-        rows = self.read("rows")
+        rows = self.read("rows", parts)
         measured = rows.filter(compute.equal(rows["status"], "ok"))
-        if not measured.num_rows and self.done():
+        if not measured.num_rows and (self.done() if parts is None else parts):
             statuses = sorted(set(rows["status"].to_pylist()))
-            problems = [text for text in self.read("predictions")["problem"].to_pylist() if text]
+            problems = [text for text in self.read("predictions", parts)["problem"].to_pylist() if text]
             reasons = [*(STATUSES[status] for status in statuses), *problems[:1]] or ["there are no objects on them"]
             raise StudyError(f"{self.folder}: nothing could be measured: {'; '.join(reasons)}")
         return len(measured["image_index"].unique())
 
-    def _part(self, part: int) -> Path:
-        return self.parts / f"part-{part:06d}"
+    def part(self, number: int) -> Path:
+        """Return the folder of a part, written or not."""
+        return self.parts / f"part-{number:06d}"
 
     def _begun_here(self, text: str) -> bool:
         """Write `run.json`, and return whether that was done: not where there is one, be it since a moment ago."""
         path = self.folder / RUN
         try:
-            return not path.exists() and write_new(path, text.encode())
+            if path.exists():
+                return False
+            for earlier in self.cache.glob("*.safetensors"):  # what another study left may be of other pictures
+                earlier.unlink(missing_ok=True)
+            return write_new(path, text.encode())
         except WriteError as error:
             raise StudyError(str(error)) from None
+        except OSError as error:
+            raise StudyError(f"{self.cache}: cannot be emptied ({error.strerror}); choose another folder") from None
 
 
 def _differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
@@ -183,14 +200,24 @@ def _parquet(table: str, rows: Sequence[Record]) -> bytes:
     schema = arrow(table)
     columns = [pa.array([row[field.name] for row in rows], field.type, from_pandas=field.nullable) for field in schema]
     buffer = pa.BufferOutputStream()
-    parquet.write_table(pa.Table.from_arrays(columns, schema=schema), buffer, compression="zstd")
+    table_ = pa.Table.from_arrays(columns, schema=schema)
+    # Without checksums a quarter of all flipped bits would be read as other numbers.
+    parquet.write_table(table_, buffer, compression="zstd", write_page_checksum=True)
     return bytes(buffer.getvalue())
+
+
+def _with_all_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Fill up what an older study did not measure, where that can be null."""
+    for place, field in enumerate(schema):
+        if field.name not in table.column_names and field.nullable:
+            table = table.add_column(place, field, pa.nulls(len(table), field.type))
+    return table
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     try:
-        with parquet.ParquetFile(path) as file:
-            return file.read().cast(schema)
-    except (OSError, ValueError) as error:  # Arrow's own errors are among these
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            return _with_all_columns(file.read(), schema).cast(schema)
+    except (OSError, ValueError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(f"{path}: cannot be read ({reason}); remove its folder and run the study again") from None

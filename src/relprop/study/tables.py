@@ -61,6 +61,8 @@ def localisation(study: Study) -> Table:
         f"pictures; n, defined of all; mu_w less that of {best}, over what both define."
     )
     heads = ("mu_w", "mu <= 0.25", "mu <= 0.5", "mu")
+    if len(study.indices) < study.planned:
+        caption += f" Of an unfinished study: {study.extent}."
     if paper:
         caption += f" Paper: {paper.network}, Table I."
     return Table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -17,10 +17,10 @@ from relprop.data.geometry import Geometry
 from relprop.data.preprocess import Preprocess
 from relprop.support.class_names import classes_named, unnamed
 from relprop.support.errors import InputError
-from relprop.support.fingerprint import weights_hash
+from relprop.support.fingerprint import tensor_hash, weights_hash
 from relprop.support.suggest import did_you_mean
 
-VERSION = 1
+VERSION = 2
 """To be raised when what a row says changes."""
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "relprop")
@@ -97,6 +97,15 @@ class Task:
         """How many pictures are measured."""
         return len(self.data) if self.limit is None else min(self.limit, len(self.data))
 
+    def parts(self, shard: tuple[int, int] = (1, 1)) -> dict[int, range]:
+        """Return the pictures of each part, by its number: of shard (i, n) the parts i - 1 modulo n."""
+        numbers = range(shard[0] - 1, (self.number + self.chunk - 1) // self.chunk, shard[1])
+        return {part: range(part * self.chunk, min((part + 1) * self.chunk, self.number)) for part in numbers}
+
+    def pictures(self, parts: Collection[int]) -> int:
+        """Return how many pictures these parts have together, those of them that the study has."""
+        return sum(len(indices) for part, indices in self.parts().items() if part in parts)
+
     def config(self) -> dict[str, Any]:
         """All that the rows depend on, for `run.json`.
 
@@ -116,6 +125,7 @@ class Task:
             "classes": list(self.data.classes),
             "targets": {name: list(indices) for name, indices in self.targets.items()},
             "geometry": self.geometry.identity(),
+            "preprocess": identity(self.preprocess),
             "model": {
                 "name": self.model_name,
                 "depth": depth(self.model),
@@ -130,6 +140,16 @@ class Task:
             "chunk": self.chunk,
             "libraries": {library: version(library) for library in LIBRARIES},
         } | {key: found for key, found in optional.items() if found}
+
+
+def identity(preprocess: Preprocess) -> dict[str, Any]:
+    """Describe how pictures are normalised so that another run can tell whether it does likewise; fit for JSON.
+
+    How they are rescaled and cut is left out: that is the geometry's.
+    """
+    about = {key: preprocess.as_data()[key] for key in ("mean", "std", "channels", "scale")}
+    image = preprocess.mean_image
+    return about if image is None else about | {"mean_image_sha256": tensor_hash(image)}
 
 
 def depth(model: nn.Module) -> int:

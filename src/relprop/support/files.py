@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -17,16 +18,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "get the right to write there"),
+    errno.EROFS: "make that disk writable",
+}
+"""What would help, by the system's number of what is wrong."""
+
+
 class WriteError(RelpropError):
     """A file that cannot be written; the message says why and what to do.
 
     Attributes:
         reason: what the system says, in its words; empty where it was not the system that refused.
+        remedy: what would let it be written there after all; empty where only another place helps.
     """
 
-    def __init__(self, message: str, reason: str = "") -> None:
+    def __init__(self, message: str, reason: str = "", remedy: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+        self.remedy = remedy
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -127,10 +138,18 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, of which little is in memory at a time.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no file but a pipe or a device, which may never end.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, f"not a regular file but {kind_of(path)}", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def kind_of(path: Path) -> str:
+    """Say what something is that is no regular file."""
+    kinds = {"is_dir": "a folder", "is_fifo": "a pipe", "is_socket": "a socket"}
+    return next((kind for question, kind in kinds.items() if getattr(path, question)()), "a device")
 
 
 def demand_other(path: Path, sources: Iterable[Path]) -> None:
@@ -147,10 +166,14 @@ def demand_other(path: Path, sources: Iterable[Path]) -> None:
 def near(path: Path, words: Iterable[str] = ()) -> str:
     """Return ``"; did you mean ...?"`` with the likeliest name of what stands beside `path`, or ``""``.
 
+    Of a symbolic link that leads nowhere: where it leads.
+
     Args:
         path: where nothing was found.
         words: what else could have been meant.
     """
+    if path.is_symlink():
+        return f"; it is a link to {path.readlink()}, which is not there: mend the link, or name the file itself"
     beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     found = nearest(path.name, [*words, *beside], most=1)
     return f"; did you mean {found[0]}?" if found else ""
@@ -161,14 +184,21 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{socket.gethostname()[:16]}.{os.getpid()}.part")
 
 
+def refused(path: Path, error: OSError) -> WriteError:
+    """Return the error that says of a file which the system refuses to write why, and what to do."""
+    reason, remedy = error.strerror or str(error), REMEDIES.get(error.errno or 0, "")
+    return WriteError(
+        f"{path}: not written ({reason}); {f'{remedy} or ' * bool(remedy)}choose another place", reason, remedy
+    )
+
+
 @contextmanager
 def _refusals_told(path: Path) -> Iterator[None]:
     """Say of what the system refuses in the block which file it was to be, and what to do."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise WriteError(f"{path}: not written ({reason}); make room there or choose another place", reason) from None
+        raise refused(path, error) from None
 
 
 def _moved_to_nothing(part: Path, path: Path) -> bool:

@@ -40,6 +40,11 @@ def weights_hash(model: Callable[..., Any]) -> str:
     return digest.hexdigest()
 
 
+def tensor_hash(tensor: Tensor) -> str:
+    """SHA-256 of a tensor's shape and numbers; of float64 that float32 holds exactly, as of float32."""
+    return hashlib.sha256(f"{tuple(tensor.shape)}".encode() + bytes(_bytes(tensor))).hexdigest()
+
+
 def _parts(thing: Any, seen: set[int]) -> Iterator[Part]:
     """What identifies something that may be a network, a tensor, a number, or hold some of these."""
     if isinstance(thing, Tensor):

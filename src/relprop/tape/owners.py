@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from relprop.rules.division import BLOCK, sums_in
+from relprop.rules.division import BLOCK, at_once, sums_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Owners:
         rows = self.rows(R.shape[1:])
         if not rows:
             return self.total(R.abs())
-        blocks = R.reshape(len(R), rows, -1).split(max(BLOCK // rows, 1), 2)  # so that nothing large is allocated
+        blocks = R.reshape(len(R), rows, -1).split(max(at_once(R, BLOCK) // rows, 1), 2)  # nothing large is allocated
         sums = [block.abs().sum(2, dtype=sums_in(R.dtype)) for block in blocks]
         return sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
 

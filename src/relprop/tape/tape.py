@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import operator
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -103,6 +100,14 @@ class OwnersGo(StrEnum):
     """Some axes are put together."""
     BROADCAST = "broadcast"
     """Numbers of several values are put together one by one."""
+    CONTRACTED = "contracted"
+    """The last axis of one value is put together with the last but one of another."""
+    ATTENDED = "attended"
+    """The axis of tokens of values is put together by weights that queries and keys make."""
+    FIRST = "first"
+    """All axes but the first are put together, whatever becomes of them."""
+    SUMMED = "summed"
+    """Numbers are added up at places that the call names."""
     LOOKED_UP = "looked up"
     """Each number becomes a row of them."""
 
@@ -143,7 +148,11 @@ class Op:
         form: whether arguments after the first give nothing but a shape or a type, so that a constant
             first argument makes a constant.
         run: makes a recorded call, and may note on the node what relevance will need.
+        of_two: what the function is where two or more recorded values go into it.
         merges: whether rules can see this very call as part of the weighted op that it reads.
+        expand: makes a call by other functions, from function, arguments and keywords, or gives NotImplemented; the
+            recorder records those in its place.
+        gates: whether a call that is refused may still be part of a gate, where no relevance comes to it.
     """
 
     name: str
@@ -157,7 +166,10 @@ class Op:
     loses: bool = False
     form: bool = False
     run: Callable[[Node, Any, Any], Any] | None = None
+    of_two: Op | None = None
     merges: Callable[[Node], bool] = never
+    expand: Callable[[Any, Sequence[Any], dict[str, Any]], Any] | None = None
+    gates: bool = False
 
 
 class Merged(NamedTuple):
@@ -189,6 +201,7 @@ class Node:
         reached: whether relevance can come to it.
         beyond: whether a function of the output made the call, beyond the model.
         noted: what the op's own way of running it noted for the way down.
+        one_signal: whether an addition's terms are all multiples of one value, once that was asked.
     """
 
     index: int
@@ -208,6 +221,7 @@ class Node:
     reached: bool = True
     beyond: bool = False
     noted: Any = None
+    one_signal: bool | None = None
 
     @property
     def kind(self) -> Kind:
@@ -332,6 +346,8 @@ class Tape:
 
     def reached(self) -> set[Node]:
         """The nodes that relevance can come to: not those that only open a gate, or feed a detached value."""
+        for node in self.nodes:
+            receivers(node)  # in this order, what an addition knows of the one before it need not be asked again
         return set(self._leading_to_output(receivers))
 
     def _leading_to_output(self, follow: Callable[[Node], list[bool]]) -> list[Node]:
@@ -362,22 +378,3 @@ class Tape:
 def receivers(node: Node) -> list[bool]:
     """Which inputs of a call are handed relevance."""
     return node.op.receivers(node) if node.op.receivers else [True] * len(node.inputs)
-
-
-def per_axis(value: Any, axes: int) -> list[int]:
-    """A setting that torch takes as one number or one per axis; NumPy's numbers and tensors of one are numbers too."""
-    try:
-        return [operator.index(value)] * axes
-    except TypeError:
-        values = [*map(operator.index, value)]
-    return values * axes if len(values) == 1 else values
-
-
-@lru_cache(maxsize=512)
-def parameter_position(func: Callable[..., Any], name: str) -> int | None:
-    """At which position a function written in Python takes a parameter; None if unknown."""
-    try:
-        names = list(inspect.signature(func).parameters)
-    except (TypeError, ValueError):
-        return None
-    return names.index(name) if name in names else None

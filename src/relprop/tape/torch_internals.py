@@ -5,6 +5,8 @@ Whoever raises the bounds of torch in `pyproject.toml` looks here first; the tes
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ __all__ = [
     "StorageWeakRef",
     "TorchDispatchMode",
     "base_of",
+    "body_of",
     "memory_of",
     "property_of",
     "put_on",
@@ -69,3 +72,16 @@ def put_on(mode: TorchDispatchMode | None) -> None:
     """Put the mode that was taken off on again, if one was."""
     if mode is not None:
         _push_mode(mode)
+
+
+def body_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The body of a function of torch's that is written in Python: called by itself it asks no mode what to do.
+
+    So what it calls is recorded in its place, and its numbers are torch's own.
+    """
+    assert isinstance(function, FunctionType), f"{function} has no body in Python"
+    asks = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    around = {**function.__globals__, **dict.fromkeys(asks, lambda *_: False)}
+    body = FunctionType(function.__code__, around, function.__name__, function.__defaults__, function.__closure__)
+    body.__kwdefaults__ = function.__kwdefaults__
+    return body

@@ -93,16 +93,31 @@ class Ledger:
         )
 
     @property
-    def error(self) -> float:
-        """The largest error of conservation, relative to the largest sum of absolute relevance over any op.
+    def errors(self) -> Tensor:
+        """The error of conservation, (T, B), relative to the largest sum of absolute relevance over any op.
 
-        Of the whole walk (start = end + bias + eps + lost) and of each op alone; rounding leaves about
-        1e-6 in float32 and 1e-15 in float64.
+        The larger one of the whole walk's (start = end + bias + eps + lost) and of any op's alone; rounding leaves
+        about 1e-6 in float32 and 1e-15 in float64.
         """
         whole = self.start - self.end - self.sum("bias") - self.sum("eps") - self.sum("lost")
         gaps = torch.stack([whole, *(row.gap for row in self.rows)]).abs()
         scale = torch.stack([self.start.abs(), *(row.magnitude for row in self.rows)]).amax(0)
-        return float((gaps / scale.clamp(min=torch.finfo(scale.dtype).tiny)).max())
+        return (gaps / scale.clamp(min=torch.finfo(scale.dtype).tiny)).amax(0)
+
+    @property
+    def error(self) -> float:
+        """The largest of `errors`."""
+        return float(self.errors.max())
+
+    @property
+    def bound(self) -> float:
+        """The largest error that can be rounding, of the coarsest precision that anything was computed in."""
+        return max(1e-9, 1e4 * self.coarsest)
+
+    @property
+    def open(self) -> Tensor:
+        """Whether the account does not close beyond what rounding leaves, (T, B) bool; not where it is not finite."""
+        return (self.errors > self.bound) & bool(self.rows)
 
     def demand_closed(self) -> None:
         """Raise where an account does not close beyond what rounding leaves: some relevance is not accounted for.
@@ -110,8 +125,7 @@ class Ledger:
         Raises:
             RelpropError: it names the op whose account is furthest from closing.
         """
-        bound = max(1e-9, 1e4 * self.coarsest)
-        if not self.error > bound or not self.rows:
+        if not self.open.any():
             return
         worst = max(self.rows, key=lambda row: float((row.gap.abs() / row.magnitude.clamp(min=TINY)).max()))
         raise RelpropError(

@@ -13,6 +13,7 @@ from relprop.composites.composite import Assigned
 from relprop.ops import parts
 from relprop.ops.call import Call
 from relprop.ops.embedding import looked_up
+from relprop.rules.division import at_once
 from relprop.rules.layer import Rule, Share, Zero
 from relprop.support.errors import RelpropError, RuleError
 from relprop.tape.tape import Node, Tape, Value
@@ -307,7 +308,7 @@ def _stacks(node: Node, groups: list[Group]) -> list[list[Group]]:
     """Groups that go together: those that lie in one place already, or are so small that they are soon copied."""
     waiting = [group.waiting.get(value) for group in groups for value in node.outputs]
     maps = [each.R for each in waiting if each is not None]
-    if sum(R.numel() for R in maps) <= parts.AT_ONCE or common_stack(maps) is not None:
+    if sum(R.numel() for R in maps) <= at_once(maps[0], parts.AT_ONCE) or common_stack(maps) is not None:
         return [groups]
     return [[group] for group in groups]
 

@@ -24,7 +24,7 @@ from relprop.models.files.cards import Card, Origin
 from relprop.models.files.checkpoints import HDF5
 from relprop.models.files.weight_files import Weights
 from relprop.models.registry import family_of
-from relprop.support.files import WriteError, demand_other, file_sha256
+from relprop.support.files import WriteError, demand_other, file_sha256, refused
 from relprop.support.one_line import printable
 
 if TYPE_CHECKING:
@@ -147,8 +147,10 @@ def _write(path: Path, state: dict[str, Tensor], card: Card) -> tuple[str, int]:
         written = file_sha256(part), part.stat().st_size
         part.replace(path)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or printable(str(error), 200)
-        raise WriteError(f"{path}: not written ({reason}); make room there or choose another place") from None
+        if isinstance(error, OSError):
+            raise refused(path, error) from None
+        reason = printable(str(error), 200)
+        raise WriteError(f"{path}: not written ({reason}); make room or choose another place") from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

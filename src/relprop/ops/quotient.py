@@ -1,0 +1,50 @@
+"""Quotients: the numerator takes all. A divisor, constant or not, scales it, as a gate does."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from relprop.ops.bounds import of_quotient
+from relprop.ops.fold import fold
+from relprop.ops.signal import same
+from relprop.rules.layer import Rule, Share
+from relprop.tape.tape import Bounds, Node, Slot
+from relprop.tape.visit import Visit
+
+
+def receiving_numerator(node: Node) -> list[bool]:
+    """Of a quotient: a divisor that depends on the input scales, as a gate does."""
+    first = node.argument("input", 0)
+    return [isinstance(first, Slot) and k == first.k for k in range(len(node.inputs))]
+
+
+def quotient(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """The numerator takes all."""
+    del rule, visit
+    takes = zip(receiving_numerator(node), node.inputs, strict=True)
+    return Share(tuple(fold(R[0], value.shape) if takes_all else None for takes_all, value in takes))
+
+
+def bounds_of_quotient(node: Node) -> Bounds:
+    """What is left of a value that is divided."""
+    return of_quotient(node, node.argument("input", 0), node.argument("other", 1))
+
+
+def variable_divisor(node: Node) -> str | None:
+    """Why a division is no product with a constant or a gate, or None."""
+    first, divisor = node.argument("input", 0), node.argument("other", 1)
+    if isinstance(divisor, Slot):
+        value = node.inputs[divisor.k]
+        if not isinstance(first, Slot):
+            return "a constant divided by a value that depends on the input has no rule; divide by a constant"
+        if not (value.low >= 0 or value.high <= 0):
+            return (
+                "a division by a value that is not proved to have one sign has no rule; divide by a constant, or by "
+                "what is proved positive, as in x / y.exp() or x / y.clamp(min=1e-6)"
+            )
+        source = value.source
+        if source is not None and source.op.name == "sum" and same(source.inputs[0], node.inputs[first.k]):
+            return "a softmax written by hand; use torch.softmax"
+    if node.argument("rounding_mode", 2) is not None:
+        return "rounding has no rule; explain the model without it"
+    return None

@@ -1,0 +1,62 @@
+"""On what data parts were measured: before a study goes on, and once it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from relprop.data.entries import Dataset
+from relprop.study.schema import TABLES
+from relprop.study.store import Store, StudyError
+
+_SHOWN = 5  # so many parts are named, the others counted
+
+
+def demand_as_measured(data: Dataset, store: Store, parts: Mapping[int, Sequence[int]]) -> None:
+    """Refuse to add to parts that are damaged, or that were measured on other pictures than those there are now.
+
+    Every file of these parts is read, and so are the files of their pictures, to compare their hashes.
+
+    Args:
+        data: as it is now.
+        store: of the study.
+        parts: the pictures' positions by the number of a part that is written.
+
+    Raises:
+        StudyError: in one line which parts, and what to do.
+    """
+    edited: dict[int, str] = {}
+    for part, indices in parts.items():
+        tables = {name: store.read(name, [part]) for name in TABLES}
+        measured = tables["predictions"]
+        if measured["image_index"].to_pylist() != list(indices):
+            raise StudyError(f"{store.part(part)}: not the pictures of that part; remove it and run the study again")
+        was = zip(indices, measured["image_id"].to_pylist(), measured["picture_sha256"].to_pylist(), strict=True)
+        other = next((name for index, name, sha256 in was if data.picture_sha256(index) != sha256), None)
+        if other is not None:
+            edited[part] = other
+    if edited:
+        first, picture = next(iter(edited.items()))
+        more = f" and {len(edited) - _SHOWN} more" if len(edited) > _SHOWN else ""
+        named = ", ".join(store.part(part).name for part in list(edited)[:_SHOWN]) + more
+        raise StudyError(
+            f"{store.part(first)}: {picture} is not the file that was measured: edited, replaced or gone since; put it "
+            f"back, or remove {named} from {store.parts} and run the study again"
+        )
+
+
+def demand_annotations_as_before(data: Dataset, number: int, before: str) -> None:
+    """Refuse to call a study finished whose annotations were edited while it ran: they are read picture by picture.
+
+    Args:
+        data: as it is now.
+        number: of how many pictures.
+        before: their hash when the run began.
+
+    Raises:
+        StudyError: parts that were written meanwhile may be of either.
+    """
+    if data.annotations_sha256(number) != before:
+        raise StudyError(
+            f"{data.name}: annotations were edited while they were measured; put them back and remove the parts that "
+            "were written since, or begin in another folder"
+        )
