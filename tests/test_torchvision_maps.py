@@ -183,6 +183,20 @@ def test_lrp_z_of_a_box_is_gradient_times_input():
     assert not torch.allclose(wide, R)
 
 
+SMALL = dict.fromkeys(library_names.one_stage(), 64) | {"ssd300_vgg16": 300}
+EACH = [pytest.param(name, marks=pytest.mark.slow if side == 300 else ()) for name, side in SMALL.items()]
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_the_score_of_a_box_of_every_detector_is_explained(name):
+    net = Detector(with_weights(models.get_model(name, weights_backbone=None, num_classes=4))).eval()
+    x = torch.randn(1, 3, SMALL[name], SMALL[name])
+    e = rp.explain(net, x, lambda y: y["cls_logits"][:, 5, 1], ["cmp-alpha2-flat"], check=True)
+    assert e.ledger["cmp-alpha2-flat"].error < 1e-5
+    assert e.relevance["cmp-alpha2-flat"].abs().max() > 0
+    assert float(e.values[0, 0]) == pytest.approx(float(net(x)["cls_logits"][0, 5, 1].detach()), rel=1e-5)
+
+
 def test_detectors_say_how_they_want_their_pictures():
     for name, resize, classes in (
         ("retinanet_resnet50_fpn", 800, 91),
