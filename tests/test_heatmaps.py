@@ -111,3 +111,13 @@ def test_global_state_of_matplotlib_is_left_alone():
     before = dict(mpl.rcParams)
     render(heatmaps(picture(), ["one"], {"lrp-z": relevance()}), dpi=40)
     assert dict(mpl.rcParams) == before
+
+
+def test_a_region_is_outlined_on_the_picture_whose_extent_stays():
+    plain = heatmaps(picture(), ["one"], {"lrp-z": relevance()})
+    framed = heatmaps(picture(), ["one"], {"lrp-z": relevance()}, (4, 6, 10, 9))
+    (shown,), (usual,) = ([image.axes for image in images(figure)[:1]] for figure in (framed, plain))
+    frames = [(patch.get_xy(), patch.get_width(), patch.get_height()) for patch in shown.patches]
+    assert frames == [((3.5, 5.5), 6, 3)] * 2
+    assert (shown.get_xlim(), shown.get_ylim()) == (usual.get_xlim(), usual.get_ylim())
+    assert not usual.patches

@@ -22,7 +22,8 @@ from relprop.support.class_names import ClassError, class_index
 def test_names_are_the_embedded_ones_and_torchvisions():
     assert names()[:2] == ["digits-shallow", "digits-deep"]
     assert {"alexnet", "vgg16", "resnet50", "vit_b_16", "squeezenet1_0"} < set(names())
-    assert not {"fcn_resnet50", "r3d_18"} & set(names())  # not classifiers of pictures
+    assert {"fcn_resnet50", "ssd300_vgg16"} < set(names())
+    assert not {"fasterrcnn_resnet50_fpn", "r3d_18"} & set(names())  # two stages; of videos
 
 
 def test_names_of_torchvision_and_what_it_publishes_are_found_without_importing_it():

@@ -18,6 +18,7 @@ from relprop.commands.requests import CheckRequest, CompareRequest, ExplainReque
     "relprop explain cat.jpg --model vgg16 --target tabby --target 282",
     "relprop explain cat.jpg --method lrp-z --method cmp-alpha2-flat --out maps/",
     "relprop explain cat.jpg --out cat.pdf --raw --json",
+    "relprop explain street.jpg --model fcn_resnet50 --target car --region 100,200,180,260",
 )
 def explain(request: ExplainRequest) -> None:
     """Show which pixels of PICTURE speak for a class (red) and which against it (blue).
@@ -29,6 +30,9 @@ def explain(request: ExplainRequest) -> None:
     colour channels. Their colour scale is symmetric around zero and ends at the 99.9th percentile of the
     absolute relevance; a pointed end of the colour bar says that some pixels lie beyond. Files that exist
     are overwritten.
+
+    A segmentation network gives a map of logits, and a place of it is explained: --pixel or --region, outlined in
+    the figure.
     """
     with waiting("starting"):
         from relprop.commands.explain import run

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 
 import relprop as rp
-from relprop.commands.answer import demand_answer
+from relprop.commands.answer import demand_answer, whole
 from relprop.commands.console import waiting
 from relprop.commands.plan import side_of
 from relprop.commands.requests import CheckRequest
@@ -35,6 +35,7 @@ def run(request: CheckRequest) -> None:
         else:
             side = side_of(network)
             x = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+        network = whole(network, request.model, x)
         demand_answer(network, request.model, x)
         found = rp.check(network, x, request.method, profile=request.profile)
     print(json.dumps(asdict(found) | {"ok": found.ok}, indent=2) if request.json else found)  # noqa: T201 - the result

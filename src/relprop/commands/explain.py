@@ -19,11 +19,12 @@ from relprop.commands.console import waiting
 from relprop.commands.preparation import in_words
 from relprop.commands.requests import ExplainRequest
 from relprop.data.pictures import open_picture
+from relprop.models.networks.regional import Box, Regional
 from relprop.models.registry import load
 from relprop.plots.heatmaps import FORMATS, heatmaps, render
 from relprop.propagate import GROWN
 from relprop.support.class_names import class_index
-from relprop.support.errors import RelpropError
+from relprop.support.errors import InputError, RelpropError
 from relprop.support.files import WriteError, demand_other, write_whole
 
 if TYPE_CHECKING:
@@ -92,10 +93,13 @@ def _explained(request: ExplainRequest, highest: int) -> Explained:
     if request.threads:
         torch.set_num_threads(request.threads)
     image = _picture(request.picture)
-    model = _on_device(load(request.model, request.weights), request.device)
+    model = on_device(load(request.model, request.weights), request.device)
     preprocess = cast("Preprocess", model.preprocess)
     classes = cast("tuple[str, ...]", model.classes)
     x = preprocess(image)[None].to(request.device)
+    region = _region(request)
+    if region:
+        model = Regional(model, region)
     demand_answer(model, request.model, x, classes)
     named = list(dict.fromkeys(class_index(word, classes) for word in request.targets))
     methods = list(dict.fromkeys(request.methods))
@@ -128,7 +132,22 @@ def _picture(path: Path | None) -> Image.Image:
     return Image.fromarray(sample_picture().image)
 
 
-def _on_device(model: torch.nn.Module, device: str) -> torch.nn.Module:
+def _region(request: ExplainRequest) -> Box | None:
+    """The place of the map that is explained, where one is named."""
+    if request.pixel and request.region:
+        raise InputError("--pixel and --region were both named; give one of them")
+    if request.pixel:
+        x, y = request.pixel
+        return x, y, x + 1, y + 1
+    return request.region
+
+
+def on_device(model: torch.nn.Module, device: str) -> torch.nn.Module:
+    """Bring a network to where it is to be computed.
+
+    Raises:
+        RelpropError: there is no such place.
+    """
     try:
         torch.zeros(1, device=device).tolist()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -151,7 +170,7 @@ def _figure_path(request: ExplainRequest) -> Path:
 def _files(request: ExplainRequest, explained: Explained, figure_path: Path) -> dict[Path, bytes]:
     """Content by path: the figure, and the maps if they are wanted."""
     titles = [f"{explained.classes[i]} (class {i}), logit {explained.logits[i]:.4g}" for i in explained.targets]
-    figure = heatmaps(explained.seen, titles, explained.maps)
+    figure = heatmaps(explained.seen, titles, explained.maps, _region(request))
     files = {figure_path: render(figure, figure_path.suffix[1:].lower() or "png")}
     if request.raw:
         for method, maps in explained.maps.items():
@@ -187,6 +206,7 @@ def _report(request: ExplainRequest, explained: Explained) -> dict[str, Any]:
         "model": request.model,
         "profile": request.profile,
         "prepared": explained.prepared,
+        **({"region": list(region)} if (region := _region(request)) else {}),
         "top": [explained.named(index) for index in highest],
         "explanations": explanations,
         "files": [],
@@ -203,6 +223,8 @@ def _accounts(ledger: Ledger | None, row: int) -> dict[str, float | None]:
 
 def _as_text(report: dict[str, Any]) -> str:
     lines = [f"{report['picture']}, {report['model']}", f"prepared: {report['prepared']}"]
+    if "region" in report:
+        lines.append(f"explained: the mean logit of the region {','.join(map(str, report['region']))}")
     lines += ["", "     logit  class"]
     lines += [f"{top['logit']:10.4f}  {top['class']} ({top['index']})" for top in report["top"]]
     lines += ["", " relevance   to biases  conservation error"]

@@ -65,6 +65,35 @@ def read_size(text: str) -> int | tuple[int, int]:
     return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
 
 
+def read_pixel(text: str) -> tuple[int, int]:
+    """Read "120,80".
+
+    Raises:
+        BadParameter: it is no such thing.
+    """
+    x, y = _whole_numbers(text, 2, "X,Y, such as 120,80")
+    return x, y
+
+
+def read_region(text: str) -> tuple[int, int, int, int]:
+    """Read "100,60,180,140".
+
+    Raises:
+        BadParameter: it is no such thing.
+    """
+    x0, y0, x1, y1 = _whole_numbers(text, 4, "X0,Y0,X1,Y1, such as 100,60,180,140")
+    if x0 >= x1 or y0 >= y1:
+        raise typer.BadParameter(f"{text!r}: X1 must be beyond X0, and Y1 beyond Y0")
+    return x0, y0, x1, y1
+
+
+def _whole_numbers(text: str, count: int, wanted: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != count or not all(part.isdecimal() for part in parts):
+        raise typer.BadParameter(f"{text!r}: give {wanted}, in pixels of what the network sees")
+    return [int(part) for part in parts]
+
+
 def read_shard(text: str) -> tuple[int, int]:
     """Read "2/8".
 
@@ -118,6 +147,18 @@ Targets = Annotated[
         help="A class to explain, by index or name; several make a row each. Without it the top class.",
     ),
 ]
+Pixel = Annotated[
+    tuple[int, int] | None,
+    typer.Option(metavar="X,Y", parser=read_by(read_pixel), help="Of a segmentation network: the pixel to explain."),
+]
+Region = Annotated[
+    tuple[int, int, int, int] | None,
+    typer.Option(
+        metavar="X0,Y0,X1,Y1",
+        parser=read_by(read_region),
+        help="Of a segmentation network: the region whose mean logit is explained; X1 and Y1 are no part of it.",
+    ),
+]
 Method = Annotated[str, typer.Option(metavar="NAME", help="As `relprop methods` lists them.")]
 Methods = Annotated[
     tuple[str, ...],
@@ -129,6 +170,16 @@ Profile = Annotated[
 
 # -- data --------------------------------------------------------------------------------------------
 
+DataName = Annotated[str, typer.Option(metavar="NAME", help="embedded, voc, imagenet or folder.")]
+Split = Annotated[str | None, typer.Option(help="Of VOC (train, val, trainval, test, all) or embedded data.")]
+Annotations = Annotated[Path | None, typer.Option(help="Folder of XML files, or a COCO JSON file.")]
+Index = Annotated[Path | None, typer.Option(help="ImageNet's class index, a JSON file.")]
+GroundTruth = Annotated[Path | None, typer.Option(help="ImageNet's labels, a text or CSV file.")]
+Synsets = Annotated[Path | None, typer.Option(help="What ILSVRC2012_ID means, a text file.")]
+ClassMap = Annotated[
+    Path | None,
+    typer.Option(help="JSON, class of the data to outputs of the model; the highest is explained."),
+]
 Root = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The data's folder.")]
 Year = Annotated[str, typer.Option(help="Of VOC.")]
 Variant = Annotated[str, typer.Option(help="Of the embedded data: multi or single.")]

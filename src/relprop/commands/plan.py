@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 import relprop as rp
-from relprop.commands.answer import demand_answer
+from relprop.commands.answer import demand_answer, whole
 from relprop.commands.console import waiting
 from relprop.commands.requests import PlanRequest
 from relprop.models.families.not_stated import NotStated
@@ -28,6 +28,7 @@ def run(request: PlanRequest) -> None:
         network = structure(request.model)
         side = side_of(network)
         x = torch.zeros(1, 3, side, side)
+        network = whole(network, request.model, x)
         demand_answer(network, request.model, x)
         steps = rp.plan(network, x, request.method, profile=request.profile, check=True)
     print(json.dumps(steps.as_dicts(), indent=2) if request.json else steps)  # noqa: T201 - the result

@@ -16,20 +16,29 @@ from typer import Argument, Option
 from relprop.catalogue.table import BEST
 from relprop.commands.options import (
     MODEL,
+    Annotations,
     Batch,
+    ClassMap,
+    DataName,
     Device,
     Figure,
     Folder,
+    GroundTruth,
+    Index,
     Json,
     Limit,
     Method,
     Methods,
     Model,
     Picture,
+    Pixel,
     Profile,
     Raw,
+    Region,
     Root,
     Shard,
+    Split,
+    Synsets,
     Targets,
     Threads,
     Variant,
@@ -51,6 +60,8 @@ class ExplainRequest:
     model: Model = MODEL
     weights: Weights = None
     targets: Targets = ()
+    pixel: Pixel = None
+    region: Region = None
     methods: Methods = (BEST,)
     profile: Profile = "paper"
     out: Figure = None
@@ -196,18 +207,16 @@ class PatternsRequest:
 class StudyRequest:
     """Of ``relprop study``; without methods those of the paper and what they are compared with."""
 
-    data: Annotated[str, Option(metavar="NAME", help="embedded, voc, imagenet or folder.")] = "embedded"
+    data: DataName = "embedded"
     root: Root = None
-    split: Annotated[str | None, Option(help="Of VOC (train, val, trainval, test, all) or embedded data.")] = None
+    split: Split = None
     year: Year = "2007"
     variant: Variant = "multi"
-    annotations: Annotated[Path | None, Option(help="Folder of XML files, or a COCO JSON file.")] = None
-    index: Annotated[Path | None, Option(help="ImageNet's class index, a JSON file.")] = None
-    ground_truth: Annotated[Path | None, Option(help="ImageNet's labels, a text or CSV file.")] = None
-    synsets: Annotated[Path | None, Option(help="What ILSVRC2012_ID means, a text file.")] = None
-    class_map: Annotated[
-        Path | None, Option(help="JSON, class of the data to outputs of the model; the highest is explained.")
-    ] = None
+    annotations: Annotations = None
+    index: Index = None
+    ground_truth: GroundTruth = None
+    synsets: Synsets = None
+    class_map: ClassMap = None
     model: Model = MODEL
     weights: Weights = None
     methods: Annotated[
@@ -229,6 +238,45 @@ class StudyRequest:
     batch: Batch = 16
     seed: Annotated[int, Option(min=0, help="Of the embedded data and the bootstrap.")] = 0
     occlusion: Annotated[bool, Option(help="Hide object and context in turn, for Figure 2.")] = True
+    json: Json = False
+    device: Device = "cpu"
+    threads: Threads = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptsRequest:
+    """Of ``relprop concepts``."""
+
+    layer: Annotated[
+        str, Option(metavar="PATH", help="The module whose channels are looked at, as `relprop plan` lists them.")
+    ]
+    target: Annotated[str, Option("--class", metavar="CLASS", help="A class of the data, by name or index.")]
+    data: DataName = "embedded"
+    root: Root = None
+    split: Split = None
+    year: Year = "2007"
+    variant: Variant = "multi"
+    annotations: Annotations = None
+    index: Index = None
+    ground_truth: GroundTruth = None
+    synsets: Synsets = None
+    class_map: ClassMap = None
+    model: Model = MODEL
+    weights: Weights = None
+    method: Method = BEST
+    profile: Profile = "paper"
+    top: Annotated[int, Option(metavar="N", min=1, help="So many channels.")] = 8
+    shown: Annotated[int, Option(metavar="N", min=1, help="So many pictures of each.")] = 8
+    by: Annotated[
+        str,
+        Option(
+            metavar="sum|max", help="What of a channel's relevance pictures are compared by; max favours small spots."
+        ),
+    ] = "sum"
+    limit: Limit = None
+    out: Figure = None
+    batch: Batch = 16
+    seed: Annotated[int, Option(min=0, help="Of the embedded data and the bootstrap.")] = 0
     json: Json = False
     device: Device = "cpu"
     threads: Threads = None

@@ -12,7 +12,7 @@ import torch
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
 from relprop.commands.preparation import in_words
-from relprop.commands.requests import ReportRequest, StudyRequest
+from relprop.commands.requests import ConceptsRequest, ReportRequest, StudyRequest
 from relprop.data import embedded, folder, imagenet, voc
 from relprop.data.entries import DataError, Dataset
 from relprop.data.geometry import Geometry, like, shortest_side, warp
@@ -71,7 +71,7 @@ def task_of(request: StudyRequest) -> Task:
         model=model,
         model_name=name,
         geometry=_geometry(request, preprocess),
-        targets=class_targets(data.classes, outputs, _mapping(request.class_map)),
+        targets=class_targets(data.classes, outputs, class_map(request.class_map)),
         methods=request.methods,
         limit=request.limit if request.data != "embedded" else None,
         occlusion=request.occlusion,
@@ -87,7 +87,7 @@ def without_place(model: str) -> str:
     return form + path.absolute().name if placed else model
 
 
-def dataset(request: StudyRequest) -> Dataset:
+def dataset(request: StudyRequest | ConceptsRequest) -> Dataset:
     """Open the data that was named."""
     if request.data not in DATA:
         raise InputError(f"no data {request.data!r}{did_you_mean(request.data, DATA) or ': ' + ', '.join(DATA)}")
@@ -114,8 +114,12 @@ def _geometry(request: StudyRequest, preprocess: Preprocess) -> Geometry:
     return shortest_side(preprocess.crop) if request.data == "imagenet" else warp(preprocess.crop)
 
 
-def _mapping(path: Path | None) -> dict[str, list[int]] | None:
-    """A class map: {"cat": [281, 282], ...}."""
+def class_map(path: Path | None) -> dict[str, list[int]] | None:
+    """Read a class map: {"cat": [281, 282], ...}; None where none is named.
+
+    Raises:
+        DataError: it is no such thing.
+    """
     if path is None:
         return None
     try:

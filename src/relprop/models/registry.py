@@ -46,6 +46,20 @@ FAMILIES = (
         converts=True,
     ),
     Family(
+        "torchvision, segmentation",
+        includes=lambda name: name in library_names.torchvision("segmentation"),
+        names=lambda: library_names.torchvision("segmentation"),
+        needs=needed.torchvision,
+        loader="relprop.models.families.torchvision_segmentation:load",
+    ),
+    Family(
+        "torchvision, detection",
+        includes=lambda name: name in library_names.torchvision("detection"),
+        names=library_names.one_stage,
+        needs=needed.torchvision,
+        loader="relprop.models.families.torchvision_detection:load",
+    ),
+    Family(
         "timm",
         includes=lambda name: name.startswith(TIMM),
         names=library_names.timm,
@@ -140,9 +154,11 @@ def load(name: str, weights: str | Path | None = None) -> torch.nn.Module:
 
     Args:
         name: as `names` lists it: an embedded one (``"digits-deep"``), CaffeNet (``"caffenet"``) or torchvision's
-            (``"vgg16"``); timm's (``"timm:resnet18"``, ``"timm:resnet18.a1_in1k"``); a classifier in the format of
-            Hugging Face (``"hf:FOLDER"``, ``"hf:OWNER/NAME"``); an ONNX file (``"net.onnx"``); or a function of your
-            own that returns a network (``"package.module:function"``).
+            (``"vgg16"``), of which segmentation networks (``"fcn_resnet50"``) give a map of logits, and detectors of
+            one stage (``"retinanet_resnet50_fpn"``) logits and boxes per anchor; timm's (``"timm:resnet18"``,
+            ``"timm:resnet18.a1_in1k"``); a classifier in the format of Hugging Face (``"hf:FOLDER"``,
+            ``"hf:OWNER/NAME"``); an ONNX file (``"net.onnx"``); or a function of your own that returns a network
+            (``"package.module:function"``).
         weights: None: its own, downloaded where they must be. ``"random"``: none, but numbers that are the
             same each time; enough to look at a network's structure. For torchvision also the name of one of
             its entries (``"IMAGENET1K_V1"``). Otherwise a safetensors or torch file, in which nothing is

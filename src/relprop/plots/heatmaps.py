@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
 
 from relprop.plots.style import drawable, style
 
@@ -33,7 +34,12 @@ _SALT = "relprop"  # makes the ids in an SVG the same each time
 _STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 9, "axes.linewidth": 0.6, "svg.hashsalt": _SALT}
 
 
-def heatmaps(picture: ArrayLike, titles: Sequence[str], relevance: Mapping[str, ArrayLike]) -> Figure:
+def heatmaps(
+    picture: ArrayLike,
+    titles: Sequence[str],
+    relevance: Mapping[str, ArrayLike],
+    region: tuple[int, int, int, int] | None = None,
+) -> Figure:
     """Draw a row per target: the picture, then a map per method, each with a colour scale of its own.
 
     Maps are summed over the colour channels. Their scales are symmetric around zero, which is white.
@@ -42,6 +48,7 @@ def heatmaps(picture: ArrayLike, titles: Sequence[str], relevance: Mapping[str, 
         picture: (H, W, 3) uint8, exactly what the network saw.
         titles: one per target, such as ``"otter (class 360), logit 20.8"``.
         relevance: (T, C, H, W) by method, the same T as there are titles.
+        region: x0, y0, x1, y1, half-open, to be outlined on the picture.
 
     Returns:
         The figure, not yet written; see `render`.
@@ -62,7 +69,7 @@ def heatmaps(picture: ArrayLike, titles: Sequence[str], relevance: Mapping[str, 
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.07))
         rows = figure.subfigures(len(titles), 1, squeeze=False)[:, 0]
         for row, (part, title) in enumerate(zip(rows, titles, strict=True)):
-            _row(part, title, picture, {method: values[row] for method, values in maps.items()})
+            _row(part, title, picture, {method: values[row] for method, values in maps.items()}, region)
     return figure
 
 
@@ -87,16 +94,36 @@ def scale(values: Floats) -> float:
     return float(np.percentile(np.abs(values), PERCENTILE)) or largest or 1.0
 
 
-def _row(part: SubFigure, title: str, picture: NDArray[np.uint8], maps: Mapping[str, Floats]) -> None:
+def _row(
+    part: SubFigure,
+    title: str,
+    picture: NDArray[np.uint8],
+    maps: Mapping[str, Floats],
+    region: tuple[int, int, int, int] | None,
+) -> None:
     """Fill a row: equal panels, and under each map its colour bar."""
     part.suptitle(drawable(title), fontsize=10, parse_math=False)
     grid = part.add_gridspec(2, 1 + len(maps), height_ratios=(1, 0.04))
-    _panel(part.add_subplot(grid[0, 0]), "input").imshow(picture, interpolation="nearest")
+    shown = _panel(part.add_subplot(grid[0, 0]), "input")
+    shown.imshow(picture, interpolation="nearest")
+    if region:
+        outline(shown, region)
     for column, (method, values) in enumerate(maps.items(), start=1):
         axis = _panel(part.add_subplot(grid[0, column]), method.replace(":", "\n", 1))
         limit = scale(values)
         image = axis.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
         _bar(part.add_subplot(grid[1, column]), image, limit, _extend(values, limit))
+
+
+def outline(axis: Axes, region: tuple[int, int, int, int]) -> None:
+    """Draw a frame around x0, y0, x1, y1 that is seen on a ground of any colour; the picture's extent stays."""
+    x0, y0, x1, y1 = region
+    extent = axis.get_xlim(), axis.get_ylim()
+    for width, colour in ((2.2, "black"), (1.0, "#ffe14d")):
+        corner = (x0 - 0.5, y0 - 0.5)
+        axis.add_patch(Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=width))
+    axis.set_xlim(extent[0])
+    axis.set_ylim(extent[1])
 
 
 def _panel(axis: Axes, title: str) -> Axes:

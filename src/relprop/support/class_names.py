@@ -16,12 +16,13 @@ class ClassError(InputError):
     """A class that the network does not have; the message offers the nearest."""
 
 
-def class_index(word: str, classes: Sequence[str]) -> int:
+def class_index(word: str, classes: Sequence[str], whose: str = "this network") -> int:
     """Return the index of the class that `word` means.
 
     Args:
         word: an index from 0 ("7", or "class 7"), or a name; case, hyphens and underscores do not matter.
         classes: the network's names, one per logit.
+        whose: they are, for the message.
 
     Raises:
         ClassError: the index is out of range, no class has that name, or several have.
@@ -32,11 +33,11 @@ def class_index(word: str, classes: Sequence[str]) -> int:
     number = re.fullmatch(r"(?:class )?(\d+)", word)
     if number and not found:
         if int(number[1]) >= len(classes):
-            raise ClassError(f"no class {number[1]} in this network; its classes are 0 to {len(classes) - 1}")
+            raise ClassError(f"no class {number[1]} in {whose}; its classes are 0 to {len(classes) - 1}")
         return int(number[1])
     if not found:
         near = did_you_mean(word, classes) or f"; name one like {classes[0]!r}, or give its index from 0"
-        raise ClassError(f"no class {word!r} in this network{near}")
+        raise ClassError(f"no class {word!r} in {whose}{near}")
     if len(found) > 1:
         raise ClassError(f"class {word!r} is the name of {' and '.join(map(str, found))}: give the index")
     return found[0]

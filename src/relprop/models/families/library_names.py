@@ -43,11 +43,20 @@ def timm() -> tuple[str, ...]:
 
 
 @cache
-def torchvision() -> dict[str, Published | None]:
-    """Return torchvision's networks by name, sorted, with what it publishes for each; classifiers of pictures alone."""
+def torchvision(part: str = "") -> dict[str, Published | None]:
+    """Return torchvision's networks by name, sorted, with what it publishes for each.
+
+    Args:
+        part: ``""``: classifiers of pictures; ``"segmentation"`` or ``"detection"``.
+    """
     folder = optional_libraries.folder("torchvision")
-    sources = (folder / "models").glob("*.py") if folder else ()
+    sources = (folder / "models" / part).glob("*.py") if folder else ()
     return dict(sorted((name, _published(signature, text)) for name, signature, text in _networks(sources)))
+
+
+def one_stage() -> list[str]:
+    """Return torchvision's detectors that can be explained: those without a second stage."""
+    return [name for name in torchvision("detection") if "rcnn" not in name]
 
 
 def _networks(sources: Iterable[Path]) -> Iterator[tuple[str, str, str]]:

@@ -28,7 +28,8 @@ def caffe(_: str) -> str:
 def torchvision(name: str) -> str:
     """Say what a network of torchvision takes."""
     later = "; not explained yet: it has LayerNorm or attention" if name.startswith(NO_RULES_YET) else ""
-    published = library_names.torchvision()[name]
+    parts = (library_names.torchvision(part) for part in ("", "segmentation", "detection"))
+    published = next(part[name] for part in parts if name in part)
     if published is None:
         return f"a download, or --weights FILE{later}"
     if cached(published.url).exists():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +28,47 @@ _TRAINING_ONLY = re.compile(r"^(aux1|aux2|AuxLogits)\.")  # auxiliary classifier
 _DOTTED = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")  # DenseNet's files say norm.1 for norm1
 
 
+@dataclass(frozen=True)
+class Making:
+    """How the networks of one of torchvision's kinds are made.
+
+    Attributes:
+        build: from a name and a number of classes to the network, with random weights.
+        preprocess: from an entry of weights, and the network, to the preprocessing.
+        translated: brings a file's keys to those of the network.
+        count: how many classes a file has, given the network with the published number.
+        settle: what else the weights of a file demand of the network that holds them.
+    """
+
+    build: Callable[[str, int], torch.nn.Module]
+    preprocess: Callable[[Any, torch.nn.Module], Preprocess]
+    translated: Callable[[State], State]
+    count: Callable[[State, torch.nn.Module], int]
+    settle: Callable[[str, torch.nn.Module, State], None] = lambda *_: None
+
+
 def load(name: str, weights: str | Path | Weights | None) -> Loaded:
-    """Build a network.
+    """Build a classifier.
 
     Args:
         name: one of `library_names.torchvision`.
+        weights: as `load_made` has it.
+
+    Returns:
+        The network, its preprocessing, its classes.
+
+    Raises:
+        ModelError: as `load_made` does.
+    """
+    return load_made(CLASSIFIERS, name, weights)
+
+
+def load_made(making: Making, name: str, weights: str | Path | Weights | None) -> Loaded:
+    """Build a network.
+
+    Args:
+        making: of its kind.
+        name: torchvision's.
         weights: None: the published ones that torchvision recommends; the name of others that it publishes
             (``"IMAGENET1K_V1"``); ``"random"``; a file; or what one holds.
 
@@ -47,17 +85,19 @@ def load(name: str, weights: str | Path | Weights | None) -> Loaded:
     entry = published.get(weights if isinstance(weights, str) else "", published["DEFAULT"])
     classes = tuple(entry.meta["categories"])
     if weights == "random":
-        return _build(name, len(classes)), _preprocess(entry), classes
+        model = making.build(name, len(classes))
+        return model, making.preprocess(entry, model), classes
     if weights is None or (isinstance(weights, str) and weights in published):
         weights = download.fetch(entry.url, name)
     found = weight_files.weights_for(name, weights, [*published, "random"])
-    state = _translated(found.state)
-    model = _build(name, len(classes))
-    count = checkpoints.classes_in(state, model)
+    state = making.translated(found.state)
+    model = making.build(name, len(classes))
+    count = making.count(state, model)
     if count != len(classes):
-        model = _build(name, count)
+        model = making.build(name, count)
     checkpoints.fit(model, state, found.source, name)
-    return model, found.preprocess or _preprocess(entry), found.names(count, classes)
+    making.settle(name, model, state)
+    return model, found.preprocess or making.preprocess(entry, model), found.names(count, classes)
 
 
 def preprocessing(name: str) -> Preprocess:
@@ -76,11 +116,11 @@ def _published(name: str) -> dict[str, Any]:
     return {key: entry for key, entry in entries.items() if entry.meta["categories"]}
 
 
-def _build(name: str, classes: int) -> torch.nn.Module:
+def built(name: str, classes: int, **arguments: Any) -> torch.nn.Module:
     """Build with random weights, the same each time, leaving the caller's random numbers alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: torch.nn.Module = models.get_model(name, num_classes=classes, **ARGUMENTS.get(name, {}))
+        model: torch.nn.Module = models.get_model(name, num_classes=classes, **arguments)
     return model
 
 
@@ -99,3 +139,11 @@ def _preprocess(entry: Any) -> Preprocess:
     preset = entry.transforms()
     (crop,), (resize,) = preset.crop_size, preset.resize_size
     return Preprocess(crop, resize, tuple(preset.mean), tuple(preset.std), preset.interpolation.value)
+
+
+CLASSIFIERS = Making(
+    build=lambda name, classes: built(name, classes, **ARGUMENTS.get(name, {})),
+    preprocess=lambda entry, _: _preprocess(entry),
+    translated=_translated,
+    count=checkpoints.classes_in,
+)

@@ -1,0 +1,34 @@
+"""``relprop concepts``: questions to a network that a whole data set answers."""
+
+# ruff: noqa: PLC0415
+# A command imports its work when it runs: torch takes seconds, and --help must not wait for it.
+
+from __future__ import annotations
+
+from relprop.cli.app import command
+from relprop.commands.console import waiting
+from relprop.commands.requests import ConceptsRequest
+
+
+@command(
+    "The channels that matter most for a class, and what shows them.",
+    "relprop concepts --layer features.29 --class three",
+    "relprop concepts --layer features.22 --class 3 --top 5 --shown 6 --out three.pdf",
+    "relprop concepts --model digits-shallow --layer features.13 --class seven --by max --json",
+    "relprop concepts --data imagenet --root val --annotations boxes --index imagenet_class_index.json \\",
+    "                 --model vgg16 --layer features.28 --class n02123045",
+    "relprop concepts --data folder --root pictures --annotations coco.json --class-map map.json \\",
+    "                 --model resnet50 --layer layer4.2.conv2 --class cat",
+)
+def concepts(request: ConceptsRequest) -> None:
+    """Show which channels of a layer matter most for a class of the data, and the pictures that show best what each is.
+
+    The class is explained on all of its pictures. Channels are ranked by the relevance that arrives in them, in the
+    mean over these pictures (Concept Relevance Propagation, Achtibat et al. 2023); shown are the pictures in which a
+    channel's relevance is greatest, each with its map through that channel alone and the region that the map lies in.
+    `relprop plan` lists the layers. A figure that exists is overwritten.
+    """
+    with waiting("starting"):
+        from relprop.commands.concepts import run
+
+    run(request)
