@@ -200,6 +200,7 @@ def chosen_from(faults: list[Fault], words: list[str], rooms: list[str]) -> list
 
 def totals(said: list[str]) -> str:
     """How many faults ended how; not applicable are those whose text is not found once, or whose tests did not run."""
+    kinds: dict[str, str | tuple[str, ...]]
     kinds = {"noticed": KILLED, "survived": SURVIVED, "unseen": UNSEEN, "not applicable": (UNKNOWN, UNTRIED)}
     counts = (f"{sum(what.startswith(kind) for what in said)} {name}" for name, kind in kinds.items())
     return ", ".join([f"{len(said)} faults", *counts])
