@@ -158,6 +158,8 @@ MIXING = {
     "cumsum": lambda y: y.cumsum(0),
     "scatter_add": lambda y: torch.zeros_like(y).scatter_add(0, INDEX.clamp(max=1).expand(2, 3, 4), y),
     "index_add": lambda y: y.index_add(0, torch.tensor([1, 0]), y),
+    "index_add of the other picture's": lambda y: onto(y).index_add(1, ROWS, y.flip(0)),
+    "matrices, one over the pictures and one of them": lambda y: (y.flatten(1).T @ y.flatten(1)[:, : len(y)].T).T,
     "index_put": lambda y: y.index_put((torch.tensor([0]),), y[1]),
     "masked_scatter": lambda y: y.masked_scatter(y > 0, y.flip(0)),
     "pad along the pictures": lambda y: F.pad(y, (0, 0, 0, 0, 1, 0))[1:],
