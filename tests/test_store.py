@@ -67,6 +67,22 @@ def test_a_part_that_exists_is_left_as_it_is_and_leftovers_go(tmp_path):
     assert [path.name for path in store.parts.iterdir()] == ["part-000000"]
 
 
+def test_parts_are_read_in_order_whichever_were_written_and_named(tmp_path):
+    store = Store(tmp_path)
+    for part in (8, 1, 3):
+        store.write(part, tables(2, start=2 * part))
+    assert store.read("predictions")["image_index"].to_pylist() == [2, 3, 6, 7, 16, 17]
+    assert store.read("predictions", [8, 1])["image_index"].to_pylist() == [2, 3, 16, 17]
+
+
+def test_a_copy_that_somebody_put_beside_the_parts_is_none_of_them(tmp_path):
+    store = write_study(tmp_path, 4, chunk=2)
+    shutil.move(store.part(1), store.parts / "part-000001.bak")
+    shutil.copytree(store.part(0), store.parts / "part-000000 (copy)")
+    assert store.done() == {0}
+    assert len(store.read("predictions")) == 2
+
+
 def test_another_configuration_is_refused_in_one_line_that_names_the_keys(tmp_path):
     store = Store(tmp_path)
     store.begin(CONFIG)
