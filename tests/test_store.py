@@ -50,6 +50,8 @@ def test_the_same_rows_give_the_same_bytes_however_they_are_cut_short(tmp_path):
         other.begin(CONFIG)
         other.write(part, tables(2, start=2 * part))
     assert content(tmp_path / "a") == content(tmp_path / "b")
+    Store(tmp_path / "c").begin(dict(reversed(CONFIG.items())))
+    assert (tmp_path / "c" / "run.json").read_bytes() == (tmp_path / "a" / "run.json").read_bytes()
 
 
 def test_a_part_that_exists_is_left_as_it_is_and_leftovers_go(tmp_path):
@@ -123,7 +125,15 @@ def test_no_flipped_bit_is_read_as_another_number(tmp_path):
     assert noticed > 0.5 * len(data) / 17
 
 
-@pytest.mark.parametrize("spoil", [lambda t: t.pop("pairs"), lambda t: t["rows"][0].pop("mu")])
+SPOILT = [
+    lambda t: t.pop("pairs"),
+    lambda t: t["rows"][0].pop("mu"),
+    lambda t: t["rows"][1].update(mu_of_nobody=0.5),
+    lambda t: t.update(pairs_of_nobody=[]),
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
 def test_tables_that_are_not_the_schemas_are_refused(tmp_path, spoil):
     spoilt = tables(2)
     spoil(spoilt)
