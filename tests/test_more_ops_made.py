@@ -8,6 +8,15 @@ import relprop as rp
 from more_ops import Around, D, assert_bounds, assert_equal, explained, inputs
 
 C = torch.tensor([0.5, -2.0, 1.5, 0.7], dtype=D)
+
+
+def written(y):
+    """What stands in a tensor that was written into, whatever the call returned."""
+    z = y * 1
+    z.lerp_(y.flip(1), 0.3)
+    return z
+
+
 MADE = {
     "lerp": (lambda y: torch.lerp(y, y.flip(1), 0.3), lambda y: 0.7 * y + 0.3 * y.flip(1)),
     "lerp of a tensor": (lambda y: y.lerp(y.flip(1), C.to(y)), lambda y: (1 - C.to(y)) * y + y.flip(1) * C.to(y)),
@@ -17,6 +26,7 @@ MADE = {
     ),
     "lerp to a constant": (lambda y: torch.lerp(y, C.to(y), 0.25), lambda y: 0.75 * y + 0.25 * C.to(y)),
     "lerp in place": (lambda y: (y * 1).lerp_(y.flip(1), 0.3), lambda y: 0.7 * y + 0.3 * y.flip(1)),
+    "lerp in place, read again": (written, lambda y: 0.7 * y + 0.3 * y.flip(1)),
     "addcmul": (
         lambda y: torch.addcmul(y, y.flip(1), torch.sigmoid(y), value=2),
         lambda y: y + 2 * (y.flip(1) * torch.sigmoid(y)),

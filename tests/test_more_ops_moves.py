@@ -42,6 +42,7 @@ SUMS = {
     "index_add": (lambda y: onto(y).index_add(1, ROWS, y), (3, 4)),
     "index_add in place": (lambda y: onto(y).index_add_(1, ROWS, y, alpha=0.5), (3, 4)),
     "index_add onto itself": (lambda y: torch.index_add(y, 1, ROWS, y, alpha=2), (3, 4)),
+    "index_add onto itself, less": (lambda y: y.index_add(1, ROWS, y, alpha=-2), (3, 4)),
     "grid_sample": (lambda y: F.grid_sample(y, grid_of(y), align_corners=False), (2, 4, 4)),
     "grid_sample at the border": (
         lambda y: F.grid_sample(y, 2 * grid_of(y), padding_mode="border", align_corners=True),
@@ -70,6 +71,12 @@ def test_bounds_of_sums_hold(name):
         assert_bounds(lambda y: f(torch.sigmoid(y)), dtype, shape)
         assert_bounds(lambda y: f(-torch.sigmoid(y)), dtype, shape)
         assert_bounds(lambda y: f(torch.tanh(y)), dtype, shape)
+
+
+def test_bounds_of_sums_with_constants_hold():
+    for sign in (1.0, -1.0):
+        assert_bounds(lambda y, sign=sign: (sign * torch.sigmoid(y)).index_add(1, ROWS, torch.full_like(y, -3 * sign)))
+        assert_bounds(lambda y, sign=sign: torch.full_like(y, -sign).index_add(1, ROWS, sign * torch.sigmoid(y)))
 
 
 def test_a_running_sum_written_out():
@@ -151,6 +158,8 @@ MIXING = {
     "cumsum": lambda y: y.cumsum(0),
     "scatter_add": lambda y: torch.zeros_like(y).scatter_add(0, INDEX.clamp(max=1).expand(2, 3, 4), y),
     "index_add": lambda y: y.index_add(0, torch.tensor([1, 0]), y),
+    "index_add of the other picture's": lambda y: onto(y).index_add(1, ROWS, y.flip(0)),
+    "matrices, one over the pictures and one of them": lambda y: (y.flatten(1).T @ y.flatten(1)[:, : len(y)].T).T,
     "index_put": lambda y: y.index_put((torch.tensor([0]),), y[1]),
     "masked_scatter": lambda y: y.masked_scatter(y > 0, y.flip(0)),
     "pad along the pictures": lambda y: F.pad(y, (0, 0, 0, 0, 1, 0))[1:],
@@ -250,3 +259,62 @@ def test_under_flat_all_terms_share_evenly(name):
         assert explained(f, shape, FLAT).ledger["it"].error < 1e-10
     else:
         assert_definition(f, expected, shape, method=FLAT, rtol=1e-9)
+
+
+def test_under_flat_factors_do_not_count():
+    def expected(y, R):
+        at = R.unbind(1)  # y_0 + 2 y_1, y_1, y_2 + 2 y_0 + 2 y_2
+        return torch.stack([at[0] / 2 + at[2] / 3, at[0] / 2 + at[1], at[2] / 3 * 2], 1)
+
+    assert_definition(lambda y: torch.index_add(y, 1, ROWS, y, alpha=2), expected, method=FLAT)
+
+
+def test_under_flat_constants_take_nothing_and_what_comes_to_them_alone_is_lost():
+    def f(y):
+        rows = F.pad(y, (0, 0, 0, 1), value=-3.0)
+        return torch.full_like(y, 0.5).index_add(1, torch.tensor([2, 0, 2, 0]), rows)
+
+    e = explained(f, method=FLAT)
+    above = e.inside["it"]["op"]
+    assert above.abs().min() > 0
+    assert_equal(e.inside["it"]["before"], torch.stack([above[:, :, 2] / 2, above[:, :, 0], above[:, :, 2] / 2], 2))
+    assert_equal(e.ledger["it"].sum("lost"), above[:, :, 1].sum(-1))
+    assert e.ledger["it"].error < 1e-9
+
+
+def test_what_comes_to_places_outside_of_a_picture_is_lost():
+    def sampled(y):
+        return F.grid_sample(y, 2 * grid_of(y), "nearest", align_corners=False)
+
+    passing = rp.Composite([(rp.on.add, rp.rules.Flat()), (rp.on.any, rp.rules.Z())])
+    e = explained(lambda y: sampled(y) + 1.0, (2, 4, 4), passing)
+    above, below = e.inside["it"]["op"], e.inside["it"]["before"]
+    y = Around(sampled, (2, 4, 4)).before(inputs())
+    for t in range(2):
+        assert_equal(below[t], moved_back(sampled, y, above[t]))
+    lost = (above * (sampled(torch.ones_like(y)) == 0)).flatten(2).sum(2)
+    assert lost.abs().min() > 0
+    assert_equal(e.ledger["it"].sum("lost"), lost)
+    assert e.ledger["it"].error < 1e-9
+
+
+def test_padding_that_is_scattered_counts_like_padding_that_is_picked():
+    def added(y):
+        return F.pad(y, (0, 0, 0, 1)).index_add(1, torch.tensor([2, 0, 3, 1]), F.pad(y, (0, 0, 0, 1)), alpha=-1) * 2
+
+    def picked(y):
+        rows = F.pad(y, (0, 0, 0, 1))
+        return (rows - rows[:, [1, 3, 0, 2]]) * 2
+
+    def placed(y):
+        return y.new_zeros(len(y), 6, 4).index_add(1, torch.tensor([5, 0, 3, 1]), F.pad(y, (0, 0, 0, 1)))
+
+    def joined(y):
+        none = torch.zeros_like(y[:, :1])
+        return torch.cat([y[:, 1:2], none, none, y[:, 2:3], none, y[:, :1]], 1)
+
+    method = rp.Composite([(rp.on.last(1), rp.rules.WSquare()), (rp.on.any, rp.rules.Z())])
+    for one, other in ((added, picked), (placed, joined)):
+        a, b = explained(one, method=method), explained(other, method=method)
+        assert_equal(a.outputs, b.outputs)
+        assert_equal(a.relevance["it"], b.relevance["it"], 1e-9)

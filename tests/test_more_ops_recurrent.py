@@ -140,6 +140,20 @@ def test_a_state_that_is_given_takes_its_share():
         torch.testing.assert_close(one[0], other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_every_layer_and_direction_starts_from_its_own_state(kind):
+    net = seeded(lambda: KINDS[kind][0](3, 5, num_layers=2, bidirectional=True, batch_first=True))
+    x, states = torch.randn(2, 4, 3, dtype=D), torch.randn(2, 4, 2, 5, dtype=D)
+
+    def f(x):
+        each = states[:, :, : len(x)]
+        return net(x, tuple(each) if kind == "lstm" else each[0])[0][:, -1]
+
+    e = rp.explain(f, x, [0], ["lrp-z"])
+    torch.testing.assert_close(e.outputs, f(x), rtol=1e-12, atol=1e-14)
+    assert e.ledger["lrp-z"].error < 1e-9
+
+
 CELLS = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "tanh": nn.RNNCell}
 
 
@@ -179,3 +193,14 @@ def test_long_sequences_are_explained():
     e = rp.explain(lambda x: net(x)[0][:, -1], torch.randn(1, 400, 3, dtype=D), [0], ["lrp-epsilon"])
     assert e.ledger["lrp-epsilon"].error < 1e-8
     assert e.relevance["lrp-epsilon"][0, 0, -1].abs().max() > 0
+
+
+def test_dropout_that_is_switched_on_is_refused():
+    net = seeded(lambda: nn.LSTM(4, 3, num_layers=2, dropout=0.5, batch_first=True))
+
+    def f(x):
+        start = x.new_zeros(2, len(x), 3)
+        return torch.lstm(x, (start, start), net._flat_weights, True, 2, 0.5, True, False, True)[0][:, -1]
+
+    with pytest.raises(rp.UnsupportedOp, match="lstm"):
+        rp.attribute(f, torch.randn(3, 5, 4, dtype=D), 0, "lrp-z")

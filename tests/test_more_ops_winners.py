@@ -157,6 +157,15 @@ def test_under_flat_constants_take_nothing():
     assert_definition(f, lambda y, R: (R / 4).reshape(1, 3, 1).expand_as(y), method=FLAT)
 
 
+def test_under_flat_what_comes_to_constants_alone_is_lost():
+    e = explained(lambda y: torch.nn.functional.pad(y, (0, 0, 0, 2), value=-3.0).amax(2), method=FLAT)
+    above = e.inside["it"]["op"]
+    assert above[..., 3:].abs().min() > 0
+    assert_equal(e.inside["it"]["before"], above[..., :3, None].expand(2, 2, 3, 4) / 4)
+    assert_equal(e.ledger["it"].sum("lost"), above[..., 3:].sum(-1))
+    assert e.ledger["it"].error < 1e-9
+
+
 def test_the_most_frequent_is_the_first_of_its_kind():
     def f(y):
         return torch.mode(y[..., [0, 1, 1, 2]]).values
@@ -212,6 +221,8 @@ BOUNDED = {
     **{name: (lambda y, f=f: f(torch.sigmoid(y))) for name, (f, _) in ALONG_LAST.items()},
     "maximum": lambda y: torch.maximum(torch.tanh(y), torch.sigmoid(-y)),
     "minimum with a constant": lambda y: torch.minimum(torch.tanh(y), torch.full_like(y, 0.2)),
+    "maximum with whole numbers": lambda y: torch.maximum(torch.tanh(y), torch.tensor([0, 1, 0, -2])),
+    "minimum with whole numbers": lambda y: torch.minimum(torch.tanh(y), torch.tensor([0, 1, 0, -2])),
     "cummax": lambda y: torch.tanh(y).cummax(1).values,
 }
 

@@ -50,6 +50,8 @@ def test_the_same_rows_give_the_same_bytes_however_they_are_cut_short(tmp_path):
         other.begin(CONFIG)
         other.write(part, tables(2, start=2 * part))
     assert content(tmp_path / "a") == content(tmp_path / "b")
+    Store(tmp_path / "c").begin(dict(reversed(CONFIG.items())))
+    assert (tmp_path / "c" / "run.json").read_bytes() == (tmp_path / "a" / "run.json").read_bytes()
 
 
 def test_a_part_that_exists_is_left_as_it_is_and_leftovers_go(tmp_path):
@@ -65,6 +67,22 @@ def test_a_part_that_exists_is_left_as_it_is_and_leftovers_go(tmp_path):
     store.write(0, tables(2, seed=1))
     assert content(store.parts) == before
     assert [path.name for path in store.parts.iterdir()] == ["part-000000"]
+
+
+def test_parts_are_read_in_order_whichever_were_written_and_named(tmp_path):
+    store = Store(tmp_path)
+    for part in (8, 1, 3):
+        store.write(part, tables(2, start=2 * part))
+    assert store.read("predictions")["image_index"].to_pylist() == [2, 3, 6, 7, 16, 17]
+    assert store.read("predictions", [8, 1])["image_index"].to_pylist() == [2, 3, 16, 17]
+
+
+def test_a_copy_that_somebody_put_beside_the_parts_is_none_of_them(tmp_path):
+    store = write_study(tmp_path, 4, chunk=2)
+    shutil.move(store.part(1), store.parts / "part-000001.bak")
+    shutil.copytree(store.part(0), store.parts / "part-000000 (copy)")
+    assert store.done() == {0}
+    assert len(store.read("predictions")) == 2
 
 
 def test_another_configuration_is_refused_in_one_line_that_names_the_keys(tmp_path):
@@ -107,7 +125,15 @@ def test_no_flipped_bit_is_read_as_another_number(tmp_path):
     assert noticed > 0.5 * len(data) / 17
 
 
-@pytest.mark.parametrize("spoil", [lambda t: t.pop("pairs"), lambda t: t["rows"][0].pop("mu")])
+SPOILT = [
+    lambda t: t.pop("pairs"),
+    lambda t: t["rows"][0].pop("mu"),
+    lambda t: t["rows"][1].update(mu_of_nobody=0.5),
+    lambda t: t.update(pairs_of_nobody=[]),
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
 def test_tables_that_are_not_the_schemas_are_refused(tmp_path, spoil):
     spoilt = tables(2)
     spoil(spoilt)

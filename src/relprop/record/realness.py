@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from relprop.rules.layer import Kind
-from relprop.tape.tape import Node, Value
+from relprop.tape.tape import Node, OwnersGo, Value
 from relprop.tape.trees import float_tensors
 
 ONE_BY_ONE = frozenset({Kind.ACTIVATION, Kind.PRODUCT, Kind.ADD, Kind.NORM, Kind.STOP})
@@ -19,7 +19,9 @@ ONE_BY_ONE = frozenset({Kind.ACTIVATION, Kind.PRODUCT, Kind.ADD, Kind.NORM, Kind
 def real_parts(node: Node, results: list[Tensor]) -> list[Tensor | None]:
     """For each result where its numbers come from the input, broadcastable to it; None: everywhere."""
     beside = node.op.loses or any(c.tensor.is_floating_point() for c in node.constants)
-    if (node.kind == Kind.MOVE or copies(node)) and (beside or any(v.real is not None for v in node.inputs)):
+    if (node.kind == Kind.MOVE or copies(node) or _scatters(node)) and (
+        beside or any(v.real is not None for v in node.inputs)
+    ):
         return _moved(node)
     if node.kind in ONE_BY_ONE and all(v.real is not None for v in node.inputs):
         return [_either(node.inputs, result) for result in results]
@@ -31,9 +33,16 @@ def copies(node: Node) -> bool:
     return node.op.name == "interpolate" and "nearest" in str(node.argument("mode", 3, "nearest"))
 
 
+def _scatters(node: Node) -> bool:
+    """Whether a call is a sum whose terms stand elsewhere: a sum of constants alone is a constant."""
+    return node.op.owners is OwnersGo.SUMMED
+
+
 def _moved(node: Node) -> list[Tensor | None]:
     """Constants are the same whether ones or zeros go in."""
     ones = [_ones(node, value) for value in node.inputs]
+    if _scatters(node):  # without its factor, which could make terms cancel
+        node = node.with_arguments(node.args, {name: each for name, each in node.kwargs.items() if name != "alpha"})
     filled = float_tensors(node.call(ones, ones[0].dtype))
     blank = float_tensors(node.call([torch.zeros_like(one) for one in ones], ones[0].dtype))
     masks = [one != zero for one, zero in zip(filled, blank, strict=True)]
