@@ -187,7 +187,7 @@ class Activations(Writer):
     # Of functions some of which have no rule: proved bounded, so that no relevance comes to them beside what is not.
 
     def _exp(self, r: str) -> str:
-        y = self.function(self.scaled(r, "-{0}", -1.0), "torch.exp({0})", torch.exp, ABOVE, "opaque")
+        y = self.function(self.scaled(r, "-{0}", -1.0), "torch.exp({0})", torch.exp, ABOVE, "activation")
         return self.function(
             self.shifted(y, "1 + {0}", 1.0, 1.0), "torch.reciprocal({0})", torch.reciprocal, UNIT, "opaque"
         )
