@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from relprop.ops.contractions import cosine_similarity, dstack, einsum, inner, tensordot, trapezoid
 from relprop.tape.arguments import per_axis
 
 
@@ -95,6 +96,7 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "clamp_min": clamp,
     "clip": clamp,
     "clamp_max": clamp_max,
+    **{f.__name__: f for f in (einsum, tensordot, inner, cosine_similarity, trapezoid, dstack)},
     **{f"lp_pool{axes}d": _lp_pool_of(axes) for axes in (1, 2, 3)},
 }
 

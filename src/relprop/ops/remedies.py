@@ -26,7 +26,7 @@ REMEDIES: dict[str, str] = {
     **dict.fromkeys(
         ("sparse_mm", "_sparse_mm", "addmm_sparse", "smm"), "a sparse matrix has no rule; make it .to_dense()"
     ),
-    "einsum": "write it as torch.nn.functional.linear, torch.matmul with a constant matrix, or a sum",
+    "einsum": "dots and diagonals are not understood; name every axis once, or write it as matmul",
     **dict.fromkeys(("log", "log2", "log10", "rsqrt", "reciprocal"), NOTHING_FINITE),
 }
 OTHER = "no rule is known for it; write the step with ops that have one (`relprop plan` shows which), or report it"

@@ -257,6 +257,9 @@ LINES: tuple[tuple[Op, str], ...] = (
     elementwise("atan", within(-1.5708, 1.5708), "atan atan_ arctan arctan_"),  # pi / 2, and how float32 rounds it
     elementwise("sinh"),
     elementwise("cosh", within(1, math.inf)),
+    elementwise("tan"),
+    elementwise("asin", within(-1.5708, 1.5708), "asin asin_ arcsin arcsin_"),
+    elementwise("acos", within(0, 3.1416), "acos acos_ arccos arccos_"),
     elementwise("asinh", words="asinh asinh_ arcsinh arcsinh_"),
     elementwise("erfc", within(0, 2)),
     # Functions without a rule, of which a gate may be made: what they give for nothing is not finite.
@@ -269,6 +272,7 @@ LINES: tuple[tuple[Op, str], ...] = (
     in_gates("log10", unbounded),
     # Made of functions that have rules.
     *made_of_others("lerp addcmul addcdiv glu diff outer ger lp_pool1d lp_pool2d lp_pool3d"),
+    *made_of_others("einsum tensordot inner cosine_similarity trapezoid dstack"),
     *recurrent("lstm gru rnn_tanh rnn_relu"),
     # Moves: relevance goes back the way the numbers came.
     *moving(
