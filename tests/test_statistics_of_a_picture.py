@@ -279,7 +279,17 @@ def test_pictures_that_attend_to_each_other_are_refused():
 DIVISORS = {
     "of no sign": (lambda y: y / (y + 1), "not proved to have one sign"),
     "of a constant": (lambda y: torch.div(torch.ones(3), y.exp()), "a constant divided"),
-    "a softmax by hand": (lambda y: y.exp() / y.exp().sum(1, keepdim=True), "exp|softmax"),
+    "a softmax by hand": (lambda y: y.exp() / y.exp().sum(1, keepdim=True), "softmax written by hand"),
+    "a softmax with a little more": (lambda y: y.exp() / (y.exp().sum(1)[:, None] + 1e-9), "softmax|sign"),
+    "a softmax, expanded": (
+        lambda y: y.exp() / y.exp().sum(1, keepdim=True).clamp(min=1e-6).expand_as(y),
+        "softmax written by hand",
+    ),
+    "a softmax by normalize": (lambda y: F.normalize(y.exp(), p=1, dim=1), "softmax written by hand"),
+    "a value in the place of baddbmm's constant": (
+        lambda y: torch.baddbmm(y[:, :, None] * y[:, None], y[:, :, None], y[:, None]).sum(1),
+        r"write it as c \+ a @ b",
+    ),
 }
 
 
@@ -289,6 +299,35 @@ def test_other_divisions_are_refused(case):
     net = nn.Linear(4, 3).eval()
     with pytest.raises(rp.UnsupportedOp, match=message):
         rp.attribute(lambda x: step(net(x)), torch.randn(2, 4), 0, "lrp-z")
+
+
+def test_rectified_numbers_over_their_sum_are_scaled_by_it():
+    _, (got,), R, *_ = relevance_of(lambda x: F.relu(x) / (F.relu(x).sum(-1, keepdim=True) + 1), (4, 6))
+    assert torch.equal(got, R)
+
+
+@pytest.mark.parametrize("kind", ["LayerNorm", "GroupNorm", "InstanceNorm"])
+def test_a_normalisation_before_the_first_layer_is_what_it_is_by_hand(kind):
+    step, _, shape = NORMS[kind]
+    hand = {
+        "LayerNorm": lambda x: (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-3).sqrt(),
+        "GroupNorm": lambda x: group_norm_by_hand(x),
+        "InstanceNorm": lambda x: (
+            (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-4).sqrt()
+        ),
+    }[kind]
+    w, b = (W, B) if kind == "LayerNorm" else (W[:, None], B[:, None])
+    fc = nn.Linear(24 if kind == "LayerNorm" else 30, 2).to(D)
+    x = torch.randn(2, *shape, dtype=D)
+    module = rp.attribute(lambda x: fc(step(x).flatten(1)), x, 1, "lrp-z")
+    by_hand = rp.attribute(lambda x: fc((hand(x) * w + b).flatten(1)), x, 1, "lrp-z")
+    torch.testing.assert_close(module, by_hand, rtol=1e-9, atol=1e-12)
+
+
+def group_norm_by_hand(x):
+    parts = x.reshape(len(x), 3, 10)
+    scaled = (parts - parts.mean(-1, keepdim=True)) / (parts.var(-1, unbiased=False, keepdim=True) + 1e-2).sqrt()
+    return scaled.reshape(x.shape)
 
 
 def test_a_batchnorm_before_the_first_layer_passes_as_it_does_by_hand():

@@ -14,7 +14,7 @@ from relprop.ops.product import shares
 from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share
 from relprop.rules.lrp import Epsilon
-from relprop.tape.tape import Bounds, Node
+from relprop.tape.tape import Bounds, Node, Slot
 from relprop.tape.visit import Visit
 
 
@@ -44,7 +44,8 @@ def of_two_matrices(node: Node) -> str | None:
     """Why a product of two values is not understood, or None."""
     if any(len(value.shape) < 2 for value in node.inputs):
         return "a product of a vector and a matrix that both depend on the input; give the vector an axis, v[None]"
-    if {"beta", "alpha"} & set(node.kwargs) or len(node.inputs) > 2:
+    several = len(node.inputs) > 2 or (node.op.name == "baddbmm" and isinstance(node.argument("input", 0), Slot))
+    if several or {"beta", "alpha"} & set(node.kwargs):
         return "a sum and a product of values in one call; write it as c + a @ b"
     return None
 

@@ -32,6 +32,11 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
     return torch.add(input, tensor1 / tensor2, alpha=value)
 
 
+def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:  # noqa: A002
+    """B c + a x y."""
+    return torch.add(input if beta == 1 else input * beta, torch.matmul(batch1, batch2), alpha=alpha)
+
+
 def glu(input: Tensor, dim: int = -1) -> Any:  # noqa: A002
     """One half of the channels, and the other as its gate."""
     signal, gate = input.chunk(2, dim)
@@ -88,6 +93,7 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "lerp": lerp,
     "addcmul": addcmul,
     "addcdiv": addcdiv,
+    "baddbmm": baddbmm,
     "glu": glu,
     "diff": diff,
     "outer": outer,

@@ -7,7 +7,7 @@ proposition 3.4.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,7 +42,10 @@ class Centred(Elementwise):
 
 
 def layer_norm(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
-    """R_i = x_i (t_i - mean_k t_k) for t_j = w_j / sigma R_j / (y_j + eps sign(y_j)); the shift is bias."""
+    """R_i = x_i (t_i - mean_k t_k) for t_j = w_j / sigma R_j / (y_j + eps sign(y_j)); the shift is bias.
+
+    Before the first weighted op the shift passes, as a constant does that is added there: y is then without it.
+    """
     if isinstance(rule, Pass):
         return Share((R[0],))
     means, weight, bias = groups_of(node)
@@ -51,7 +54,10 @@ def layer_norm(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     scale = torch.rsqrt(means(centred * centred) + float(_eps(node)))
     w = scale if weight is None else scale * weight.to(visit.dtype)
     b = None if bias is None else bias.to(visit.dtype).expand(x.shape)
-    return rule.share(layer_of_call(node, visit, Centred(means), w, b), R[0])
+    layer = layer_of_call(node, visit, Centred(means), w, b)
+    if b is not None and not node.inputs[0].after_weighted:
+        layer = replace(layer, b=None, held=layer.held - b)
+    return rule.share(layer, R[0])
 
 
 Means = Callable[[Tensor], Tensor]

@@ -8,7 +8,7 @@ from relprop.ops.bounds import of_quotient
 from relprop.ops.fold import fold
 from relprop.ops.signal import same
 from relprop.rules.layer import Rule, Share
-from relprop.tape.tape import Bounds, Node, Slot
+from relprop.tape.tape import Bounds, Node, Slot, Value
 from relprop.tape.visit import Visit
 
 
@@ -42,9 +42,22 @@ def variable_divisor(node: Node) -> str | None:
                 "a division by a value that is not proved to have one sign has no rule; divide by a constant, or by "
                 "what is proved positive, as in x / y.exp() or x / y.clamp(min=1e-6)"
             )
-        source = value.source
-        if source is not None and source.op.name == "sum" and same(source.inputs[0], node.inputs[first.k]):
+        if _softmax_by_hand(node.inputs[first.k], value):
             return "a softmax written by hand; use torch.softmax"
     if node.argument("rounding_mode", 2) is not None:
         return "rounding has no rule; explain the model without it"
     return None
+
+
+AROUND = frozenset("add clamp clamp_min expand expand_as broadcast_to view reshape unsqueeze getitem contiguous".split())
+"""What may stand between a sum of exponentials and the division by it."""
+
+
+def _softmax_by_hand(numerator: Value, divisor: Value) -> bool:
+    """Whether exponentials are divided by their own sum: its slope is a softmax's, and no factor's."""
+    while divisor.source is not None and divisor.source.op.name in AROUND:
+        divisor = divisor.source.inputs[0]
+    made, summed = numerator.source, divisor.source
+    if made is None or made.op.name not in ("exp", "exp2") or summed is None:
+        return False
+    return summed.op.name in ("sum", "mean", "norm") and same(summed.inputs[0], numerator)

@@ -39,6 +39,7 @@ from relprop.ops.bounds import (
     within,
 )
 from relprop.ops.embedding import embedding, rows_depend_on_input
+from relprop.ops.expansions import in_parts_of
 from relprop.ops.layer_norm import layer_norm, scaled
 from relprop.ops.lines import (
     ACTIVATION,
@@ -134,7 +135,7 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("multi_head_attention_forward", Kind.OPAQUE, expand=by_its_body), "F.multi_head_attention_forward"),
     (Op("normalize", Kind.OPAQUE, expand=by_its_body), "F.normalize"),
     # Attention: weights are a gate.
-    (two_matrices("baddbmm"), "baddbmm"),
+    (Op("baddbmm", Kind.OPAQUE, expand=in_parts_of("baddbmm"), of_two=two_matrices("baddbmm")), "baddbmm"),
     (Op("softmax", Kind.SOFTMAX, softmax, TAYLOR, bounds=within(0, 1), refuse=over_pictures), "softmax"),
     (
         Op(
