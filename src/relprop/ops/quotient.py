@@ -49,7 +49,9 @@ def variable_divisor(node: Node) -> str | None:
     return None
 
 
-AROUND = frozenset("add clamp clamp_min expand expand_as broadcast_to view reshape unsqueeze getitem contiguous".split())
+AROUND = frozenset(
+    "add clamp clamp_min expand expand_as broadcast_to view reshape unsqueeze getitem contiguous".split()
+)
 """What may stand between a sum of exponentials and the division by it."""
 
 
