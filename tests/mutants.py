@@ -154,12 +154,15 @@ def failing_anyway(room: Room) -> list[str]:
     """The tests of a room that fail without any fault, and the files that lack a library."""
     code, printed = tested(room.tests, ROOT / "src", "--continue-on-collection-errors")
     if code not in (0, 1):
-        raise SystemExit(f"{room.name}: its tests cannot be run: {first_failure(printed)}")
+        raise RuntimeError(first_failure(printed))
     return re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", printed, re.MULTILINE)
 
 
 def each_alone(function: Any, arguments: Sequence[tuple[Any, ...]], at_once: int = 1) -> Iterator[Any]:
-    """Call a function in a process of its own for each, some at a time; None where one died or did not end."""
+    """Call a function in a process of its own for each, some at a time.
+
+    None where a process died or did not end; the error where the function raised one.
+    """
     forks, waiting = multiprocessing.get_context("fork"), deque(arguments)
     running: deque[tuple[Any, Any]] = deque()
     while waiting or running:
@@ -181,7 +184,11 @@ def each_alone(function: Any, arguments: Sequence[tuple[Any, ...]], at_once: int
 
 
 def _alone(function: Any, arguments: tuple[Any, ...], pipe: Any) -> None:
-    pipe.send(function(*arguments))
+    try:
+        result = function(*arguments)
+    except BaseException as error:  # noqa: BLE001 - it says nothing of the fault, and is told
+        result = RuntimeError(f"{type(error).__name__}: {error}")
+    pipe.send(result)
     os._exit(0)  # whatever tests left behind
 
 
@@ -245,10 +252,12 @@ def main() -> int:
         (failing,) = each_alone(failing_anyway, [(room,)])
         if failing is None:
             raise SystemExit(f"{room.name}: its tests do not end by themselves, without any fault")
+        if isinstance(failing, RuntimeError):
+            raise SystemExit(f"{room.name}: its tests cannot be run: {failing}")
         print(*(f"{room.name:11} fails without any fault, left out: {test}\n" for test in failing), sep="", end="")
         results = each_alone(verdict, [(fault, failing) for fault in faults], given.at_once)
         for fault, what in zip(faults, results, strict=True):
-            said.append(what or f"{KILLED} by its end")
+            said.append(f"{UNTRIED}: {what}" if isinstance(what, RuntimeError) else what or f"{KILLED} by its end")
             print(f"{fault.room.name:11} {fault.name:55} {said[-1]}", flush=True)
     gc.unfreeze()
     print(f"{totals(said)}, {time.monotonic() - began:.0f} s")
