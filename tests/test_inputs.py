@@ -177,6 +177,21 @@ def test_a_tokenizers_mapping_and_a_tensor_of_ids(text):
     assert torch.equal(of.relevance["lrp-z"][0], by_mapping)
 
 
+def test_segments_beside_tokens_are_none(text):
+    ids = torch.randint(0, 20, (2, 5), generator=torch.Generator().manual_seed(0))
+    kinds = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 1, 1]])
+    segment = nn.Embedding(2, 6, dtype=D)
+
+    def model(input_ids, token_type_ids):
+        return text(inputs_embeds=text.embed(input_ids) + segment(token_type_ids))
+
+    x = {"input_ids": ids, "token_type_ids": kinds}
+    both = rp.attribute(model, x, 0, "lrp-z", of=["input_ids", "token_type_ids"])
+    assert both["token_type_ids"].abs().max() > 0
+    fixed = rp.attribute(lambda ids: model(ids, kinds), ids, 0, "lrp-z")
+    torch.testing.assert_close(rp.attribute(model, x, 0, "lrp-z"), fixed)
+
+
 def test_ids_may_move_before_they_are_looked_up(text):
     ids = torch.randint(0, 20, (2, 6), generator=torch.Generator().manual_seed(0))
 

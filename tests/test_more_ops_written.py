@@ -104,7 +104,16 @@ def another_place(y):
     return y
 
 
-@pytest.mark.parametrize("f", [only_through_the_view, in_between, another_view, another_place])
+def two_at_once(y):
+    y = y * 1
+    part, other = y[:, 1:2], y[:, 2:3]
+    part += 1
+    other *= 2
+    y[:, 1:2] = part
+    return y
+
+
+@pytest.mark.parametrize("f", [only_through_the_view, in_between, another_view, another_place, two_at_once])
 def test_other_writes_through_a_view_are_refused(f):
     with pytest.raises(rp.UnsupportedOp, match="overwritten through a view"):
         explained(f)

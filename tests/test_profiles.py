@@ -337,6 +337,32 @@ def test_profile_toolbox_divides_flat_by_the_area_of_the_kernel(stride, padding)
         )
 
 
+GIVEN = {
+    "innvestigate, alpha-beta": ("innvestigate", rp.rules.AlphaBeta(2, bias=True), rp.rules.AlphaBeta(2)),
+    "toolbox, flat": ("toolbox", rp.rules.Flat(padding="real"), rp.rules.Flat()),
+    "zennit, alpha-beta": ("zennit", rp.rules.AlphaBeta(2, eps=0.25), rp.rules.AlphaBeta(2)),
+    "zennit, z+": ("zennit", rp.rules.ZPlus(eps=0.25), rp.rules.ZPlus()),
+    "zennit, gamma": ("zennit", rp.rules.Gamma(0.25, eps=0.0), rp.rules.Gamma(0.25)),
+    "zennit, flat": ("zennit", rp.rules.Flat(eps=0.25), rp.rules.Flat()),
+    "zennit, w-square": ("zennit", rp.rules.WSquare(bias=False, eps=0.25), rp.rules.WSquare()),
+    "zennit, zB": ("zennit", rp.rules.ZBox(-3, 4, eps=0.25), rp.rules.ZBox(-3, 4)),
+}
+
+
+@pytest.mark.parametrize("case", GIVEN)
+def test_no_profile_changes_a_number_that_was_given(case):
+    """Though it be the default itself; what was not given it does change."""
+    profile, given, left = GIVEN[case]
+    model = randomised(nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Flatten(), nn.Linear(60, 3)))
+    x = torch.randn(2, 2, 4, 5, dtype=D)
+
+    def attributed(rule, profile):
+        return rp.attribute(model, x, 1, rp.Composite([(rp.on.conv, rule), (rp.on.any, rp.rules.Z())]), profile=profile)
+
+    assert torch.equal(attributed(given, profile), attributed(given, "paper"))
+    assert not torch.equal(attributed(left, profile), attributed(left, "paper"))
+
+
 def test_dense_and_matrix_agree():
     """The judge's own tools: what a layer reads, and its weights."""
     conv = randomised(nn.Conv2d(2, 3, 3, padding=1))

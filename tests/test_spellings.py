@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -189,6 +190,18 @@ ACTIVATIONS: dict[str, Case] = {
 @cases(GATED)
 def test_gates(bound, one, other):
     assert_alike(Parts(one), Parts(other), METHODS, bound)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_factors_that_could_be_gates_the_lower_one_is(turned):
+    """Neither is ever negative and both are bounded, so that the bounds alone tell them apart."""
+
+    def model(n, y):
+        signal, gate = F.relu6(9 * n.c2(y)), torch.sigmoid(n.gate(y))
+        return gate * signal if turned else signal * gate
+
+    detached = Parts(lambda n, y: F.relu6(9 * n.c2(y)) * torch.sigmoid(n.gate(y)).detach())
+    assert_alike(Parts(model), detached, METHODS, EXACT)
 
 
 @cases(ACTIVATIONS)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from pyarrow import parquet
 
+import relprop as rp
 from relprop.study.results import read_study
 from relprop.study.runner import run
 from relprop.study.schema import LEDGER, MEASURES
@@ -52,6 +53,19 @@ def test_the_ledger_of_another_batch_size_agrees_as_the_other_columns_do(referen
     run(task(methods=(*METHODS, "lrp-z", "excitation-backprop")), tmp_path, batch=1)
     for ours, theirs in zip(rows_of(tmp_path), rows_of(reference), strict=True):
         assert_close(ours, theirs)
+
+
+def test_the_record_is_replayed_on_the_first_batch_and_on_no_other(tmp_path, monkeypatch):
+    asked = []
+
+    def explain(*args, check, **options):
+        asked.append(check)
+        return rp.explain(*args, check=check, **options)
+
+    monkeypatch.setattr("relprop.study.runner.explain", explain)
+    run(task(number=6, methods=("lrp-z",), chunk=3), tmp_path, batch=2)
+    assert len(asked) > 2
+    assert asked == [True] + [False] * (len(asked) - 1)
 
 
 def test_rows_whose_ledger_does_not_close_say_so_and_the_others_are_measured(tmp_path, monkeypatch):
