@@ -301,6 +301,18 @@ def test_other_divisions_are_refused(case):
         rp.attribute(lambda x: step(net(x)), torch.randn(2, 4), 0, "lrp-z")
 
 
+def test_weights_over_their_sum_are_a_gate():
+    def weighted(a, v):
+        weights = a.softmax(-1) * 0.5 + torch.sigmoid(a) * 0.5
+        return (weights / weights.sum(-1, keepdim=True)) @ v
+
+    (a, v), (of_a, of_v), R, e, _ = relevance_of(weighted, (3, 4), (4, 5))
+    assert not of_a.any()
+    (expected,) = by_autograd(lambda v: weighted(a, v), [v], R)
+    near(of_v, expected)
+    assert e.ledger["it"].error < 1e-13
+
+
 def test_rectified_numbers_over_their_sum_are_scaled_by_it():
     _, (got,), R, *_ = relevance_of(lambda x: F.relu(x) / (F.relu(x).sum(-1, keepdim=True) + 1), (4, 6))
     assert torch.equal(got, R)

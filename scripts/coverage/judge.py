@@ -153,7 +153,11 @@ class Judged(TorchFunctionMode):
             if func in named("baddbmm"):
                 return args[0] + self.product(torch.matmul, *args[1:3])
             return self.product(torch.matmul, *args[:2])
+        if func in named("einsum") and len(values) == 2 and len(args) == 3:
+            return self.product(lambda a, b: torch.einsum(args[0], a, b), *args[1:3])
         if func in DIV and isinstance(args[1], Tensor) and args[1].requires_grad:
+            if id(args[0]) in self.bounded:
+                self.unsure = "a quotient of bounded values"
             return args[0] / args[1].detach()
         if func in ADD and len(values) == 1 and id(values[0]) in self.raw:
             y = func(*(a.clone() if a is values[0] else a for a in args), **kwargs)

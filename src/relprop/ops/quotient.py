@@ -26,7 +26,12 @@ def quotient(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
 
 
 def bounds_of_quotient(node: Node) -> Bounds:
-    """What is left of a value that is divided."""
+    """What is left of a value that is divided; numbers over their own sum are shares of it."""
+    first, divisor = node.argument("input", 0), node.argument("other", 1)
+    if isinstance(first, Slot) and isinstance(divisor, Slot):
+        numerator, summed = node.inputs[first.k], _before(node.inputs[divisor.k], UNCHANGED).source
+        if numerator.nonneg and summed is not None and summed.op.name == "sum" and same(summed.inputs[0], numerator):
+            return 0.0, 1.0
     return of_quotient(node, node.argument("input", 0), node.argument("other", 1))
 
 
@@ -55,11 +60,20 @@ AROUND = frozenset(
 """What may stand between a sum of exponentials and the division by it."""
 
 
+UNCHANGED = AROUND - {"add", "clamp", "clamp_min"}
+"""Those that change no number."""
+
+
+def _before(value: Value, names: frozenset[str]) -> Value:
+    """What a value was before calls of these names."""
+    while value.source is not None and value.source.op.name in names:
+        value = value.source.inputs[0]
+    return value
+
+
 def _softmax_by_hand(numerator: Value, divisor: Value) -> bool:
     """Whether exponentials are divided by their own sum: its slope is a softmax's, and no factor's."""
-    while divisor.source is not None and divisor.source.op.name in AROUND:
-        divisor = divisor.source.inputs[0]
-    made, summed = numerator.source, divisor.source
+    made, summed = numerator.source, _before(divisor, AROUND).source
     if made is None or made.op.name not in ("exp", "exp2") or summed is None:
         return False
     return summed.op.name in ("sum", "mean", "norm") and same(summed.inputs[0], numerator)

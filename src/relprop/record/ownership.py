@@ -202,7 +202,7 @@ def _confirmed(node: Node, owners: list[Owners]) -> bool:
 
 
 def _compact(index: Tensor) -> Tensor:
-    for axis in range(index.ndim):
+    for axis in range(index.ndim if index.numel() else 0):
         first = index.narrow(axis, 0, 1)
         if torch.equal(first.expand_as(index), index):
             index = first

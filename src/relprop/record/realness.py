@@ -66,7 +66,7 @@ def _either(values: tuple[Value, ...], result: Tensor) -> Tensor | None:
 
 def _compact(mask: Tensor) -> Tensor:
     """Of size 1 along each axis that does not matter."""
-    for axis in range(mask.ndim):
+    for axis in range(mask.ndim if mask.numel() else 0):
         first = mask.narrow(axis, 0, 1)
         if torch.equal(first.expand_as(mask), mask):
             mask = first
