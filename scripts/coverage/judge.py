@@ -68,7 +68,7 @@ LINEAR = named(
     "__setitem__ copy_ unfold fold pixel_shuffle pixel_unshuffle channel_shuffle view_as reshape_as split_with_sizes "
     "tensor_split hsplit vsplit swapaxes swapdims moveaxis ravel fliplr flipud rot90 unflatten batch_norm neg "
     "positive detach detach_ dropout alpha_dropout feature_alpha_dropout diff requires_grad_ conv_transpose1d "
-    "diag_embed select_scatter slice_scatter half bfloat16 size dim numel t type new_zeros new_ones zeros_like "
+    "diag_embed select_scatter slice_scatter size dim numel t type new_zeros new_ones zeros_like "
     "ones_like eq gt lt ge le argmax argsort is_floating_point var std norm linalg_vector_norm rsqrt reciprocal softmax"
 )
 """What autograd's slope is right for, as it is."""
@@ -111,6 +111,8 @@ class Judged(TorchFunctionMode):
         raw = all(id(v) in self.raw for v in values) and func not in WEIGHTED
         result = self.linear(func, args, kwargs, values)
         if func in BOUNDED | SCALES or self.stays_bounded(func, args, kwargs, values):
+            self.mark(self.bounded, result)
+        if func in ATTENTION and id(args[2]) in self.bounded:  # a mean of its values
             self.mark(self.bounded, result)
         if raw:
             self.mark(self.raw, result)
