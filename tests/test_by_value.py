@@ -104,3 +104,12 @@ def test_a_composite_from_another_process_gives_the_same_map():
     composite = rp.Composite([(rp.on.first(), rp.rules.Flat()), (rp.on.any, rp.rules.Epsilon())], start="one")
     here, there = (rp.attribute(model, x, 1, each) for each in (composite, pickle.loads(pickle.dumps(composite))))
     assert torch.equal(here, there)
+
+
+def test_rules_of_two_classes_are_two_whatever_their_numbers():
+    class Louder(rp.rules.Epsilon):
+        """The same numbers, another rule."""
+
+    assert rp.rules.ZPlus() != rp.rules.AlphaBeta(1.0, 0.0)
+    assert Louder(0.5) != rp.rules.Epsilon(0.5)
+    assert rp.rules.Epsilon(0.5) != Louder(0.5)

@@ -195,6 +195,18 @@ def test_two_values_share_a_product_half_and_half(kind):
     assert e.ledger["it"].error < 1e-13
 
 
+def test_a_constant_that_is_added_to_a_product_takes_its_share():
+    c = torch.randn(3, 5, dtype=D)
+    inputs, got, R, e, _ = relevance_of(lambda a, b: torch.baddbmm(c.expand(len(a), 3, 5), a, b), (3, 4), (4, 5))
+    for one, expected in zip(got, by_autograd(lambda a, b: a @ b + c, inputs, R), strict=True):
+        near(one, expected / 2)
+    (row,) = [row for row in e.ledger["it"] if row.op == "baddbmm"]
+    y = inputs[0] @ inputs[1] + c
+    s = R / torch.where(y >= 0, y + EPS, y - EPS)
+    near(row.bias[0], (s * c).flatten(1).sum(1))
+    assert e.ledger["it"].error < 1e-13
+
+
 def test_weights_that_a_softmax_made_are_a_gate():
     (a, v), (of_a, of_v), R, e, _ = relevance_of(lambda a, v: a.softmax(-1) @ v, (3, 4), (4, 5))
     assert not of_a.any()
@@ -229,8 +241,8 @@ CALLS = {
 def test_attention_in_one_call_is_attention_by_hand(call, blocks, monkeypatch):
     monkeypatch.setattr("relprop.ops.attention.AT_ONCE", blocks)
     keywords, words = CALLS[call]
-    heads = 1 if "groups" in words else 2
-    shapes = (2, 5, 4), (heads, 5, 4), (heads, 5, 3)
+    queries = 4 if "groups" in words else 2
+    shapes = (queries, 5, 4), (2, 5, 4), (2, 5, 3)
 
     def fused(q, k, v):
         return F.scaled_dot_product_attention(q, k, v, **keywords)
