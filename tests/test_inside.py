@@ -156,6 +156,16 @@ def test_several_modules_and_masks_in_one_condition(net, x):
     assert torch.equal(e.relevance["lrp-z"][2], rp.attribute(net, x, 0, "lrp-z"))
 
 
+def test_each_of_several_conditions_is_as_alone(net, x):
+    conditions = [{"4": [1, 2], "0": [2]}, {"0": [1, 3]}, {"4": [5]}, {}]
+    e = rp.explain(net, x, [0, 3], ["lrp-alpha2"], conditions=conditions, inside=["0", "4"])
+    for k, condition in enumerate(conditions):
+        alone = rp.explain(net, x, [0, 3], ["lrp-alpha2"], conditions=[condition], inside=["0", "4"])
+        torch.testing.assert_close(e.relevance["lrp-alpha2"][k::4], alone.relevance["lrp-alpha2"], rtol=0, atol=1e-15)
+        for path, R in alone.inside["lrp-alpha2"].items():
+            torch.testing.assert_close(e.inside["lrp-alpha2"][path][k::4], R, rtol=0, atol=1e-15)
+
+
 def test_neurons_behind_linear_layers_on_tokens_are_the_last_axis():
     torch.manual_seed(0)
     body = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).to(D).eval()
