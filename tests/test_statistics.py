@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from relprop.study import statistics
 from relprop.study.statistics import (
     Resamples,
     average_precision,
     bin_of,
     binned,
     deviations,
+    interval,
     mean_average_precision,
     share,
     top_hits,
@@ -48,6 +50,23 @@ def test_a_resample_is_of_pictures_and_counts_each_ones_rows_together():
     for count, draw in zip(resamples.counts.T.astype(float), draws, strict=True):
         a, b, c = count
         assert draw == pytest.approx((4 * a + 10 * b + 4 * c) / (2 * a + b + c))
+
+
+def test_an_interval_needs_most_of_the_draws():
+    draws = np.array([[1.0, 1.0], [2.0, 2.0], [NAN, 3.0], [NAN, NAN], [NAN, NAN]])
+    low, high = interval(draws)
+    assert np.isnan(low[0])
+    assert np.isnan(high[0])
+    assert 1.0 <= low[1] <= high[1] <= 3.0
+
+
+def test_resamples_of_many_pictures_count_all_of_them():
+    pictures = statistics._CHUNK + 7
+    values = np.random.default_rng(0).normal(size=(pictures, 1))
+    resamples = Resamples(pictures, times=5)
+    counts = resamples.counts.T.astype(float)
+    expected = counts @ values / counts.sum(1, keepdims=True)
+    np.testing.assert_allclose(resamples.means(values, np.arange(pictures)).draws, expected, rtol=1e-9)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_nearly_the_same():
