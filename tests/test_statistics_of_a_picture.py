@@ -239,7 +239,7 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("blocks", [2**22, 7])
 def test_attention_in_one_call_is_attention_by_hand(call, blocks, monkeypatch):
-    monkeypatch.setattr("relprop.ops.attention.AT_ONCE", blocks)
+    monkeypatch.setattr("relprop.ops.attention_call.AT_ONCE", blocks)
     keywords, words = CALLS[call]
     queries = 4 if "groups" in words else 2
     shapes = (queries, 5, 4), (2, 5, 4), (2, 5, 3)

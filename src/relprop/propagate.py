@@ -254,7 +254,9 @@ def _walked(
     check: bool,
 ) -> dict[str, Arrived]:
     """Record the model, give every op its rule, and walk."""
-    tape = recorded(model, inputs, lean=True, roots=starts.find, watch=look.watched(), check=check)
+    tape = recorded(
+        model, inputs, lean=True, roots=starts.find, watch=look.watched(), composites=composites.values(), check=check
+    )
     if any(rule.everywhere for composite in composites.values() for _, rule in composite):
         demand_known_gates(tape)
     places = look.places(tape, model)

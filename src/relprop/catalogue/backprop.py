@@ -29,7 +29,7 @@ class Backprop(Rule):
         """sum_j w_ij R_j."""
         return Share((layer.backward(R, layer.w),))
 
-    def through(self, call: Call, R: list[Tensor]) -> Share | None:
+    def hand_down(self, call: Call, R: list[Tensor]) -> Share | None:
         """The gradient, where relevance has a way of its own."""
         if call.kind not in OTHERWISE:
             return None

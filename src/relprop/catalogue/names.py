@@ -59,7 +59,7 @@ def _listed(name: str, model: Model, profile: Profile) -> Composite | Function:
         function: Function = functools.partial(entry.imported(), **options)
         return function
     low, high = getattr(getattr(model, "preprocess", None), "bounds", (None, None))
-    known: dict[str, Any] = {"eps": profile.eps, "low": low, "high": high, "model": model}
+    known: dict[str, Any] = {"usual": profile.eps, "low": low, "high": high, "model": model}
     composite: Composite = entry.imported()(Options(**(known | options)))
     return composite
 

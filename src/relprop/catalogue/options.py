@@ -65,6 +65,17 @@ def _or(word: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: word if text == word else read(text)
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    """One of these words."""
+
+    def checked(text: str) -> str:
+        if text not in words:
+            raise ValueError(text)
+        return text
+
+    return checked
+
+
 def _some(text: str) -> str:
     """A text that is not empty."""
     if not text:
@@ -79,6 +90,11 @@ READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "low": (_number, "a number"),
     "high": (_number, "a number"),
     "patterns": (_some, "a file"),
+    "conv": (_from(0, _number), "a gamma of at least 0"),
+    "linear": (_from(0, _number), "a gamma of at least 0"),
+    "gamma": (_from(0, _number), "a number of at least 0"),
+    "through": (_one_of("all", "values"), "'all' or 'values'"),
+    "projections": (_one_of("on", "off"), "'on' or 'off'"),
     "samples": (_from(1), "a whole number from 1"),
     "std": (_from(0, _number), "a number of at least 0"),
     "seed": (_from(0), "a whole number from 0"),

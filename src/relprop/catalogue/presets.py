@@ -30,20 +30,37 @@ class Options:
     Attributes:
         layers: how many of the lowest convolutions the flat rule covers, or "stack": every convolution,
             pool and addition before the first fully connected op.
-        eps: epsilon of the epsilon rule.
+        eps: epsilon of the epsilon rule, where it was given.
+        usual: epsilon where it was not.
         head: a module path (with wildcards) that names the fully connected ops, instead of the computation.
         low, high: the bounds of zB; from the model's preprocessing where not given.
         patterns: a file of patterns; the model's own `.patterns` where not given.
+        conv, linear: gamma in convolutions and in linear layers.
+        gamma: both.
+        through: what of attention takes relevance, "all" or "values".
+        projections: whether gamma is also for the layers that make queries, keys and values, and that read what
+            attention gives: "on" or "off".
         model: what is to be explained, no option of the user's.
     """
 
     layers: int | str = 1
-    eps: float = 1e-6
+    eps: float | None = None
+    usual: float = 1e-6
     head: str | None = None
     low: Bound = None
     high: Bound = None
     patterns: str | None = None
+    conv: float | None = None
+    linear: float | None = None
+    gamma: float | None = None
+    through: str | None = None
+    projections: str | None = None
     model: Any = None
+
+    @property
+    def epsilon(self) -> float:
+        """Epsilon of the epsilon rule."""
+        return self.usual if self.eps is None else self.eps
 
     @property
     def fully_connected(self) -> Selector:
@@ -64,7 +81,7 @@ def layered(conv: Rule, input_layer: Callable[[Options], list[tuple[Selector, Ru
     return lambda options: Composite(
         [
             *(input_layer(options) if input_layer else []),
-            (options.fully_connected, Epsilon(options.eps)),
+            (options.fully_connected, Epsilon(options.epsilon)),
             (on.weighted, conv),
         ]
     )
@@ -92,7 +109,7 @@ def zbox(options: Options) -> list[tuple[Selector, Rule]]:
 
 
 lrp_z = everywhere(lambda _: Z())
-lrp_epsilon = everywhere(lambda options: Epsilon(options.eps))
+lrp_epsilon = everywhere(lambda options: Epsilon(options.epsilon))
 lrp_alpha1 = everywhere(lambda _: AlphaBeta(1), on.weighted)
 lrp_alpha2 = everywhere(lambda _: AlphaBeta(2), on.weighted)
 

@@ -76,6 +76,15 @@ COMPOSITES: dict[str, Entry] = {
     "epsilon-plus-flat": Entry(
         "presets:epsilon_plus_flat", FLAT, "epsilon, z+ in the convolutions, flat in the input layer"
     ),
+    "attnlrp": Entry(
+        "attention:attnlrp", ("eps", "through"), "AttnLRP: softmax by Taylor, two factors half each, epsilon elsewhere"
+    ),
+    "cp-lrp": Entry("attention:cp_lrp", ("eps",), "CP-LRP: attention's weights are a gate, epsilon elsewhere"),
+    "attnlrp-vit": Entry(
+        "attention:attnlrp_vit",
+        ("eps", "conv", "linear", "gamma", "through", "projections"),
+        "for pictures: gamma in convolutions (0.25) and linear layers (0.05), attention's weights are a gate",
+    ),
     "pattern-net": Entry(
         "presets:learned_signal",
         PATTERNS,

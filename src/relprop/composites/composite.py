@@ -63,6 +63,24 @@ def _checked(entry: object) -> tuple[Selector, Rule]:
 NOTHING = Fixed("none")
 
 
+def opened_by(composites: Iterable[Composite], nodes: Sequence[Node]) -> set[Node]:
+    """The nodes to which one of the composites gives a rule that goes through their gates (`rules.Attend`).
+
+    Args:
+        composites: each gives every node the rule of the first selector that means it.
+        nodes: the nodes that the output depends on, in order of execution.
+    """
+    found: set[Node] = set()
+    for composite in composites:
+        if any(rule.opens for _, rule in composite):
+            left = set(nodes)
+            for selector, rule in composite:
+                meant = {n for n in left & selector.select(nodes) if _serves(rule, n, selector)}
+                found |= meant if rule.opens else set()
+                left -= meant
+    return found
+
+
 @dataclass(frozen=True)
 class Assigned:
     """The rule of one op and the reason for it."""
@@ -86,13 +104,15 @@ def assign(composite: Composite, nodes: Sequence[Node], profile: Profile) -> lis
         RuleError: for a weighted op without a rule, and for the flat rule on a fully connected one.
     """
     everywhere = any(rule.everywhere for _, rule in composite)
-    reached = [node for node in nodes if node.reached or everywhere]
+    opens = any(rule.opens for _, rule in composite)
+    reached = [node for node in nodes if node.reached or everywhere or (opens and node.opened)]
     meant = [(selector, rule, selector.select(reached)) for selector, rule in composite]
-    return [_rule_of(node, meant, profile) for node in nodes]
+    comes = set(reached)
+    return [_rule_of(node, meant, profile, comes=node in comes) for node in nodes]
 
 
-def _rule_of(node: Node, meant: list[tuple[Selector, Rule, set[Node]]], profile: Profile) -> Assigned:
-    if not node.reached and not any(rule.everywhere for _, rule, _ in meant):
+def _rule_of(node: Node, meant: list[tuple[Selector, Rule, set[Node]]], profile: Profile, *, comes: bool) -> Assigned:
+    if not comes:
         return Assigned(NOTHING, "no relevance comes here: it opens a gate, or a detach follows")
     default = profile.default(node.op.default)
     if node.into is not None and default is not None:
@@ -100,7 +120,7 @@ def _rule_of(node: Node, meant: list[tuple[Selector, Rule, set[Node]]], profile:
     for selector, rule, found in meant:
         if node not in found:
             continue
-        if node.kind in rule.fits or (node.kind in rule.can and node.kind in selector.kinds):
+        if _serves(rule, node, selector):
             _refuse_flat_on_head(node, rule)
             return Assigned(profile.adapt(rule), str(selector))
         if default is None:
@@ -112,6 +132,11 @@ def _rule_of(node: Node, meant: list[tuple[Selector, Rule, set[Node]]], profile:
             f"(rp.on.weighted, rp.rules.Epsilon()) at the end"
         )
     return Assigned(default, "default")
+
+
+def _serves(rule: Rule, node: Node, selector: Selector) -> bool:
+    """Whether a rule is for a node that its selector means."""
+    return node.kind in rule.fits or (node.kind in rule.can and node.kind in selector.kinds)
 
 
 def _refuse_flat_on_head(node: Node, rule: Rule) -> None:

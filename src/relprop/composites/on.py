@@ -32,6 +32,7 @@ __all__ = [
     "path",
     "pool",
     "product",
+    "projection",
     "weighted",
 ]
 
@@ -190,6 +191,25 @@ class Before(Selector):
 
 
 @dataclass(frozen=True, repr=False)
+class Projections(Selector):
+    """`rp.on.projection`."""
+
+    def select(self, nodes: Sequence[Node]) -> set[Node]:
+        """By what they feed, and what they read, with no other layer between."""
+        attending = {n for n in nodes if n.kind in ATTENTION}
+        linear = {n for n in nodes if n.kind == Kind.LINEAR}
+        feeding = order.nearest_before(nodes, attending, linear, lambda node: node.kind != Kind.CONV)
+        return feeding | order.nearest_after(nodes, attending, linear, lambda node: node.kind in MOVED)
+
+    def __str__(self) -> str:
+        return "on.projection"
+
+
+ATTENTION = frozenset({Kind.ATTENTION, Kind.SOFTMAX, Kind.BILINEAR})
+MOVED = frozenset({Kind.MOVE, Kind.PRODUCT})
+
+
+@dataclass(frozen=True, repr=False)
 class Both(Selector):
     """a & b."""
 
@@ -269,8 +289,10 @@ layer_norm = _kinds("layer_norm", Kind.LAYER_NORM)
 """LayerNorm, GroupNorm, InstanceNorm and RMSNorm: what a picture's own statistics normalise."""
 product = _kinds("product", Kind.PRODUCT, Kind.BILINEAR)
 """Products, of two values or with a constant, one by one or of matrices."""
-attention = _kinds("attention", Kind.ATTENTION, Kind.SOFTMAX)
-"""Attention in one call, and softmax."""
+attention = _kinds("attention", *ATTENTION)
+"""Attention in one call, and what it is made of: softmax, and products of two matrices of values."""
+projection = Projections()
+"""Linear layers that make queries, keys and values, and those that read what attention gives."""
 activation = _kinds("activation", Kind.ACTIVATION)
 """Activations."""
 any = Everything()  # noqa: A001  (rp.on.any is the public name)

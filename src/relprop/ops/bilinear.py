@@ -10,7 +10,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from relprop.ops.call import Call
-from relprop.ops.product import shares
+from relprop.ops.product import shares_by
+from relprop.rules.attend import Attend
 from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share
 from relprop.rules.lrp import Epsilon
@@ -19,14 +20,17 @@ from relprop.tape.visit import Visit
 
 
 def bilinear(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
-    """R_a = 1/2 a (s b^T), R_b = 1/2 b (a^T s) for y = a b and s = R / (y + eps sign(y)); a gate takes none."""
+    """R_a = 1/2 a (s b^T), R_b = 1/2 b (a^T s) for y = a b and s = R / (y + eps sign(y)).
+
+    A gate takes none, and what it opens all, unless the rule is for gates as well.
+    """
     (out,) = node.outputs
-    eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
+    eps = rule.eps if isinstance(rule, (Epsilon, Attend)) else Epsilon().eps
     y = out.data.to(visit.dtype)
     s, took = quotient(R[0], y, eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
     below = [
         value.data.to(visit.dtype) * slope * part if part else None
-        for part, slope, value in zip(shares(node), Call(node, visit).gradient([s]), node.inputs, strict=True)
+        for part, slope, value in zip(shares_by(rule, node), Call(node, visit).gradient([s]), node.inputs, strict=True)
     ]
     return Share(tuple(below), _share_of_constant(node, s), took)
 

@@ -13,9 +13,9 @@ from relprop.tape.visit import Visit
 
 def product(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """Each factor by its share: a gate gets nothing, two factors of one kind get half each."""
-    del rule, visit
+    del visit
     (upper,) = R
-    parts = shares(node)
+    parts = shares_by(rule, node)
     return Share(
         tuple(
             fold(upper if part == 1 else part * upper, value.shape) if part else None
@@ -34,6 +34,11 @@ def shares(node: Node) -> list[float]:
         return [1.0]
     gates = _gates(*node.inputs)
     return [0.5, 0.5] if gates in ([True, True], [False, False]) else [float(not gate) for gate in gates]
+
+
+def shares_by(rule: Rule, node: Node) -> list[float]:
+    """The same by a rule, which may open gates: two factors then share half and half."""
+    return [0.5, 0.5] if rule.opens and len(node.inputs) == 2 else shares(node)
 
 
 def _gates(*factors: Value) -> list[bool]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from relprop.ops import layer_norm as own
 from relprop.ops.activation import activation, random_slopes
 from relprop.ops.addition import addition, bounds_of_sum, not_two_terms, receiving_terms
-from relprop.ops.attention import attention, bounds_of_mean, not_understood, over_pictures, softmax, the_values_alone
+from relprop.ops.attention import attention, bounds_of_mean, not_understood, the_values_alone
 from relprop.ops.averaging import average, interpolation
 from relprop.ops.bounds import (
     averaged,
@@ -89,6 +89,7 @@ from relprop.ops.product import (
 )
 from relprop.ops.quotient import bounds_of_quotient, quotient, receiving_numerator, variable_divisor
 from relprop.ops.silent import SILENT
+from relprop.ops.softmax import over_pictures, softmax
 from relprop.ops.spellings import functions_named
 from relprop.ops.sums import (
     of_running_sum,

@@ -22,6 +22,9 @@ Of = Key | Sequence[Key] | None
 TOKENS = ("input_ids", "decoder_input_ids")
 """What Hugging Face calls the tokens: beside them other whole numbers (masks, segments, positions) are none."""
 
+EMBEDDED = ("inputs_embeds", "decoder_inputs_embeds")
+"""What it calls the rows that were looked up for them: positions that are added to these are constants, too."""
+
 IDS = (torch.int64, torch.int32)
 """What an embedding takes."""
 
@@ -51,6 +54,11 @@ class Inputs:
     def device(self) -> torch.device:
         """Where the explained ones are."""
         return self.tensors[0].device
+
+    @property
+    def embedded(self) -> list[bool]:
+        """For each explained tensor whether it is what an embedding gave, as Hugging Face calls that."""
+        return [name in {f"x[{key!r}]" for key in EMBEDDED} for name in self.names]
 
     @property
     def alone(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from relprop.composites.composite import Composite, opened_by
 from relprop.ops.normalization import output_read, scale_and_shift
 from relprop.ops.weighted import covers_its_input, pointwise
 from relprop.record.acceptance import Model, check_model, failures_explained
@@ -32,6 +33,7 @@ def recorded(
     output: Output = None,
     roots: Roots | None = None,
     watch: Sequence[str] = (),
+    composites: Collection[Composite] = (),
     check: bool = False,
 ) -> Tape:
     """Run the model, and make its tape ready to be walked: it holds the nodes that the outputs depend on.
@@ -43,6 +45,7 @@ def recorded(
         output: which of several outputs is meant.
         roots: finds what relevance starts from in what the model returned; None: its logits.
         watch: patterns of the modules whose outputs are wanted.
+        composites: whose rules will go through it; some open gates.
         check: whether the record is replayed and compared with the model; that is done anyway where a constant came
             from where the record could not see.
 
@@ -56,10 +59,8 @@ def recorded(
     with failures_explained(model, inputs):
         tape = record(model, inputs, roots, lean=lean, watch=watch)
     tape.nodes = tape.path_to_output()
-    reached = tape.reached()
-    for node in tape.nodes:
-        node.reached = node in reached
-    problems = [node for node in tape.nodes if node.problem and (node.reached or not _in_gates(node))]
+    mark_reached(tape, composites)
+    problems = [n for n in tape.nodes if n.problem and (n.reached or n.opened or not _in_gates(n))]
     if problems:
         raise unsupported(problems)
     demand_connected(tape)
@@ -75,6 +76,16 @@ def recorded(
     if check or tape.doubts:
         demand_replay(tape, replay(tape, model, inputs, roots))
     return tape
+
+
+def mark_reached(tape: Tape, composites: Collection[Composite]) -> None:
+    """Find the nodes that relevance can come to, and those that it comes to where rules open gates."""
+    reached = tape.reached()
+    for node in tape.nodes:
+        node.reached = node in reached
+    opened = opened_by(composites, tape.nodes)
+    for node in tape.reached(opened) - reached if opened else ():
+        node.opened = True
 
 
 def _in_gates(node: Node) -> bool:
@@ -193,10 +204,12 @@ def merge_batchnorms(nodes: Sequence[Node], roots: Sequence[Value]) -> None:
 
 def mark_heads(nodes: Sequence[Node]) -> None:
     """Fully connected: linear ops, convolutions that cover their input, a 1x1 convolution that is the last."""
-    weighted = {node for node in nodes if node.kind in WEIGHTED and node.reached}
-    left = after([node for node in nodes if node.reached], {node for node in weighted if not node.beyond})
+    weighted = {node for node in nodes if node.kind in WEIGHTED and (node.reached or node.opened)}
+    left = after(
+        [node for node in nodes if node.reached], {node for node in weighted if node.reached and not node.beyond}
+    )
     for node in weighted:
-        node.head = node.kind == Kind.LINEAR or covers_its_input(node) or (left[node] == 0 and pointwise(node))
+        node.head = node.kind == Kind.LINEAR or covers_its_input(node) or (left.get(node) == 0 and pointwise(node))
 
 
 def check_untouched(nodes: Sequence[Node]) -> None:

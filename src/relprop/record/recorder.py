@@ -36,6 +36,9 @@ from relprop.tape.tape import Derived, Node, Op, Slot, Tape, Value, unbounded
 from relprop.tape.torch_internals import version
 from relprop.tape.trees import float_tensors, tensors_of
 
+LAYERS = WEIGHTED | {Kind.EMBEDDING}
+"""What a constant that is added after it is no part of the input's normalisation: an embedding is linear, too."""
+
 NO_NODES = frozenset({Kind.GETTER, Kind.CONSTANT, Kind.ESCAPE})
 """Kinds of call that yield no value of ours."""
 
@@ -66,7 +69,7 @@ def record(
         running = stack.enter_context(module_paths(model, provenance.module_runs, places.left if watch else None))
         given = [plain(t) for t in inputs.tensors]
         arguments = inputs.arguments(given)
-        recorder = Recorder(given, running, provenance, lean=lean)
+        recorder = Recorder(given, inputs.embedded, running, provenance, lean=lean)
         places.value_of = recorder.memory.value_of
         for constant in tensors_of(arguments):
             provenance.know(constant)
@@ -109,13 +112,20 @@ class Recorder(TorchFunctionMode):
 
     Args:
         given: the tensors that are explained.
+        embedded: for each whether it is what an embedding gave.
         running: the paths of the modules that run now, the innermost last.
         provenance: what is known of where constants come from.
         lean: as for `record`.
     """
 
     def __init__(
-        self, given: Sequence[Tensor], running: list[str], provenance: Provenance, *, lean: bool = False
+        self,
+        given: Sequence[Tensor],
+        embedded: Sequence[bool],
+        running: list[str],
+        provenance: Provenance,
+        *,
+        lean: bool = False,
     ) -> None:
         super().__init__()
         self.lean = lean
@@ -129,6 +139,8 @@ class Recorder(TorchFunctionMode):
         self.inside = Inside()
         self.memory = Memory(self.inside)
         self.inputs = tuple(self.memory.remember(t, in_order(self.batch, t.ndim)) for t in given)
+        for value, after in zip(self.inputs, embedded, strict=True):
+            value.after_weighted = after
 
     # -- what the two modes call ---------------------------------------------------------------------
 
@@ -275,7 +287,7 @@ class Recorder(TorchFunctionMode):
                 node.problem = "it mixes the pictures of a batch; explain one picture at a time"
                 obscure = True
         low, high = node.op.bounds(node) if function or not node.problem else unbounded(node)
-        after_weighted = node.op.kind in WEIGHTED or any(v.after_weighted for v in node.inputs)
+        after_weighted = node.op.kind in LAYERS or any(v.after_weighted for v in node.inputs)
         real = [None] * len(floats) if obscure else real_parts(node, floats)
         made = []
         for t, whose, where in zip(floats, owners, real, strict=True):

@@ -1,10 +1,12 @@
 """The rules of LRP, to be put into a `relprop.Composite`; one of your own subclasses `Rule`."""
 
+from relprop.rules.attend import Attend
 from relprop.rules.layer import Call, Kind, Layer, Rule, Share, Zero
 from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Pass, WSquare, Z, ZBox, ZPlus
 
 __all__ = [
     "AlphaBeta",
+    "Attend",
     "Call",
     "Epsilon",
     "Flat",

@@ -204,6 +204,8 @@ class Share:
     """What went to constants, padding, or nowhere, (T, B)."""
     zero: Zero = Zero.UNPROVED
     """Where each input's relevance is proved to be 0."""
+    within: Tensor | None = None
+    """What the remainder of a softmax inside the op took, (T, B): bias, in a row of the ledger that says softmax."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,11 +243,16 @@ class Rule:
         """How many denominators of terms of one sign the formula has."""
         return 0
 
+    @property
+    def opens(self) -> bool:
+        """Whether the gates of ops that have this rule take relevance as well."""
+        return False
+
     def share(self, layer: Layer, R: Tensor) -> Share:
         """Hand R, (T, *z.shape), down through the layer."""
         raise NotImplementedError
 
-    def through(self, call: Call, R: list[Tensor]) -> Share | None:
+    def hand_down(self, call: Call, R: list[Tensor]) -> Share | None:
         """Hand R, (T, *shape) for each output, down through an op that is not weighted; None: the op's own way."""
         del call, R
         return None

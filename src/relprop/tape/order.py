@@ -37,3 +37,37 @@ def _longest(nodes: Iterable[Node], chosen: AbstractSet[Node], near: Ends, far: 
         for value in far(node):
             met[value] = max(met.get(value, 0), beyond)
     return found
+
+
+Passes = Callable[[Node], bool]
+"""Whether a way goes on through a node."""
+
+
+def nearest_before(
+    nodes: Sequence[Node], ends: AbstractSet[Node], wanted: AbstractSet[Node], passes: Passes
+) -> set[Node]:
+    """The wanted nodes from which a way leads to one of the ends, through what it passes and none of the wanted."""
+    return _nearest(nodes[::-1], ends, wanted, passes, lambda node: node.outputs, lambda node: node.inputs)
+
+
+def nearest_after(
+    nodes: Sequence[Node], ends: AbstractSet[Node], wanted: AbstractSet[Node], passes: Passes
+) -> set[Node]:
+    """The wanted nodes to which a way leads from one of the ends, likewise."""
+    return _nearest(nodes, ends, wanted, passes, lambda node: node.inputs, lambda node: node.outputs)
+
+
+def _nearest(
+    nodes: Iterable[Node], ends: AbstractSet[Node], wanted: AbstractSet[Node], passes: Passes, near: Ends, far: Ends
+) -> set[Node]:
+    on_way: set[Value] = set()
+    found: set[Node] = set()
+    for node in nodes:
+        if node in ends:
+            on_way.update(far(node))
+        elif not on_way.isdisjoint(near(node)):
+            if node in wanted:
+                found.add(node)
+            elif passes(node):
+                on_way.update(far(node))
+    return found

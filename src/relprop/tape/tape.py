@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ class Value:
         real: where its numbers come from the input and are no constants such as padding, broadcastable to it;
             None: everywhere.
         rectified: whether `data` is what an in-place ReLU, its only reader, made of it.
-        after_weighted: whether a weighted op lies between the input and it.
+        after_weighted: whether a weighted op or an embedding lies between the input and it.
         obscure: whether an op with a problem lies between the input and it, so that `owners` says nothing.
     """
 
@@ -199,6 +199,7 @@ class Node:
         merged: the BatchNorm that the rules see as part of this weighted op.
         into: the weighted op that this BatchNorm was merged into.
         reached: whether relevance can come to it.
+        opened: whether it can by a rule that goes through gates.
         beyond: whether a function of the output made the call, beyond the model.
         noted: what the op's own way of running it noted for the way down.
         one_signal: whether an addition's terms are all multiples of one value, once that was asked.
@@ -219,6 +220,7 @@ class Node:
     merged: Merged | None = None
     into: Node | None = None
     reached: bool = True
+    opened: bool = False
     beyond: bool = False
     noted: Any = None
     one_signal: bool | None = None
@@ -344,11 +346,17 @@ class Tape:
         """The nodes that the outputs depend on, in order of execution."""
         return self._leading_to_output(lambda node: [True] * len(node.inputs))
 
-    def reached(self) -> set[Node]:
-        """The nodes that relevance can come to: not those that only open a gate, or feed a detached value."""
+    def reached(self, opened: Collection[Node] = ()) -> set[Node]:
+        """The nodes that relevance can come to: not those that only open a gate, or feed a detached value.
+
+        Args:
+            opened: nodes whose gates take relevance as well.
+        """
         for node in self.nodes:
             receivers(node)  # in this order, what an addition knows of the one before it need not be asked again
-        return set(self._leading_to_output(receivers))
+        return set(
+            self._leading_to_output(lambda node: [True] * len(node.inputs) if node in opened else receivers(node))
+        )
 
     def _leading_to_output(self, follow: Callable[[Node], list[bool]]) -> list[Node]:
         wanted: set[Value] = set(self.outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import torch
@@ -236,6 +236,8 @@ class Walk:
         del upper
         given = [waiting.total for waiting in below if waiting is not None]
         out = sum_over(given) if given else self._full(0.0, incoming)
+        within = share.within
+        out = out if within is None else out + within
         rest = [c if isinstance(c, Tensor) else self._full(c, incoming) for c in (share.bias, share.eps, share.lost)]
         maps = len(incoming) // len(groups)
         for k, group in enumerate(groups):
@@ -248,6 +250,13 @@ class Walk:
             row = Row(node.path, node.op.name, str(rule), *(column[at] for column in (incoming, out, *rest, size)))
             for name in group.methods:
                 self.rows[name].append(row)
+                if within is not None:
+                    self.rows[name].append(self._inner_softmax(row, within[at]))
+
+    def _inner_softmax(self, row: Row, took: Tensor) -> Row:
+        """The remainder of a softmax inside an op, in a row of its own."""
+        none = self._full(0.0, took)
+        return replace(row, op="softmax", relevance_in=took, relevance_out=none, bias=took, eps=none, lost=none)
 
     def _full(self, number: float, like: Tensor) -> Tensor:
         """The same number for every map and picture, made once."""
@@ -287,7 +296,7 @@ def handed_down(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
         raise RelpropError(f"{node.where} has a place in the table and no way to hand relevance down")
     if type(rule).__module__.partition(".")[0] != "relprop":
         return _by_users_rule(node, rule, R, visit)
-    share = rule.through(Call(node, visit), R)
+    share = rule.hand_down(Call(node, visit), R)
     return node.op.hand_down(node, rule, R, visit) if share is None else share
 
 
@@ -297,7 +306,7 @@ def _by_users_rule(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Sha
     R = R if visit.may_overwrite else [upper.clone() for upper in R]
     held = [*(value.data for value in node.inputs), *(constant.tensor for constant in node.constants)]
     before = [version(t) for t in held]
-    share = rule.through(Call(node, visit), R)
+    share = rule.hand_down(Call(node, visit), R)
     share = node.op.hand_down(node, rule, R, visit) if share is None else share
     if before != [version(t) for t in held]:
         raise RuleError(f"{rule} on {node.where} writes into the layer's own numbers; let it work on clones of them")

@@ -1,0 +1,110 @@
+"""The numbers of one call of attention, made again in blocks of queries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from relprop.ops.fold import fold
+from relprop.ops.softmax import masked
+from relprop.rules.division import at_once
+from relprop.tape.tape import Node, Slot, Value
+from relprop.tape.visit import Visit
+
+AT_ONCE = 2**22
+"""So many numbers of attention's weights are made at a time."""
+
+NAMES = ("query", "key", "value", "attn_mask")
+"""The arguments that numbers come from, in their order."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionCall:
+    """One call, with as many heads for keys and values as for queries.
+
+    Attributes:
+        q, k, v: queries (..., L, E), keys (..., S, E), values (..., S, D).
+        mask: True where a key is seen, or what is added to the scores; None for neither.
+        scale: of the scores, scale q k^T.
+        groups: so many heads share one of keys and values.
+        recorded: the value that stands at each argument's place, of those that depend on the input.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    mask: Tensor | None
+    scale: float
+    groups: int
+    recorded: Mapping[str, Value]
+
+    @classmethod
+    def of(cls, node: Node, visit: Visit) -> AttentionCall:
+        """As it was recorded, in the precision of relevance."""
+        q, k, v = (_held(node, name, visit) for name in NAMES[:3])
+        scale = node.argument("scale", 6)
+        groups = 1
+        if node.argument("enable_gqa", 7, False):
+            groups = q.shape[-3] // v.shape[-3]
+            k, v = (t.repeat_interleave(q.shape[-3] // t.shape[-3], -3) for t in (k, v))
+        mask = None if node.argument("attn_mask", 3) is None else _held(node, "attn_mask", visit)
+        if node.argument("is_causal", 5, False):
+            mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+        return cls(q, k, v, mask, q.shape[-1] ** -0.5 if scale is None else float(scale), groups, recorded_in(node))
+
+    def blocks(self, s: Tensor, maps: int) -> Iterator[slice]:
+        """Queries that go together, where so many maps of weights are held at once; s is (T, ..., L, D)."""
+        length, keys = s.shape[-2], self.k.shape[-2]
+        rows = max(1, at_once(s, AT_ONCE) // max(1, maps * math.prod(s.shape[1:-2]) * keys))
+        for start in range(0, length, rows):
+            yield slice(start, start + rows)
+
+    def scores(self, block: slice) -> Tensor:
+        """Scale q k^T + m of some queries, (..., rows, S); -inf where a mask hides the key."""
+        scores = self.scale * (self.q[..., block, :] @ self.k.mT)
+        if self.mask is None:
+            return scores
+        mask = self._rows(block)
+        return scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+
+    def added(self, block: slice) -> Tensor | None:
+        """What a mask adds to the scores of some queries, 0 where it hides the key; None where nothing is added."""
+        if self.mask is None or self.mask.dtype == torch.bool:
+            return None
+        mask = self._rows(block)
+        return mask.masked_fill(masked(mask), 0.0)
+
+    def weights(self, scores: Tensor) -> Tensor:
+        """Their softmax, 0 where all is masked."""
+        return scores.softmax(-1).nan_to_num(0.0)
+
+    def _rows(self, block: slice) -> Tensor:
+        assert self.mask is not None
+        return self.mask if self.mask.ndim < 2 or self.mask.shape[-2] == 1 else self.mask[..., block, :]
+
+    def folded(self, R: Tensor, name: str) -> Tensor | None:
+        """Relevance as the argument was given: heads that share one, and axes that were repeated, added up."""
+        value = self.recorded.get(name)
+        if value is None:
+            return None
+        if self.groups > 1 and name in ("key", "value"):
+            R = R.unflatten(-3, (-1, self.groups)).sum(-3)
+        return fold(R, value.shape)
+
+
+def recorded_in(node: Node) -> dict[str, Value]:
+    """The values among the arguments of a call, by name."""
+    given = {name: node.argument(name, position) for position, name in enumerate(NAMES)}
+    return {name: node.inputs[argument.k] for name, argument in given.items() if isinstance(argument, Slot)}
+
+
+def _held(node: Node, name: str, visit: Visit) -> Tensor:
+    """An argument's numbers, in the precision of relevance."""
+    argument: Any = node.argument(name, NAMES.index(name))
+    tensor = node.inputs[argument.k].data if isinstance(argument, Slot) else argument
+    return tensor.to(visit.dtype) if tensor.is_floating_point() else tensor
