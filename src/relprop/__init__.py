@@ -24,6 +24,7 @@ _PLACES = {
     "RelpropError": "relprop.support.errors:RelpropError",
     "RuleError": "relprop.support.errors:RuleError",
     "UnsupportedOp": "relprop.support.errors:UnsupportedOp",
+    "at": "relprop.tokens:at",
     "attribute": "relprop.propagate:attribute",
     "check": "relprop.checking:check",
     "explain": "relprop.propagate:explain",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from relprop.support.errors import RelpropError as RelpropError
     from relprop.support.errors import RuleError as RuleError
     from relprop.support.errors import UnsupportedOp as UnsupportedOp
+    from relprop.tokens import at as at
 
 __all__ = [*_PLACES]  # noqa: PLE0604
 

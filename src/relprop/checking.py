@@ -132,7 +132,7 @@ def check(
         raise InputError(f"{method!r} has no rules to check; name an LRP method or a Composite")
     try:
         inputs = inputs_of(x, of)
-        roots = Starts([target], model, output, inputs.batch).find
+        roots = Starts([target], model, output, inputs).find
         tape = recorded(model, inputs, roots=roots)
         proof = replay(tape, model, inputs, roots)
         steps = plan(model, inputs, method, target=[target], profile=profile, output=output)

@@ -122,7 +122,7 @@ def plan(
         raise InputError(f"{method!r} has no rules to plan; name an LRP method or a Composite")
     inputs = inputs_of(x, of)
     nodes = recorded(
-        model, inputs, roots=Starts(target, model, output, inputs.batch).find, composites=[composite], check=check
+        model, inputs, roots=Starts(target, model, output, inputs).find, composites=[composite], check=check
     ).nodes
     assigned = assign(composite, nodes, conventions)
     title = method if isinstance(method, str) else repr(method)

@@ -151,7 +151,7 @@ def explain(
     resolved = {name: resolve(method, model, named) for name, method in _named(methods).items()}
     composites = {name: method for name, method in resolved.items() if isinstance(method, Composite)}
     functions: dict[str, Any] = {name: method for name, method in resolved.items() if name not in composites}
-    starts = Starts(targets, model, output, inputs.batch)
+    starts = Starts(targets, model, output, inputs)
     look = Look(_patterns(inside), _listed(conditions))
     if functions and look.conditions:
         raise InputError(f"conditions hold inside the model, of which {', '.join(functions)} knows nothing")
@@ -260,6 +260,8 @@ def _walked(
     if any(rule.everywhere for composite in composites.values() for _, rule in composite):
         demand_known_gates(tape)
     places = look.places(tape, model)
+    if not look.watched():  # what is looked at may lie beyond the layer that made the logits
+        starts.narrow(tape)
     through = conditions_at(look.conditions, tape.places, _modules(model)) if look.conditions else UNCONDITIONAL
     conventions = Conventions(precision(dtype, inputs.tensors, starts.roots), profile.ties)
     with torch.inference_mode(mode=False), torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):

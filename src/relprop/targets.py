@@ -14,16 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relprop.record.inputs import Inputs
 from relprop.record.logits import Output, chosen, described, logits_of, rows_of
+from relprop.record.narrow import narrowed
 from relprop.support.class_names import class_index
 from relprop.support.errors import InputError, RelpropError
+from relprop.tape.tape import Tape
 from relprop.tape.torch_internals import version
 from relprop.tape.trees import mapped, tensors_of
+from relprop.tokens import At, Few, Pick, is_text, picked
 
 Function = Callable[[Any], Tensor]
 """From what the model returned to one number per picture, (B,)."""
 
-Target = int | str | Tensor | None | Function
+Target = int | str | Tensor | None | Function | At
 Targets = Sequence[Target] | Target | Callable[[Tensor], Sequence[Target] | Tensor]
 Unseen = contextlib.AbstractContextManager[None]
 """While it is entered nothing is recorded."""
@@ -40,11 +44,14 @@ class Starts:
         targets: as for `relprop.explain`.
         model: its `.classes` say which outputs names mean.
         output: which of several outputs is meant.
-        batch: the number of pictures B.
+        inputs: what goes into the model.
         each: the targets, one by one.
-        indices: (T, B) class indices; `FUNCTION` where the target is a function.
+        indices: (T, B) class indices or token ids; `FUNCTION` where the target is a function.
+        picks: by its place among the targets, where one that `rp.at` made stands in logits (B, L, V).
         root_of: for each target, which of the roots it starts from.
-        roots: the logits (B, C) where a class is a target, then the value (B,) of each function.
+        few: the places and tokens that relevance starts at, where the tape holds these alone.
+        roots: the logits (B, C) where a class is a target, those (B, L, V) where a token is, then each function's
+            value (B,).
         returned: what the model returned, or the output that was chosen.
         rows_as_returned: whether the logits are what the model returned, and no regression's (B,).
     """
@@ -52,11 +59,13 @@ class Starts:
     targets: Targets
     model: object
     output: Output
-    batch: int
+    inputs: Inputs
     each: list[Target] = field(default_factory=list)
     indices: Tensor = field(default_factory=lambda: torch.empty(0))
+    picks: dict[int, Pick] = field(default_factory=dict)
     root_of: list[int] = field(default_factory=list)
     roots: list[Tensor] = field(default_factory=list)
+    few: Few | None = None
     rows_as_returned: bool = True
     returned: Any = None
 
@@ -74,60 +83,90 @@ class Starts:
             self.returned = mapped(Tensor, Tensor.detach, y)
         self.roots = self._roots(returned)
         with unseen:
-            functions = sum(map(is_function, self.each))
-            first = len(self.roots) - functions
-            places = iter(range(first, len(self.roots)))
-            self.root_of = [next(places) if is_function(target) else 0 for target in self.each]
-            self.rows_as_returned = not first or logits_of(returned, self.output).ndim == 2
+            classes, tokens = self._of_classes, self._of_tokens
+            places = iter(range(classes + tokens, len(self.roots)))
+            self.root_of = [
+                next(places) if is_function(target) else classes if isinstance(target, At) else 0
+                for target in self.each
+            ]
+            self.rows_as_returned = not classes or logits_of(returned, self.output).ndim == 2
+            for place, target in enumerate(self.each):
+                if isinstance(target, At):
+                    self.picks[place] = picked(target, self.roots[classes].detach(), self.inputs, self.model)
             self.indices = self._indices()
         return self.roots
 
+    @property
+    def _of_classes(self) -> bool:
+        """Whether a class is a target."""
+        return any(not isinstance(target, At) and not is_function(target) for target in self.each)
+
+    @property
+    def _of_tokens(self) -> bool:
+        """Whether a token at some place is."""
+        return any(isinstance(target, At) for target in self.each)
+
     def _roots(self, returned: Any) -> list[Tensor]:
-        """The logits where a class is a target, and what each function makes of the output."""
+        """The logits where a class or a token is a target, and what each function makes of the output."""
         functions = [target for target in self.each if is_function(target)]
         roots = []
-        if len(functions) < len(self.each):
-            roots.append(rows_of(logits_of(returned, self.output), self.batch))
+        if self._of_classes:
+            roots.append(rows_of(logits_of(returned, self.output), self.inputs.batch))
+        if self._of_tokens:
+            roots.append(logits_of(returned, self.output))
         y = chosen(returned, self.output) if functions else None
-        return roots + [value_of(function, y, self.batch) for function in functions]
+        return roots + [value_of(function, y, self.inputs.batch) for function in functions]
 
     @property
     def outputs(self) -> Any:
         """The logits (B, C), a regression's (B,); where no class is a target, what the model returned."""
-        if len(self.roots) == sum(map(is_function, self.each)):
+        if not self._of_classes:
             return self.returned
         return self.roots[0].detach() if self.rows_as_returned else self.roots[0].detach()[:, 0]
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A word for every target: the class index of the first picture, or the function's name."""
+        """A word for every target: the class index of the first picture, or the name of a function or a place."""
         first = self.indices[:, 0].tolist()
-        return tuple(
-            str(index) if index != FUNCTION else getattr(target, "__name__", type(target).__name__)
-            for index, target in zip(first, self.each, strict=True)
-        )
+        return tuple(_label(target, index) for index, target in zip(first, self.each, strict=True))
 
     def values(self) -> Tensor:
         """What is explained, (T, B): a logit, or a function's value."""
         found = []
-        for index, root in zip(self.indices, self.root_of, strict=True):
+        for t, (index, root) in enumerate(zip(self.indices, self.root_of, strict=True)):
             numbers = self.roots[root].detach()
-            found.append(numbers.gather(1, index[:, None])[:, 0] if numbers.ndim == 2 else numbers)
+            if t in self.picks:
+                found.append(self.picks[t].value(numbers))
+            else:
+                found.append(numbers.gather(1, index[:, None])[:, 0] if numbers.ndim == 2 else numbers)
         dtype = found[0].dtype
         return torch.stack([values.to(dtype) for values in found])
 
     def relevance(self, start: str, dtype: torch.dtype) -> list[Tensor]:
         """Relevance of each root, (T, *root.shape): the target's value or one, zero elsewhere."""
         roots = [root.detach() for root in self.roots]
+        if self.few is not None:
+            roots[self._of_classes] = self.few.of(roots[self._of_classes])
         started = [torch.zeros(len(self.each), *root.shape, dtype=dtype, device=root.device) for root in roots]
         for t, (index, place) in enumerate(zip(self.indices, self.root_of, strict=True)):
             root, R = roots[place].to(dtype), started[place][t]
             values = torch.ones_like(root) if start == "one" else root
-            if root.ndim == 1:
+            if t in self.picks:
+                pick = self.picks[t] if self.few is None else self.few.among(self.picks[t])
+                pick.start(R, root, one=start == "one")
+            elif root.ndim == 1:
                 R.copy_(values)
             else:
                 R.scatter_(1, index[:, None], values.gather(1, index[:, None]))
         return started
+
+    def narrow(self, tape: Tape) -> None:
+        """Let relevance start at the few logits of a text that are explained: all the others get none."""
+        if not self.picks:
+            return
+        few = Few.of_all([*self.picks.values()])
+        if narrowed(tape, tape.outputs[self._of_classes], few.positions, few.tokens) is not None:
+            self.few = few
 
     def _listed(self, y: Any, returned: Any) -> list[Target]:
         """The targets, one by one."""
@@ -137,7 +176,25 @@ class Starts:
         several: list[Any] = list(targets) if isinstance(targets, (list, tuple, range)) else [targets]
         if not several:
             raise InputError("no target was named; None means the predicted class")
-        return several
+        return [self._in_text(target, y) for target in several]
+
+    def _in_text(self, target: Target, y: Any) -> Target:
+        """The predicted token behind the last, where nothing is named and the model gives logits of a text's places.
+
+        Raises:
+            InputError: an index or a name was given, which does not say at which place.
+        """
+        logits = y if isinstance(y, Tensor) else getattr(y, "logits", None)
+        if not (isinstance(logits, Tensor) and logits.ndim == 3 and is_text(self.inputs)):
+            return target
+        if isinstance(target, At) or is_function(target):
+            return target
+        if target is not None:
+            raise InputError(
+                f"the model gives logits {tuple(logits.shape)} of every place of a text: say which, such as "
+                f"rp.at(-1, {target!r}) for the last"
+            )
+        return At(-1)
 
     def _said_by(self, function: Any, y: Any, returned: Any) -> Any:
         """A function in the place of a list: a target itself, or a choice of classes by the logits."""
@@ -150,7 +207,7 @@ class Starts:
             return [function]
         if said is None or not isinstance(y, Tensor):
             try:
-                logits = rows_of(logits_of(returned, self.output), self.batch).detach()
+                logits = rows_of(logits_of(returned, self.output), self.inputs.batch).detach()
             except InputError:
                 return [function]
             said = function(logits)
@@ -159,14 +216,24 @@ class Starts:
     def _indices(self) -> Tensor:
         """Class indices (T, B)."""
         device = self.roots[0].device
-        none = torch.full((self.batch,), FUNCTION, dtype=torch.long, device=device)
+        none = torch.full((self.inputs.batch,), FUNCTION, dtype=torch.long, device=device)
         logits = self.roots[0].detach()
-        return torch.stack(
-            [
-                none if is_function(t) else _target(_index_of(t, self.model) if isinstance(t, str) else t, logits)
-                for t in self.each
-            ]
-        )
+        found = []
+        for place, target in enumerate(self.each):
+            if is_function(target):
+                found.append(none)
+            elif place in self.picks:
+                found.append(self.picks[place].token)
+            else:
+                found.append(_target(_index_of(target, self.model) if isinstance(target, str) else target, logits))
+        return torch.stack(found)
+
+
+def _label(target: Target, index: int) -> str:
+    """A word for a target; a class is called by its index."""
+    if isinstance(target, At):
+        return target.label
+    return getattr(target, "__name__", type(target).__name__) if is_function(target) else str(index)
 
 
 def is_function(target: Any) -> bool:

@@ -96,12 +96,23 @@ def by_functions(functions: Mapping[str, Function], model: Model, inputs: Inputs
     return found
 
 
+def _as_function(starts: Starts, t: int) -> Any:
+    """A target that is no class, as a function of the output."""
+    if t not in starts.picks:
+        return starts.each[t] if is_function(starts.each[t]) else None
+
+    def of_token(y: Any) -> Tensor:
+        return starts.picks[t].value(logits_of(y))
+
+    return of_token
+
+
 def _of_target(
     name: str, function: Function, model: Model, x: Tensor, inputs: Inputs, starts: Starts, t: int
 ) -> Tensor:
     """Relevance of x, (B, ...), for one of the targets."""
-    target, index = starts.each[t], starts.indices[t]
-    own = target if is_function(target) else None
+    index = starts.indices[t]
+    own = _as_function(starts, t)
     plain = inputs.alone and own is None and starts.output is None and starts.rows_as_returned
     seen = model if plain else AsLogits(model, inputs, starts.output, own)
     with torch.inference_mode(mode=False):  # of its own, to write into; of that mode none could be differentiated
