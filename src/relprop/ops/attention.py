@@ -12,7 +12,6 @@ from torch import Tensor
 
 from relprop.ops.attention_call import AttentionCall, recorded_in
 from relprop.ops.bounds import hull
-from relprop.ops.softmax import masked
 from relprop.rules.attend import Attend
 from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share
@@ -41,7 +40,7 @@ def through_values(node: Node, call: AttentionCall, s: Tensor) -> Share:
     """R_v = v (A^T s)."""
     slope = s.new_zeros(len(s), *s.shape[1:-2], *call.v.shape[-2:])
     for block in call.blocks(s, maps=1):
-        slope += call.weights(call.scores(block)).mT @ s[..., block, :]
+        slope += call.weights(call.scores(block), block).mT @ s[..., block, :]
     return _of_inputs(node, call, {"value": call.v * slope})
 
 
@@ -63,17 +62,20 @@ def through_all(node: Node, call: AttentionCall, s: Tensor) -> Share:
     to_mask = s.new_zeros(len(s), *s.shape[1:-1], call.k.shape[-2]) if "attn_mask" in call.recorded else None
     rest, bias = s.new_zeros(*s.shape[:-1], 1), s.new_zeros(*s.shape[:-1], 1)
     for block in call.blocks(s, maps=len(s)):
-        q, s_b, x = call.q[..., block, :], s[..., block, :], call.scores(block)
-        A, m = call.weights(x), call.added(block)
-        hidden = masked(x)
-        x = x.masked_fill(hidden | (A == 0), 0.0)  # of a mask: no -inf times 0
+        q, s_b, m = call.q[..., block, :], s[..., block, :], call.added(block)
+        x = call.scores(block)  # where a mask hides a key this is no -inf, which times A = 0 would be none
+        A = call.weights(x, block)
+        x = x if m is None else x + m
         slope["value"] += A.mT @ s_b
-        R_A = A * (to_A * (s_b @ call.v.mT))
+        R_A = (s_b @ call.v.mT).mul_(to_A).mul_(A)
         whole = R_A.sum(-1, keepdim=True)
-        G = (R_A - A * whole).masked_fill(hidden, 0.0)
+        nothing = call.hidden(block)  # of a score that a mask swallowed no weight depends
+        x = x if nothing is None else x.masked_fill(nothing, 0.0)
+        rest[..., block, :] = whole * (1.0 + (A * x).sum(-1, keepdim=True)) - (R_A * x).sum(-1, keepdim=True)
+        G = R_A.addcmul_(A, whole, value=-1.0)
+        G = G if nothing is None else G.masked_fill_(nothing, 0.0)
         slope["query"][..., block, :] = G @ call.k
         slope["key"] += G.mT @ q
-        rest[..., block, :] = whole * (1.0 + (A * x).sum(-1, keepdim=True)) - (R_A * x).sum(-1, keepdim=True)
         if m is not None and to_mask is not None:
             to_mask[..., block, :] = m * G
         elif m is not None:

@@ -65,12 +65,17 @@ class AttentionCall:
             yield slice(start, start + rows)
 
     def scores(self, block: slice) -> Tensor:
-        """Scale q k^T + m of some queries, (..., rows, S); -inf where a mask hides the key."""
-        scores = self.scale * (self.q[..., block, :] @ self.k.mT)
+        """Scale q k^T of some queries, (..., rows, S), whatever a mask says."""
+        return (self.scale * self.q[..., block, :]) @ self.k.mT
+
+    def weights(self, scores: Tensor, block: slice) -> Tensor:
+        """The softmax of scores and mask, 0 where all is hidden."""
         if self.mask is None:
-            return scores
+            return scores.softmax(-1)
         mask = self._rows(block)
-        return scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        if mask.dtype == torch.bool:
+            return scores.masked_fill(~mask, -torch.inf).softmax(-1).nan_to_num_(0.0)
+        return (scores + mask).softmax(-1).nan_to_num_(0.0)
 
     def added(self, block: slice) -> Tensor | None:
         """What a mask adds to the scores of some queries, 0 where it hides the key; None where nothing is added."""
@@ -79,9 +84,15 @@ class AttentionCall:
         mask = self._rows(block)
         return mask.masked_fill(masked(mask), 0.0)
 
-    def weights(self, scores: Tensor) -> Tensor:
-        """Their softmax, 0 where all is masked."""
-        return scores.softmax(-1).nan_to_num(0.0)
+    def hidden(self, block: slice) -> Tensor | None:
+        """True for queries from which a mask hides every key by a number that is no -inf; None where there are none.
+
+        Their weights are all the same, whatever the scores.
+        """
+        if self.mask is None or self.mask.dtype == torch.bool:
+            return None
+        rows = masked(self._rows(block)).all(-1, keepdim=True)
+        return rows if bool(rows.any()) else None
 
     def _rows(self, block: slice) -> Tensor:
         assert self.mask is not None

@@ -46,8 +46,13 @@ class Provenance:
         self._known[id(tensor)] = weakref.ref(tensor)
 
     def knows(self, tensor: Tensor) -> bool:
-        """Whether a tensor belongs to the model, or was made of recorded values by a comparison."""
-        return isinstance(tensor, nn.Parameter) or _holds(self._known, tensor) or _holds(self._from_input, tensor)
+        """Whether a tensor belongs to the model, was made of recorded values by a comparison, or holds no number."""
+        return (
+            tensor.numel() == 0
+            or isinstance(tensor, nn.Parameter)
+            or _holds(self._known, tensor)
+            or _holds(self._from_input, tensor)
+        )
 
     def made(self, name: str, args: Any, kwargs: Any, result: Any) -> None:
         """A function made something of what are no recorded values."""
