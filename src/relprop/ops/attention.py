@@ -6,12 +6,10 @@ and keys none (CP-LRP, Ali et al. 2022). `rules.Attend` may open it (AttnLRP, Ac
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from relprop.ops.attention_call import AttentionCall, recorded_in
-from relprop.ops.bounds import hull
+from relprop.ops.bounds import hull, of_argument
 from relprop.ops.softmax import masked
 from relprop.rules.attend import Attend
 from relprop.rules.division import quotient
@@ -25,14 +23,18 @@ HALF = 0.5
 
 
 def attention(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
-    """Through the values alone, or through all: s = R / (o + eps sign(o)) goes on."""
+    """Through the values alone, or through all: s = R / (o + eps sign(o)) goes on.
+
+    Of constant values A v is linear in A: relevance comes to the weights whatever the rule, as written out.
+    """
     (out,) = node.outputs
     eps = rule.eps if isinstance(rule, (Epsilon, Attend)) else Epsilon().eps
     s, took = quotient(
         R[0], out.data.to(visit.dtype), eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total
     )
     call = AttentionCall.of(node, visit)
-    share = through_all(node, call, s) if rule.opens else through_values(node, call, s)
+    all_of_it = rule.opens or "value" not in call.recorded
+    share = through_all(node, call, s) if all_of_it else through_values(node, call, s)
     share.eps = took
     return share
 
@@ -41,7 +43,7 @@ def through_values(node: Node, call: AttentionCall, s: Tensor) -> Share:
     """R_v = v (A^T s)."""
     slope = s.new_zeros(len(s), *s.shape[1:-2], *call.v.shape[-2:])
     for block in call.blocks(s, maps=1):
-        slope += call.weights(call.scores(block)).mT @ s[..., block, :]
+        slope += call.weights(call.scores(block, call.products(block))).mT @ s[..., block, :]
     return _of_inputs(node, call, {"value": call.v * slope})
 
 
@@ -49,7 +51,8 @@ def through_all(node: Node, call: AttentionCall, s: Tensor) -> Share:
     """R_v = 1/2 v (A^T s), R_q = 1/2 scale q (G k), R_k = 1/2 scale k (G^T q), G = A (g - sum_k A g), g = 1/2 s v^T.
 
     A mask m that is added takes m G, a bias where it is constant. The softmax's remainder is summed by its own formula,
-    as in `softmax`. Of two factors of which one is constant the other has all. In blocks of queries: memory does not
+    as in `softmax`. What a mask adds to all of a row alike changes neither sum and is left out, as -1e9 would swallow
+    them. Of two factors of which one is constant the other has all. In blocks of queries: memory does not
     grow with heads x tokens^2.
     """
     to_v, to_A = _halves("value" in call.recorded, len(call.recorded.keys() - {"value"}) > 0)
@@ -63,10 +66,11 @@ def through_all(node: Node, call: AttentionCall, s: Tensor) -> Share:
     to_mask = s.new_zeros(len(s), *s.shape[1:-1], call.k.shape[-2]) if "attn_mask" in call.recorded else None
     rest, bias = s.new_zeros(*s.shape[:-1], 1), s.new_zeros(*s.shape[:-1], 1)
     for block in call.blocks(s, maps=len(s)):
-        q, s_b, x = call.q[..., block, :], s[..., block, :], call.scores(block)
-        A, m = call.weights(x), call.added(block)
-        hidden = masked(x)
-        x = x.masked_fill(hidden | (A == 0), 0.0)  # of a mask: no -inf times 0
+        q, s_b, x = call.q[..., block, :], s[..., block, :], call.products(block)
+        scores, m = call.scores(block, x), call.added(block)
+        A, hidden = call.weights(scores), masked(scores)
+        shift = 0.0 if m is None else m - m.amax(-1, keepdim=True)
+        x = (x + shift).masked_fill(hidden | (A == 0), 0.0)  # of a mask: no -inf times 0
         slope["value"] += A.mT @ s_b
         R_A = A * (to_A * (s_b @ call.v.mT))
         whole = R_A.sum(-1, keepdim=True)
@@ -77,7 +81,7 @@ def through_all(node: Node, call: AttentionCall, s: Tensor) -> Share:
         if m is not None and to_mask is not None:
             to_mask[..., block, :] = m * G
         elif m is not None:
-            bias[..., block, :] = (m * G).sum(-1, keepdim=True)
+            bias[..., block, :] = (shift * G).sum(-1, keepdim=True)
     below = {
         "query": slope["query"] * (to_q * call.scale * call.q),
         "key": slope["key"] * (to_k * call.scale * call.k),
@@ -110,21 +114,18 @@ def _of_inputs(node: Node, call: AttentionCall, below: dict[str, Tensor]) -> Sha
 
 
 def the_values_alone(node: Node) -> list[bool]:
-    """Queries, keys and masks open a gate: the values alone receive relevance."""
+    """Queries, keys and masks open a gate: the values alone receive relevance, unless they are constant."""
     value = recorded_in(node).get("value")
-    return [each is value for each in node.inputs]
+    return [value is None or each is value for each in node.inputs]
 
 
 def not_understood(node: Node) -> str | None:
     """Why a call of attention cannot be explained, or None."""
     if node.argument("dropout_p", 4, 0.0) > 0:
         return "it drops weights at random; call it with dropout_p=0.0 in eval mode"
-    if "value" not in recorded_in(node):
-        return "its values are constants, so that relevance could come through its weights alone; they are a gate"
     return None
 
 
 def bounds_of_mean(node: Node) -> Bounds:
     """A weighted mean of the values, or 0 where all is masked."""
-    value = recorded_in(node).get("value")
-    return (-math.inf, math.inf) if value is None else hull(((value.low, value.high), (0.0, 0.0)))
+    return hull((of_argument(node, node.argument("value", 2)), (0.0, 0.0)))

@@ -33,7 +33,7 @@ class Value:
         real: where its numbers come from the input and are no constants such as padding, broadcastable to it;
             None: everywhere.
         rectified: whether `data` is what an in-place ReLU, its only reader, made of it.
-        after_weighted: whether a weighted op or an embedding lies between the input and it.
+        after_weighted: whether a weighted op, an embedding or a product of matrices lies between the input and it.
         obscure: whether an op with a problem lies between the input and it, so that `owners` says nothing.
     """
 
