@@ -199,7 +199,7 @@ class Node:
         merged: the BatchNorm that the rules see as part of this weighted op.
         into: the weighted op that this BatchNorm was merged into.
         reached: whether relevance can come to it.
-        opened: whether it can by a rule that goes through gates.
+        opened: the composites by whose rules, which go through gates, it can.
         beyond: whether a function of the output made the call, beyond the model.
         noted: what the op's own way of running it noted for the way down.
         one_signal: whether an addition's terms are all multiples of one value, once that was asked.
@@ -220,7 +220,7 @@ class Node:
     merged: Merged | None = None
     into: Node | None = None
     reached: bool = True
-    opened: bool = False
+    opened: frozenset[Any] = frozenset()
     beyond: bool = False
     noted: Any = None
     one_signal: bool | None = None
