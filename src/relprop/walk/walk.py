@@ -296,8 +296,8 @@ def handed_down(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
         raise RelpropError(f"{node.where} has a place in the table and no way to hand relevance down")
     if rule is NOTHING:
         raise RuleError(
-            f"relevance came to {node.where}, which only opens a gate or feeds a detached value: a rule of the composite "
-            f"handed it there; let that rule's class say so, opens = True"
+            f"relevance came to {node.where}, which only opens a gate or feeds a detached value: a rule of the "
+            f"composite handed it there; let that rule's class say so, opens = True"
         )
     if type(rule).__module__.partition(".")[0] != "relprop":
         return _by_users_rule(node, rule, R, visit)
