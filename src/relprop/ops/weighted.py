@@ -108,7 +108,7 @@ def variable_weight(node: Node) -> str | None:
 
 def _repeats(axes: torch.Size, of_matrix: torch.Size) -> bool:
     """Whether a product repeats the value along the axes in front, for matrices that it has not."""
-    return torch.broadcast_shapes(axes, of_matrix) != axes
+    return bool(torch.broadcast_shapes(axes, of_matrix) != axes)
 
 
 def variable_matrix(node: Node) -> str | None:
