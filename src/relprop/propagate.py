@@ -260,8 +260,7 @@ def _walked(
     if any(rule.everywhere for composite in composites.values() for _, rule in composite):
         demand_known_gates(tape)
     places = look.places(tape, model)
-    if not look.watched():  # what is looked at may lie beyond the layer that made the logits
-        starts.narrow(tape)
+    starts.narrow(tape)
     through = conditions_at(look.conditions, tape.places, _modules(model)) if look.conditions else UNCONDITIONAL
     conventions = Conventions(precision(dtype, inputs.tensors, starts.roots), profile.ties)
     with torch.inference_mode(mode=False), torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):

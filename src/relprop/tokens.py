@@ -13,6 +13,7 @@ from torch import Tensor
 from relprop.record.inputs import EMBEDDED, IDS, TOKENS, Inputs
 from relprop.support.class_names import class_index
 from relprop.support.errors import InputError
+from relprop.tape.tape import Slot
 
 Token = int | str | Tensor | None
 """An id, a word of the model's vocabulary, ids (B,), or None for the predicted one."""
@@ -139,25 +140,26 @@ def picked(target: At, y: Tensor, inputs: Inputs, model: object) -> Pick:
             f"rp.at names a place and a token of logits ({inputs.batch}, places, tokens), and the model's have shape "
             f"{tuple(y.shape)}; name a class, or a function of the output"
         )
-    position = _position(target.position, y, inputs)
+    position = _position(target.position, y, inputs, model)
     rows = y[torch.arange(len(y), device=y.device), position]
     token = rows.argmax(-1) if target.token is None else _ids(target.token, rows, model)
     return Pick(position, token, None if target.against is None else _ids(target.against, rows, model))
 
 
-def _position(position: int | Tensor, y: Tensor, inputs: Inputs) -> Tensor:
+def _position(position: int | Tensor, y: Tensor, inputs: Inputs, model: object) -> Tensor:
     """Places along y's axis, (B,)."""
     wanted = _integers(position, len(y), "position").to(y.device)
     places = y.shape[1]
+    text = _text(inputs, model)
+    given = places if text is None else int(text.shape[1])
     found = []
-    for row, own in enumerate(_own_tokens(inputs, len(y))):
+    for row in range(len(y)):
         n = int(wanted[row])
-        length = places if own is None else len(own)
-        if not -length <= n < length:
+        own = torch.arange(places) if text is None else text[row].nonzero()[:, 0]
+        if not -len(own) <= n < len(own):
             whose = f"text {row}" if len(y) > 1 else "the text"
-            raise InputError(f"rp.at: position {n} is out of range: {whose} has {length} tokens")
-        at_input = n % length if own is None else int(own[n])
-        given = places if own is None else inputs_length(inputs)
+            raise InputError(f"rp.at: position {n} is out of range: {whose} has {len(own)} tokens")
+        at_input = int(own[n])
         if at_input < given - places:
             raise InputError(
                 f"rp.at: the model gives logits of the last {places} of {given} places alone, and position {n} is "
@@ -167,25 +169,30 @@ def _position(position: int | Tensor, y: Tensor, inputs: Inputs) -> Tensor:
     return torch.tensor(found, device=y.device)
 
 
-def inputs_length(inputs: Inputs) -> int:
-    """How many places the texts have, padding included."""
-    mask = _mask(inputs)
-    return int(mask.shape[1]) if mask is not None else int(inputs.tensors[0].shape[1])
-
-
-def _own_tokens(inputs: Inputs, batch: int) -> list[Tensor | None]:
-    """Of each text where its own tokens stand; None where no mask tells."""
-    mask = _mask(inputs)
-    return [None] * batch if mask is None else [row.nonzero()[:, 0] for row in mask]
-
-
-def _mask(inputs: Inputs) -> Tensor | None:
-    """The attention mask (B, L) of the side that gives logits."""
+def _text(inputs: Inputs, model: object) -> Tensor | None:
+    """Which places of the text that logits are of hold tokens and no padding, (B, L); None where that is not given."""
     if not isinstance(inputs.whole, Mapping):
-        return None
-    decodes = any(name.startswith("decoder_") and name in inputs.whole for name in (*TOKENS, *EMBEDDED))
-    mask = inputs.whole.get("decoder_attention_mask" if decodes else "attention_mask")
-    return mask if isinstance(mask, Tensor) and mask.ndim == 2 else None
+        ids = [t for t in inputs.tensors if t.dtype in IDS and t.ndim == 2]
+        return torch.ones_like(ids[0]) if len(ids) == 1 else None
+    decodes = getattr(getattr(model, "config", None), "is_encoder_decoder", False)
+    decodes = decodes or any(name.startswith(DECODER) and name in inputs.whole for name in (*TOKENS, *EMBEDDED))
+    side = [name for name in (*TOKENS, *EMBEDDED) if name.startswith(DECODER) == decodes and name in inputs.whole]
+    mask = _given(inputs, DECODER + "attention_mask" if decodes else "attention_mask")
+    if mask is not None and mask.ndim == 2:
+        return mask
+    tokens = _given(inputs, side[0]) if side else None
+    return None if tokens is None else tokens.new_ones(tokens.shape[:2])
+
+
+DECODER = "decoder_"
+"""How the names of what a decoder gets begin, whose logits they are."""
+
+
+def _given(inputs: Inputs, name: str) -> Tensor | None:
+    """A tensor among the arguments, explained or not."""
+    found = inputs.whole.get(name)
+    found = inputs.tensors[found.k] if isinstance(found, Slot) else found
+    return found if isinstance(found, Tensor) else None
 
 
 def _ids(token: int | str | Tensor, rows: Tensor, model: object) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,11 @@ class Composite:
     entries: tuple[tuple[Selector, Rule], ...]
     start: str | None
 
+    @property
+    def opens(self) -> bool:
+        """Whether one of its rules goes through gates."""
+        return any(rule.opens for _, rule in self)
+
     def __init__(self, entries: Iterable[tuple[Selector, Rule]], start: str | None = None) -> None:
         object.__setattr__(self, "entries", tuple(_checked(entry) for entry in entries))
         object.__setattr__(self, "start", start)
@@ -63,21 +69,20 @@ def _checked(entry: object) -> tuple[Selector, Rule]:
 NOTHING = Fixed("none")
 
 
-def opened_by(composites: Iterable[Composite], nodes: Sequence[Node]) -> set[Node]:
-    """The nodes to which one of the composites gives a rule that goes through their gates (`rules.Attend`).
+def opened_by(composite: Composite, nodes: Sequence[Node]) -> set[Node]:
+    """The nodes to which a composite gives a rule that goes through their gates (`rules.Attend`).
 
     Args:
-        composites: each gives every node the rule of the first selector that means it.
-        nodes: the nodes that the output depends on, in order of execution.
+        composite: gives every node the rule of the first selector that means it.
+        nodes: those that relevance comes to, as far as that is known yet, in order of execution.
     """
     found: set[Node] = set()
-    for composite in composites:
-        if any(rule.opens for _, rule in composite):
-            left = set(nodes)
-            for selector, rule in composite:
-                meant = {n for n in left & selector.select(nodes) if _serves(rule, n, selector)}
-                found |= meant if rule.opens else set()
-                left -= meant
+    left = set(nodes)
+    for selector, rule in composite:
+        with contextlib.suppress(RuleError):  # a path may yet be found in what is opened; `assign` asks again
+            meant = {n for n in left & selector.select(nodes) if _serves(rule, n, selector)}
+            found |= meant if rule.opens else set()
+            left -= meant
     return found
 
 
@@ -104,8 +109,7 @@ def assign(composite: Composite, nodes: Sequence[Node], profile: Profile) -> lis
         RuleError: for a weighted op without a rule, and for the flat rule on a fully connected one.
     """
     everywhere = any(rule.everywhere for _, rule in composite)
-    opens = any(rule.opens for _, rule in composite)
-    reached = [node for node in nodes if node.reached or everywhere or (opens and node.opened)]
+    reached = [node for node in nodes if node.reached or everywhere or composite in node.opened]
     meant = [(selector, rule, selector.select(reached)) for selector, rule in composite]
     comes = set(reached)
     return [_rule_of(node, meant, profile, comes=node in comes) for node in nodes]

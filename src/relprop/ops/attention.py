@@ -6,12 +6,10 @@ and keys none (CP-LRP, Ali et al. 2022). `rules.Attend` may open it (AttnLRP, Ac
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from relprop.ops.attention_call import AttentionCall, recorded_in
-from relprop.ops.bounds import hull
+from relprop.ops.bounds import hull, of_argument
 from relprop.rules.attend import Attend
 from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share
@@ -24,14 +22,18 @@ HALF = 0.5
 
 
 def attention(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
-    """Through the values alone, or through all: s = R / (o + eps sign(o)) goes on."""
+    """Through the values alone, or through all: s = R / (o + eps sign(o)) goes on.
+
+    Of constant values A v is linear in A: relevance comes to the weights whatever the rule, as written out.
+    """
     (out,) = node.outputs
     eps = rule.eps if isinstance(rule, (Epsilon, Attend)) else Epsilon().eps
     s, took = quotient(
         R[0], out.data.to(visit.dtype), eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total
     )
     call = AttentionCall.of(node, visit)
-    share = through_all(node, call, s) if rule.opens else through_values(node, call, s)
+    all_of_it = rule.opens or "value" not in call.recorded
+    share = through_all(node, call, s) if all_of_it else through_values(node, call, s)
     share.eps = took
     return share
 
@@ -48,7 +50,8 @@ def through_all(node: Node, call: AttentionCall, s: Tensor) -> Share:
     """R_v = 1/2 v (A^T s), R_q = 1/2 scale q (G k), R_k = 1/2 scale k (G^T q), G = A (g - sum_k A g), g = 1/2 s v^T.
 
     A mask m that is added takes m G, a bias where it is constant. The softmax's remainder is summed by its own formula,
-    as in `softmax`. Of two factors of which one is constant the other has all. In blocks of queries: memory does not
+    as in `softmax`. What a mask adds to all of a row alike changes neither sum and is left out, as -1e9 would swallow
+    them. Of two factors of which one is constant the other has all. In blocks of queries: memory does not
     grow with heads x tokens^2.
     """
     to_v, to_A = _halves("value" in call.recorded, len(call.recorded.keys() - {"value"}) > 0)
@@ -65,7 +68,8 @@ def through_all(node: Node, call: AttentionCall, s: Tensor) -> Share:
         q, s_b, m = call.q[..., block, :], s[..., block, :], call.added(block)
         x = call.scores(block)  # where a mask hides a key this is no -inf, which times A = 0 would be none
         A = call.weights(x, block)
-        x = x if m is None else x + m
+        shift = None if m is None else m - m.amax(-1, keepdim=True)  # what is the same for all keys moves no weight
+        x = x if shift is None else x + shift
         slope["value"] += A.mT @ s_b
         R_A = (s_b @ call.v.mT).mul_(to_A).mul_(A)
         whole = R_A.sum(-1, keepdim=True)
@@ -78,8 +82,8 @@ def through_all(node: Node, call: AttentionCall, s: Tensor) -> Share:
         slope["key"] += G.mT @ q
         if m is not None and to_mask is not None:
             to_mask[..., block, :] = m * G
-        elif m is not None:
-            bias[..., block, :] = (m * G).sum(-1, keepdim=True)
+        elif shift is not None:
+            bias[..., block, :] = (shift * G).sum(-1, keepdim=True)
     below = {
         "query": slope["query"] * (to_q * call.scale * call.q),
         "key": slope["key"] * (to_k * call.scale * call.k),
@@ -112,21 +116,18 @@ def _of_inputs(node: Node, call: AttentionCall, below: dict[str, Tensor]) -> Sha
 
 
 def the_values_alone(node: Node) -> list[bool]:
-    """Queries, keys and masks open a gate: the values alone receive relevance."""
+    """Queries, keys and masks open a gate: the values alone receive relevance, unless they are constant."""
     value = recorded_in(node).get("value")
-    return [each is value for each in node.inputs]
+    return [value is None or each is value for each in node.inputs]
 
 
 def not_understood(node: Node) -> str | None:
     """Why a call of attention cannot be explained, or None."""
     if node.argument("dropout_p", 4, 0.0) > 0:
         return "it drops weights at random; call it with dropout_p=0.0 in eval mode"
-    if "value" not in recorded_in(node):
-        return "its values are constants, so that relevance could come through its weights alone; they are a gate"
     return None
 
 
 def bounds_of_mean(node: Node) -> Bounds:
     """A weighted mean of the values, or 0 where all is masked."""
-    value = recorded_in(node).get("value")
-    return (-math.inf, math.inf) if value is None else hull(((value.low, value.high), (0.0, 0.0)))
+    return hull((of_argument(node, node.argument("value", 2)), (0.0, 0.0)))

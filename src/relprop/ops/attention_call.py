@@ -31,7 +31,7 @@ class AttentionCall:
         q, k, v: queries (..., L, E), keys (..., S, E), values (..., S, D).
         mask: True where a key is seen, or what is added to the scores; None for neither.
         scale: of the scores, scale q k^T.
-        groups: so many heads share one of keys and values.
+        groups: so many heads of queries share one of the keys, and one of the values, by the argument's name.
         recorded: the value that stands at each argument's place, of those that depend on the input.
     """
 
@@ -40,7 +40,7 @@ class AttentionCall:
     v: Tensor
     mask: Tensor | None
     scale: float
-    groups: int
+    groups: Mapping[str, int]
     recorded: Mapping[str, Value]
 
     @classmethod
@@ -48,10 +48,10 @@ class AttentionCall:
         """As it was recorded, in the precision of relevance."""
         q, k, v = (_held(node, name, visit) for name in NAMES[:3])
         scale = node.argument("scale", 6)
-        groups = 1
+        groups = {"key": 1, "value": 1}
         if node.argument("enable_gqa", 7, False):
-            groups = q.shape[-3] // v.shape[-3]
-            k, v = (t.repeat_interleave(q.shape[-3] // t.shape[-3], -3) for t in (k, v))
+            groups = {"key": q.shape[-3] // k.shape[-3], "value": q.shape[-3] // v.shape[-3]}
+            k, v = k.repeat_interleave(groups["key"], -3), v.repeat_interleave(groups["value"], -3)
         mask = None if node.argument("attn_mask", 3) is None else _held(node, "attn_mask", visit)
         if node.argument("is_causal", 5, False):
             mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
@@ -103,8 +103,8 @@ class AttentionCall:
         value = self.recorded.get(name)
         if value is None:
             return None
-        if self.groups > 1 and name in ("key", "value"):
-            R = R.unflatten(-3, (-1, self.groups)).sum(-3)
+        if self.groups.get(name, 1) > 1:
+            R = R.unflatten(-3, (-1, self.groups[name])).sum(-3)
         return fold(R, value.shape)
 
 
@@ -115,7 +115,12 @@ def recorded_in(node: Node) -> dict[str, Value]:
 
 
 def _held(node: Node, name: str, visit: Visit) -> Tensor:
-    """An argument's numbers, in the precision of relevance."""
+    """An argument's numbers, in the precision of relevance; the least number there is stays finite."""
     argument: Any = node.argument(name, NAMES.index(name))
-    tensor = node.inputs[argument.k].data if isinstance(argument, Slot) else argument
-    return tensor.to(visit.dtype) if tensor.is_floating_point() else tensor
+    tensor: Tensor = node.inputs[argument.k].data if isinstance(argument, Slot) else argument
+    if not tensor.is_floating_point() or tensor.dtype == visit.dtype:
+        return tensor
+    least = torch.finfo(visit.dtype).min
+    if name == "attn_mask" and torch.finfo(tensor.dtype).min < least:
+        tensor = torch.where(tensor.isinf(), tensor, tensor.clamp(min=least))
+    return tensor.to(visit.dtype)

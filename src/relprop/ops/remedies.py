@@ -26,6 +26,11 @@ REMEDIES: dict[str, str] = {
     **dict.fromkeys(
         ("sparse_mm", "_sparse_mm", "addmm_sparse", "smm"), "a sparse matrix has no rule; make it .to_dense()"
     ),
+    **dict.fromkeys(
+        ("_grouped_mm", "grouped_mm"),
+        "matrices of several experts in one kernel have no rule; let the model multiply by one after the other, as "
+        "transformers does after model.set_experts_implementation('eager')",
+    ),
     "einsum": "dots and diagonals are not understood; name every axis once, or write it as matmul",
     **dict.fromkeys(("log", "log2", "log10", "rsqrt", "reciprocal"), NOTHING_FINITE),
 }

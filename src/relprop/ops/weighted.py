@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from relprop.ops.convolution import convolution_of
@@ -45,7 +46,8 @@ def _layer(node: Node, visit: Visit) -> LinearOp:
     linear_map, w, b = map_and_weights(node)
     w, b = w.detach().to(visit.dtype), None if b is None else b.detach().to(visit.dtype)
     single = unbatched(node)
-    one_by_one = not single and (b is None or b.ndim < 2)  # addmm may add to each picture a bias of its own
+    # addmm may add to each picture a bias of its own, and a product have a matrix for each
+    one_by_one = not single and (b is None or b.ndim < 2) and (node.kind == Kind.CONV or w.ndim == 2)
     if node.merged is not None:
         scale, shift = node.merged.scale.to(visit.dtype), node.merged.shift.to(visit.dtype)
         w, b = linear_map.scale(w, scale), shift + (0.0 if b is None else b * scale)
@@ -104,17 +106,23 @@ def variable_weight(node: Node) -> str | None:
     return None
 
 
+def _repeats(axes: torch.Size, of_matrix: torch.Size) -> bool:
+    """Whether a product repeats the value along the axes in front, for matrices that it has not."""
+    return bool(torch.broadcast_shapes(axes, of_matrix) != axes)
+
+
 def variable_matrix(node: Node) -> str | None:
     """Why a matrix product is no linear layer, or None."""
     if len(node.inputs) > 1:
-        return (
-            "a product of two matrices that both depend on the input, as attention has it, is not supported "
-            "yet; explain a model without it"
-        )
+        return "a sum and a product of values in one call; write it as c + a @ b"
     name = node.op.name
     matrix = map_and_weights(node)[1]
-    if not isinstance(matrix, Tensor) or matrix.ndim != 2:
+    if not isinstance(matrix, Tensor) or matrix.ndim < 2:
         return "the constant side of a matrix product must be a matrix; use torch.nn.functional.linear"
+    if matrix.ndim > 2 and _repeats(node.inputs[0].shape[:-2], matrix.shape[:-2]):
+        return (
+            "the constant side of a matrix product has more axes than the value; repeat the value first, x.expand(...)"
+        )
     plain = not {"beta", "alpha"} & set(node.kwargs) and len(node.args) <= 3
     if name == "addmm" and not (plain and isinstance(node.argument("mat1", 1), Slot)):
         return "addmm is understood as addmm(bias, x, w) alone; use torch.nn.functional.linear"

@@ -25,6 +25,9 @@ TOKENS = ("input_ids", "decoder_input_ids")
 EMBEDDED = ("inputs_embeds", "decoder_inputs_embeds")
 """What it calls the rows that were looked up for them: positions that are added to these are constants, too."""
 
+MASK = "attention_mask"
+"""How the names of masks end: they hide places of a text, and are no part of it, of whatever type they are."""
+
 IDS = (torch.int64, torch.int32)
 """What an embedding takes."""
 
@@ -177,10 +180,11 @@ class _Slots:
 def _explained_of(items: Mapping[Any, Any], of: Of) -> set[Any]:
     """The arguments that are explained."""
     if of is None:
-        tokens = [name for name in TOKENS if name in items]
+        text = [name for name in (*TOKENS, *EMBEDDED) if name in items]
         return {
             key for key, item in items.items()
-            if not tokens or key in tokens or any(t.is_floating_point() for t in tensors_of(item))
+            if not text or key in text
+            or (not key.endswith(MASK) and any(t.is_floating_point() for t in tensors_of(item)))
         }  # fmt: skip
     keys = [of] if isinstance(of, (str, int)) else list(of)
     for key in keys:

@@ -30,12 +30,15 @@ def narrowed(tape: Tape, logits: Value, positions: Tensor, tokens: Tensor) -> Va
         tokens: (N,) ids.
 
     Returns:
-        The logits (B, P, N); None where it is no linear layer that made them, which leaves the tape as it was.
+        The logits (B, P, N); None where it is no linear layer that made them, or where somebody looks at what it gives,
+        which leaves the tape as it was.
     """
     found = _linear_below(logits)
     if found is None:
         return None
     linear, chain = found
+    if {value for node in (linear, *chain) for value in node.outputs} & {*tape.places.values()}:
+        return None
     rows = torch.arange(len(positions), device=positions.device)[:, None]
     x = linear.inputs[0]
     picking = torch.Tensor.__getitem__

@@ -165,10 +165,9 @@ def _moved(node: Node, results: list[Tensor], batch: int) -> list[Owners]:
         owners = [in_order(batch, r.ndim) for r in results]
         if not node.op.loses or _confirmed(node, owners):
             return owners
-    if node.op.loses:  # pictures that are folded into other axes: each number may stay where its own picture is
+    if node.op.loses or (node.constants and node.op.name in JOINING):
+        # pictures that lie along another axis: each number may stay where its own picture is
         return [_kept(node, result, batch) for result in results]
-    if node.constants and node.op.name in JOINING:
-        raise MixesPictures
     moved = float_tensors(node.call(_as_numbers(node), torch.float64))
     return [Owners(_compact(m.round().long().cpu()), batch) for m in moved]
 

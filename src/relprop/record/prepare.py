@@ -79,13 +79,22 @@ def recorded(
 
 
 def mark_reached(tape: Tape, composites: Collection[Composite]) -> None:
-    """Find the nodes that relevance can come to, and those that it comes to where rules open gates."""
+    """Find the nodes that relevance can come to, and for each composite whose rules open gates those beyond these."""
     reached = tape.reached()
     for node in tape.nodes:
         node.reached = node in reached
-    opened = opened_by(composites, tape.nodes)
-    for node in tape.reached(opened) - reached if opened else ():
-        node.opened = True
+    for composite in composites:
+        for node in _opened(tape, composite, reached) if composite.opens else ():
+            node.opened |= {composite}
+
+
+def _opened(tape: Tape, composite: Composite, reached: set[Node]) -> set[Node]:
+    """What a composite comes to beyond all that is reached: what is opened may hold more that opens."""
+    comes, more = reached, reached
+    while more:
+        comes = comes | more
+        more = tape.reached(opened_by(composite, [node for node in tape.nodes if node in comes])) - comes
+    return comes - reached
 
 
 def _in_gates(node: Node) -> bool:

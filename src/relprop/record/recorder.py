@@ -36,8 +36,9 @@ from relprop.tape.tape import Derived, Node, Op, Slot, Tape, Value, unbounded
 from relprop.tape.torch_internals import version
 from relprop.tape.trees import float_tensors, tensors_of
 
-LAYERS = WEIGHTED | {Kind.EMBEDDING}
-"""What a constant that is added after it is no part of the input's normalisation: an embedding is linear, too."""
+LAYERS = WEIGHTED | {Kind.EMBEDDING, Kind.BILINEAR, Kind.ATTENTION}
+"""What a constant that is added after it is no part of the input's normalisation: an embedding is linear, too, and
+scores of the input's own numbers are none of them."""
 
 NO_NODES = frozenset({Kind.GETTER, Kind.CONSTANT, Kind.ESCAPE})
 """Kinds of call that yield no value of ours."""

@@ -245,7 +245,7 @@ class Rule:
 
     @property
     def opens(self) -> bool:
-        """Whether the gates of ops that have this rule take relevance as well."""
+        """Whether the gates of ops that have this rule take relevance as well; a class may also say opens = True."""
         return False
 
     def share(self, layer: Layer, R: Tensor) -> Share:

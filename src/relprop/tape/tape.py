@@ -33,7 +33,7 @@ class Value:
         real: where its numbers come from the input and are no constants such as padding, broadcastable to it;
             None: everywhere.
         rectified: whether `data` is what an in-place ReLU, its only reader, made of it.
-        after_weighted: whether a weighted op or an embedding lies between the input and it.
+        after_weighted: whether a weighted op, an embedding or a product of matrices lies between the input and it.
         obscure: whether an op with a problem lies between the input and it, so that `owners` says nothing.
     """
 
@@ -199,7 +199,7 @@ class Node:
         merged: the BatchNorm that the rules see as part of this weighted op.
         into: the weighted op that this BatchNorm was merged into.
         reached: whether relevance can come to it.
-        opened: whether it can by a rule that goes through gates.
+        opened: the composites by whose rules, which go through gates, it can.
         beyond: whether a function of the output made the call, beyond the model.
         noted: what the op's own way of running it noted for the way down.
         one_signal: whether an addition's terms are all multiples of one value, once that was asked.
@@ -220,7 +220,7 @@ class Node:
     merged: Merged | None = None
     into: Node | None = None
     reached: bool = True
-    opened: bool = False
+    opened: frozenset[Any] = frozenset()
     beyond: bool = False
     noted: Any = None
     one_signal: bool | None = None

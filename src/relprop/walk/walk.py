@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from relprop.composites.composite import Assigned
+from relprop.composites.composite import NOTHING, Assigned
 from relprop.ops import parts
 from relprop.ops.call import Call
 from relprop.ops.embedding import looked_up
@@ -294,6 +294,11 @@ def handed_down(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """What the inputs of a node get, and where the rest went: the rule's own way, or the op's."""
     if node.op.hand_down is None:
         raise RelpropError(f"{node.where} has a place in the table and no way to hand relevance down")
+    if rule is NOTHING:
+        raise RuleError(
+            f"relevance came to {node.where}, which only opens a gate or feeds a detached value: a rule of the "
+            f"composite handed it there; let that rule's class say so, opens = True"
+        )
     if type(rule).__module__.partition(".")[0] != "relprop":
         return _by_users_rule(node, rule, R, visit)
     share = rule.hand_down(Call(node, visit), R)
