@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relprop.ops.fold import fold
 from relprop.ops.remedies import NOTHING_FINITE
 from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share, Zero
@@ -22,7 +23,8 @@ BOUNDED = ("hardtanh", "clamp", "clamp_min", "clip")
 
 OFFSET = frozenset(
     {"sigmoid", "hardsigmoid", "softplus", "logsigmoid", "threshold", *BOUNDED, "clamp_max"}
-    | {"exp", "exp2", "cos", "cosh", "acos", "erfc", "sinc", "pow", "rpow"}
+    | {"exp", "exp2", "cos", "cosh", "acos", "erfc", "sinc", "i0", "pow", "rpow"}
+    | {"log", "log2", "log10", "rsqrt", "reciprocal", "logit", "polygamma"}
 )
 """What may give something for nothing, f(0) != 0: that part of its output does not come from the input."""
 
@@ -46,6 +48,18 @@ def _without_offset(node: Node, R: Tensor, offset: Tensor, visit: Visit) -> Shar
     f = node.call([node.inputs[0].data.to(visit.dtype)], visit.dtype) if out.rectified else out.data.to(visit.dtype)
     s, took = quotient(R, f, Epsilon().eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
     return Share((s * (f - offset),), out.owners.total(s * offset), took)
+
+
+def beside_constant(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """The same for a function of each number and of a constant, which may be wider than the value."""
+    del rule
+    value, (out,) = node.inputs[0], node.outputs
+    nothing = node.call([torch.zeros_like(value.data, dtype=visit.dtype)], visit.dtype)
+    if not bool(nothing.any()):
+        return Share((fold(R[0], value.shape),))
+    f = out.data.to(visit.dtype)
+    s, took = quotient(R[0], f, Epsilon().eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
+    return Share((fold(s * (f - nothing), value.shape),), out.owners.total(s * nothing), took)
 
 
 def depends_on_more(node: Node) -> str | None:

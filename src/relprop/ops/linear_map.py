@@ -95,7 +95,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Product:
-    """Matrix products with a constant: x w (w on the right) or w x (on the left)."""
+    """Matrix products with a constant: x w (w on the right) or w x (on the left); w may be a batch of matrices."""
 
     right: bool
 
@@ -126,7 +126,7 @@ class Product:
 
     def area(self, w: Tensor) -> int:
         """All inputs."""
-        return int(w.shape[0 if self.right else 1])
+        return int(w.shape[-2 if self.right else -1])
 
     def spread(self, R: Tensor, d: Tensor, x: Tensor, w: Tensor) -> Tensor:
         """sum_j R_j / d_j, the same for every input."""

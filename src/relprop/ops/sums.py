@@ -79,6 +79,13 @@ def _held(node: Node) -> Node:
     return node.with_arguments(args, kwargs)
 
 
+def leaves_out(node: Node) -> str | None:
+    """Why a sum without what is no number is not a sum, or None."""
+    if bool(node.inputs[0].data.isnan().any()):
+        return "some numbers are none (NaN), and whose share that would be is not told; use x.nan_to_num().sum(dim)"
+    return None
+
+
 def the_first_alone(node: Node) -> list[bool]:
     """What is sampled receives, the grid does not."""
     return [k == 0 for k in range(len(node.inputs))]

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from relprop.ops.chains import begun_earlier
 from relprop.ops.embedding import are_ids, carries_ids
 from relprop.ops.normalization import output_read
-from relprop.ops.remedies import remedy
+from relprop.ops.remedies import NOTHING_FINITE, remedy
 from relprop.ops.table import TABLE, op_of
 from relprop.record.audit import Audit, Inside
 from relprop.record.inputs import Inputs, demand_ids_looked_up, plain
@@ -250,6 +251,8 @@ class Recorder(TorchFunctionMode):
         floats = float_tensors(outputs)
         node.problem = node.problem or _problem(node, outputs, floats)
         self._finish(node, floats or outputs)
+        if node.problem == NOTHING_FINITE:
+            begun_earlier(node)
         places = tuple(t for t in outputs if not t.is_floating_point())
         if floats and places:  # where a maximum or a sorted number stood: a replay finds it again
             again = functools.partial(whole_numbers_of, node.func)
