@@ -24,11 +24,10 @@ from relprop.tape.visit import Visit
 
 def log_sum(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """R_i = x_i A_i R / (y + eps sign(y)) along axes."""
-    del rule
     x, y = node.inputs[0].data.to(visit.dtype), node.outputs[0].data.to(visit.dtype)
     axes = axes_of(node, x.ndim)
     wide = [1 if axis in axes else n for axis, n in enumerate(x.shape)]
-    s, took = _divided(node, R[0], y)
+    s, took = _divided(node, rule, R[0], y)
     A = (x - y.reshape(wide)).exp()
     shares = x.masked_fill(A == 0, 0.0) * A  # of a mask: no -inf times 0
     rest = y - shares.sum(axes).reshape(y.shape)
@@ -37,10 +36,9 @@ def log_sum(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
 
 def log_softmax(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """R_i = x_i (s_i - A_i sum_j s_j) for y = x - log sum exp(x) and s = R / (y + eps sign(y))."""
-    del rule
     axis = axis_of(node)
     x, y = node.inputs[0].data.to(visit.dtype), node.outputs[0].data.to(visit.dtype)
-    s, took = _divided(node, R[0], y.masked_fill(y.isinf(), 0.0))
+    s, took = _divided(node, rule, R[0], y.masked_fill(y.isinf(), 0.0))
     A = y.exp()
     x = x.masked_fill(A == 0, 0.0)
     below = x * (s - A * s.sum(axis, keepdim=True))
@@ -50,9 +48,8 @@ def log_softmax(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
 
 def running_log_sum(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """R_i = x_i sum_j>=i exp(x_i - y_j) R_j / (y_j + eps sign(y_j))."""
-    del rule
     x, y = node.inputs[0].data.to(visit.dtype), node.outputs[0].data.to(visit.dtype)
-    s, took = _divided(node, R[0], y)
+    s, took = _divided(node, rule, R[0], y)
     if x.ndim == 0:
         return Share((s * x,), node.outputs[0].owners.total(s * (y - x)), took)
     (axis,) = axes_of(node, x.ndim)
@@ -68,9 +65,8 @@ def running_log_sum(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Sh
 
 def log_of_two(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """R_a = a A_a R / (y + eps sign(y)) for y = log(exp(a) + exp(b)), to base 2 likewise; a constant's is bias."""
-    del rule
     y = node.outputs[0].data.to(visit.dtype)
-    s, took = _divided(node, R[0], y)
+    s, took = _divided(node, rule, R[0], y)
     below: list[Tensor | None] = [None] * len(node.inputs)
     rest = y
     power = torch.exp2 if node.op.name == "logaddexp2" else torch.exp
@@ -84,9 +80,10 @@ def log_of_two(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     return Share(tuple(below), node.outputs[0].owners.total(s * rest), took)
 
 
-def _divided(node: Node, R: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _divided(node: Node, rule: Rule, R: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     out = node.outputs[0]
-    return quotient(R, y, Epsilon().eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
+    eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
+    return quotient(R, y, eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
 
 
 # -- bounds ------------------------------------------------------------------------------------------------

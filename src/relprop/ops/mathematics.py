@@ -22,7 +22,6 @@ from relprop.ops.lines import (
     EPSILON,
     LAST,
     REDUCED,
-    TAYLOR,
     at_the_end,
     beside_constants,
     elementwise,
@@ -34,7 +33,7 @@ from relprop.ops.product import receiving_factors
 from relprop.rules.layer import Kind
 from relprop.tape.tape import Op, OwnersGo
 
-BILINEAR, SOFTMAX = Kind.BILINEAR, Kind.SOFTMAX
+BILINEAR = Kind.BILINEAR
 FIRST = OwnersGo.FIRST
 NONNEG, NONPOS = within(0, math.inf), within(-math.inf, 0)
 
@@ -47,11 +46,11 @@ MATHEMATICS: tuple[tuple[Op, str], ...] = (
     (Op("prod", BILINEAR, product_along, ALIKE, REDUCED, bounds_of_product_along), "prod"),
     (Op("cumprod", BILINEAR, running_product, ALIKE, REDUCED, bounds_of_product_along), "cumprod cumprod_"),
     # Logarithms of sums of exponentials: Taylor's expansion at x.
-    (Op("logsumexp", SOFTMAX, log_sum, TAYLOR, REDUCED, of_log_sum), "logsumexp"),
-    (Op("logcumsumexp", SOFTMAX, running_log_sum, TAYLOR, REDUCED, of_log_sum), "logcumsumexp"),
-    (Op("log_softmax", SOFTMAX, log_softmax, TAYLOR, bounds=NONPOS, refuse=over_pictures), "log_softmax"),
-    (Op("logaddexp", SOFTMAX, log_of_two, TAYLOR, BROADCAST, of_log_of_two), "logaddexp"),
-    (Op("logaddexp2", SOFTMAX, log_of_two, TAYLOR, BROADCAST, of_log_of_two), "logaddexp2"),
+    (Op("logsumexp", BILINEAR, log_sum, EPSILON, REDUCED, of_log_sum), "logsumexp"),
+    (Op("logcumsumexp", BILINEAR, running_log_sum, EPSILON, REDUCED, of_log_sum), "logcumsumexp"),
+    (Op("log_softmax", BILINEAR, log_softmax, EPSILON, bounds=NONPOS, refuse=over_pictures), "log_softmax"),
+    (Op("logaddexp", BILINEAR, log_of_two, EPSILON, BROADCAST, of_log_of_two), "logaddexp"),
+    (Op("logaddexp2", BILINEAR, log_of_two, EPSILON, BROADCAST, of_log_of_two), "logaddexp2"),
     # What grows by c^d where its input grows by c: Euler's identity.
     (
         Op("norm", BILINEAR, of_degree(1), EPSILON, REDUCED, NONNEG, no_length),

@@ -10,6 +10,10 @@ NOTHING_FINITE = (
     "y.abs() + 1e-6 or another function of each number that gives a positive one for 0 it has a rule, and a factor "
     "made of it takes no relevance where it is detached, x * y.detach()"
 )
+COMPLEX = (
+    "complex numbers carry no relevance: they pass transforms, sums, moves and products with constants, to a real or an "
+    "imaginary part, an absolute value or a transform back; write what else is made of them with z.real and z.imag"
+)
 PACKED = (
     "packed sequences and dropout between layers have no rule; call the layer, in eval mode, on a tensor of sequences "
     "of one length, those of one length at a time"
@@ -23,6 +27,17 @@ REMEDIES: dict[str, str] = {
     ),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "_pack_padded_sequence", "_pad_packed_sequence"), PACKED),
     **dict.fromkeys(("addmm_sparse", "smm"), "a sparse matrix has no rule here; write it as matrix @ x"),
+    **dict.fromkeys(
+        (
+            "complex",
+            "view_as_complex",
+            "stft",
+            "polar",
+            "angle",
+            *(f"fft_{kind}fft{n}" for kind in ("", "i", "r") for n in ("", "2", "n")),
+        ),
+        COMPLEX,
+    ),
     "heaviside": "a step carries no relevance; as a factor it is a mask, y * (x > 0)",
     "einsum": "dots and diagonals are not understood; name every axis once, or write it as matmul",
 }
