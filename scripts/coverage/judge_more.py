@@ -46,12 +46,11 @@ def spread(x: Tensor, dim: Any = None, *, root: bool) -> Tensor:
 def product(x: Tensor, dim: int) -> Tensor:
     """One factor after the other."""
     parts = x.unbind(dim)
-    return (
-        sum(  # type: ignore[return-value]
-            part * held(torch.stack([*parts[:k], *parts[k + 1 :]])).prod(0) for k, part in enumerate(parts)
-        )
-        / len(parts)
-    )
+    whole = torch.zeros_like(parts[0])
+    for k, part in enumerate(parts):
+        others = [held(other) for other in (*parts[:k], *parts[k + 1 :])]
+        whole = whole + part * (torch.stack(others).prod(0) if others else 1.0)
+    return whole / len(parts)
 
 
 def running_product(x: Tensor, dim: int) -> Tensor:
@@ -94,9 +93,10 @@ def distance(a: Tensor, b: Tensor, eps: float = 1e-6, keepdim: bool = False) -> 
     return length(a - b + eps, 2, -1, keepdim=keepdim)
 
 
-def distances(a: Tensor, b: Tensor) -> Tensor:
-    """The length of every difference of rows."""
-    return length(a[..., :, None, :] - b[..., None, :, :], 2, -1)
+def distances(a: Tensor, b: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:
+    """The usual length of every difference of rows."""
+    del compute_mode
+    return length(a[..., :, None, :] - b[..., None, :, :], p, -1)
 
 
 def determinant(A: Tensor) -> Tensor:
@@ -182,8 +182,8 @@ OF_EACH_NUMBER = [
     function
     for name in (
         "floor ceil trunc round frac sign remainder fmod copysign atan2 i0 asinh atan cosh erfc exp2 expm1 sinc sinh "
-        "tan __rpow__ float_power maximum minimum fmax __mod__ log log2 log10 logit rsqrt reciprocal polygamma __rdiv__ "
-        "__rtruediv__"
+        "tan __rpow__ float_power maximum minimum fmax __mod__ log log2 log10 logit rsqrt reciprocal polygamma "
+        "__rdiv__ __rtruediv__"
     ).split()
     for function in everywhere(name)
 ]
@@ -199,8 +199,8 @@ WITHOUT_ZERO = [
 SLOPES = [
     function
     for name in (
-        "quantile msort gradient cumulative_trapezoid kron chain_matmul multi_dot affine_grid nan_to_num nansum nanmean "
-        "put scatter_reduce cross view_as_real complex mode aminmax lerp addcmul addcdiv trapezoid tensordot inner "
+        "quantile msort gradient cumulative_trapezoid kron chain_matmul multi_dot affine_grid nan_to_num nansum "
+        "nanmean put scatter_reduce cross view_as_real complex mode aminmax lerp addcmul addcdiv trapezoid tensordot inner "
         "diagonal_scatter type_as rrelu"
     ).split()
     for function in everywhere(name)
