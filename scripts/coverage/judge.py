@@ -152,9 +152,7 @@ class Judged(TorchFunctionMode):
             return DEFINITIONS[func](*args, **kwargs)
         if func in OF_EACH_NUMBER and len(values) == 1:
             with torch.no_grad():
-                given, nothing = (
-                    self.of(func, args, kwargs, values[0], t) for t in (values[0], torch.zeros_like(values[0]))
-                )
+                given, nothing = self.both(lambda t: self.of(func, args, kwargs, values[0], t), values[0])
             return self.fixed(values[0], given, nothing)
         if func in DIV and kwargs.get("rounding_mode"):
             return self.fixed(args[0], func(args[0].detach(), *args[1:], **kwargs))
@@ -199,6 +197,11 @@ class Judged(TorchFunctionMode):
         result: Tensor = func(*given, **{name: t if a is value else a for name, a in kwargs.items()})
         return result
 
+    @staticmethod
+    def both(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """What a function gives for numbers, and for zeros."""
+        return function(x.detach()), function(torch.zeros_like(x))
+
     def lengthen(self, func: Any, args: Any, kwargs: Any, value: Tensor, result: Tensor) -> None:
         """Remember a row of functions of each number, and what it begins with."""
         if func not in ACTIVATIONS | BOUNDED | TWO_SIDED | ADD | MUL | DIV and func not in OF_EACH_NUMBER:
@@ -211,9 +214,7 @@ class Judged(TorchFunctionMode):
         """A function without a value at 0, with those before it."""
         first, row = self.rows.get(id(value), (value, lambda t: t))
         with torch.no_grad():
-            given, nothing = (
-                self.of(func, args, kwargs, value, row(t)) for t in (first.detach(), torch.zeros_like(first))
-            )
+            given, nothing = self.both(lambda t: self.of(func, args, kwargs, value, row(t)), first)
         if not bool(nothing.isfinite().all()):
             raise NotImplementedError
         return self.fixed(first, given, nothing)

@@ -200,8 +200,8 @@ SLOPES = [
     function
     for name in (
         "quantile msort gradient cumulative_trapezoid kron chain_matmul multi_dot affine_grid nan_to_num nansum "
-        "nanmean put scatter_reduce cross view_as_real complex mode aminmax lerp addcmul addcdiv trapezoid tensordot inner "
-        "diagonal_scatter type_as rrelu"
+        "nanmean put scatter_reduce cross view_as_real complex mode aminmax lerp addcmul addcdiv trapezoid tensordot "
+        "inner diagonal_scatter type_as rrelu"
     ).split()
     for function in everywhere(name)
 ] + [torch.fft.fft, torch.fft.rfft, torch.stft, torch.sparse.mm]

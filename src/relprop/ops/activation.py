@@ -82,7 +82,10 @@ def no_constant_power(node: Node) -> str | None:
     return None if constant >= 0 else NOTHING_FINITE
 
 
-POWER = "a power has a rule where base or exponent is one constant number; write x ** y as torch.exp(y * torch.log(x))"
+POWER = (
+    "a power has a rule where base or exponent is one constant number; write x ** y as "
+    "torch.exp(y * torch.log(x + 1e-6))"
+)
 
 
 def _one_number(argument: Any) -> bool:

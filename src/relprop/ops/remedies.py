@@ -11,7 +11,7 @@ NOTHING_FINITE = (
     "made of it takes no relevance where it is detached, x * y.detach()"
 )
 COMPLEX = (
-    "complex numbers carry no relevance: they pass transforms, sums, moves and products with constants, to a real or an "
+    "complex numbers carry no relevance: they pass transforms, sums, moves and products with constants, to a real or "
     "imaginary part, an absolute value or a transform back; write what else is made of them with z.real and z.imag"
 )
 PACKED = (

@@ -57,7 +57,7 @@ def _evenly(node: Node, R: list[Tensor], visit: Visit) -> Share:
 def sampled(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """A grid gives averages; the nearest are copies, and what is outside is lost.
 
-    The weights lie between 0 and 1 whatever the grid is made of: they are a gate, and what is sampled takes all.
+    The weights are bounded whatever the grid is made of: they are a gate, and what is sampled takes all.
     """
     others = [None] * (len(node.inputs) - 1)
     node = _held(node)
