@@ -69,6 +69,22 @@ def depends_on_more(node: Node) -> str | None:
     return None
 
 
+def beside_values(node: Node) -> str | None:
+    """Why a function of a number and a constant is none, or None."""
+    if depends_on_more(node) is None:
+        return None
+    return f"it has a rule for a value and a constant beside it, in this order; write it as {OF_VALUES[node.op.name]}"
+
+
+OF_VALUES = {
+    "remainder": "a - b * torch.floor(a / b)",
+    "fmod": "a - b * torch.trunc(a / b)",
+    "copysign": "a.abs() * torch.sign(b)",
+    "atan2": "torch.atan(a / b) where b is proved positive",
+}
+"""How functions of two values are written with rules."""
+
+
 def no_constant_power(node: Node) -> str | None:
     """Why a power is no function of each number that has a value for nothing, or None."""
     base, exponent = node.argument("input", 0), node.argument("exponent", 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from relprop.ops.activation import activation, beside_constant, depends_on_more, no_constant_power
+from relprop.ops.activation import activation, beside_constant, beside_values, depends_on_more, no_constant_power
 from relprop.ops.bilinear import bilinear, bounds_of_sums, of_two_matrices
 from relprop.ops.bounds import (
     clamped,
@@ -101,7 +101,7 @@ def at_the_end(name: str, bounds: Callable[[Node], Bounds] = unbounded, words: s
 
 def beside_constants(name: str, bounds: Callable[[Node], Bounds] = unbounded, words: str = "") -> tuple[Op, str]:
     """A function of each number of a value and of a constant, which may be wider than the value."""
-    op = Op(name, ACTIVATION, beside_constant, PASS, BROADCAST, bounds, depends_on_more)
+    op = Op(name, ACTIVATION, beside_constant, PASS, BROADCAST, bounds, beside_values)
     return op, words or f"{name} {name}_?"
 
 
