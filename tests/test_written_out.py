@@ -301,7 +301,7 @@ def test_of_equal_scattered_ones_the_first_takes_all():
             below[0, row, 0] += one[1] + one[2] + two[1] + two[2]
             below[0, row, 1 if y1 > y0 else 0] += one[0]
             below[0, row, 2] += one[3] * y2 / (y2 + 99)
-            below[0, row, 1 if y1 < y0 else 0] += two[0]
+            below[0, row, 0] += two[0]
             below[0, row, 1] += two[3]
         return below
 
