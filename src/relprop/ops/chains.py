@@ -8,11 +8,13 @@ to its beginning at once, and log(sigmoid(x)) gets what logsigmoid(x) gets.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from relprop.ops.normalization import UNCHANGED
 from relprop.ops.remedies import NOTHING_FINITE
 from relprop.rules.layer import Kind
 from relprop.tape.tape import Node, Slot, Value
@@ -22,6 +24,7 @@ LONGEST = 32
 """So many functions are put together at the most."""
 
 
+@dataclass(frozen=True)
 class Before:
     """Stands in a step's arguments for what the step before it gave."""
 
@@ -81,7 +84,7 @@ def finite_for_nothing(chain: Sequence[Node], value: Value) -> bool:
 
 def _of_each_number(node: Node, value: Value) -> bool:
     """Whether a call is a function of each number alone, beside constants, and its input still stands."""
-    usual = node.kind in (Kind.ACTIVATION, Kind.ADD, Kind.PRODUCT) or node.op.name == "contiguous"
+    usual = node.kind in (Kind.ACTIVATION, Kind.ADD, Kind.PRODUCT) or node.op.name in UNCHANGED
     if not usual or node.inplace or len(node.inputs) != 1 or len(node.outputs) != 1:
         return False
     if node.problem not in ("", NOTHING_FINITE) or node.op.name == "local_response_norm":
