@@ -79,7 +79,7 @@ def begun_at_real(node: Node) -> None:
         places |= {value: Given(len(steps), k) for k, value in enumerate(each.outputs)}
     joined = replace(
         node,
-        op=replace(node.op, kind=Kind.BILINEAR, hand_down=of_degree(1), default=EPSILON, refuse=None, receivers=None),
+        op=replace(node.op, kind=Kind.FUNCTION, hand_down=of_degree(1), default=EPSILON, refuse=None, receivers=None),
         func=through_complex,
         args=tuple(Slot(k) for k in range(len(real))),
         kwargs={"steps": tuple(steps)},

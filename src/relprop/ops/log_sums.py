@@ -1,4 +1,4 @@
-"""Logarithms of sums of exponentials, by Taylor's expansion at x, as a softmax (`ops.attention`).
+"""Logarithms of sums of exponentials, by Taylor's expansion at x, as a softmax (`ops.softmax`).
 
 y = log sum_i exp(x_i) has the slopes A = softmax(x): R_i = x_i A_i R / y. What they do not explain, y - sum_i A_i x_i,
 comes from no input: it is a bias, summed by that formula, so that the ledger tells a mistake.
@@ -11,9 +11,9 @@ import math
 import torch
 from torch import Tensor
 
-from relprop.ops.attention import axis_of
 from relprop.ops.bounds import FREE, of_argument
 from relprop.ops.fold import fold
+from relprop.ops.softmax import axis_of
 from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share
 from relprop.rules.lrp import Epsilon

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from relprop.ops.attention import over_pictures
 from relprop.ops.bilinear import bilinear, of_constant_weights
 from relprop.ops.bounds import of_inverse, of_inverse_root, of_remainder, of_sign, rounded, within
 from relprop.ops.homogeneous import (
@@ -30,40 +29,41 @@ from relprop.ops.lines import (
 )
 from relprop.ops.log_sums import log_of_two, log_softmax, log_sum, of_log_of_two, of_log_sum, running_log_sum
 from relprop.ops.product import receiving_factors
+from relprop.ops.softmax import over_pictures
 from relprop.rules.layer import Kind
 from relprop.tape.tape import Op, OwnersGo
 
-BILINEAR = Kind.BILINEAR
+FUNCTION = Kind.FUNCTION
 FIRST = OwnersGo.FIRST
 NONNEG, NONPOS = within(0, math.inf), within(-math.inf, 0)
 
 MATHEMATICS: tuple[tuple[Op, str], ...] = (
     # Products and sums of products.
     (
-        Op("bilinear", BILINEAR, bilinear, EPSILON, LAST, refuse=of_constant_weights, receivers=receiving_factors),
+        Op("bilinear", FUNCTION, bilinear, EPSILON, LAST, refuse=of_constant_weights, receivers=receiving_factors),
         "bilinear",
     ),
-    (Op("prod", BILINEAR, product_along, ALIKE, REDUCED, bounds_of_product_along), "prod"),
-    (Op("cumprod", BILINEAR, running_product, ALIKE, REDUCED, bounds_of_product_along), "cumprod cumprod_"),
+    (Op("prod", FUNCTION, product_along, ALIKE, REDUCED, bounds_of_product_along), "prod"),
+    (Op("cumprod", FUNCTION, running_product, ALIKE, REDUCED, bounds_of_product_along), "cumprod cumprod_"),
     # Logarithms of sums of exponentials: Taylor's expansion at x.
-    (Op("logsumexp", BILINEAR, log_sum, EPSILON, REDUCED, of_log_sum), "logsumexp"),
-    (Op("logcumsumexp", BILINEAR, running_log_sum, EPSILON, REDUCED, of_log_sum), "logcumsumexp"),
-    (Op("log_softmax", BILINEAR, log_softmax, EPSILON, bounds=NONPOS, refuse=over_pictures), "log_softmax"),
-    (Op("logaddexp", BILINEAR, log_of_two, EPSILON, BROADCAST, of_log_of_two), "logaddexp"),
-    (Op("logaddexp2", BILINEAR, log_of_two, EPSILON, BROADCAST, of_log_of_two), "logaddexp2"),
+    (Op("logsumexp", FUNCTION, log_sum, EPSILON, REDUCED, of_log_sum), "logsumexp"),
+    (Op("logcumsumexp", FUNCTION, running_log_sum, EPSILON, REDUCED, of_log_sum), "logcumsumexp"),
+    (Op("log_softmax", FUNCTION, log_softmax, EPSILON, bounds=NONPOS, refuse=over_pictures), "log_softmax"),
+    (Op("logaddexp", FUNCTION, log_of_two, EPSILON, BROADCAST, of_log_of_two), "logaddexp"),
+    (Op("logaddexp2", FUNCTION, log_of_two, EPSILON, BROADCAST, of_log_of_two), "logaddexp2"),
     # What grows by c^d where its input grows by c: Euler's identity.
     (
-        Op("norm", BILINEAR, of_degree(1), EPSILON, REDUCED, NONNEG, no_length),
+        Op("norm", FUNCTION, of_degree(1), EPSILON, REDUCED, NONNEG, no_length),
         "norm linalg.norm linalg.vector_norm",
     ),
-    (Op("matrix_norm", BILINEAR, of_degree(1), EPSILON, REDUCED, NONNEG), "linalg.matrix_norm"),
-    (Op("var", BILINEAR, of_degree(2), EPSILON, REDUCED, NONNEG), "var"),
-    (Op("std", BILINEAR, of_degree(1), EPSILON, REDUCED, NONNEG), "std"),
-    (Op("var_mean", BILINEAR, of_degree(2, 1), EPSILON, REDUCED), "var_mean"),
-    (Op("std_mean", BILINEAR, of_degree(1, 1), EPSILON, REDUCED), "std_mean"),
-    (Op("det", BILINEAR, of_degree(order_of_matrix), EPSILON, FIRST, refuse=mixed_matrices), "det linalg.det"),
-    (Op("svdvals", BILINEAR, of_degree(1), EPSILON, FIRST, NONNEG, mixed_matrices), "linalg.svdvals"),
-    (Op("cholesky", BILINEAR, of_degree(0.5), EPSILON, FIRST, refuse=mixed_matrices), "cholesky linalg.cholesky"),
+    (Op("matrix_norm", FUNCTION, of_degree(1), EPSILON, REDUCED, NONNEG), "linalg.matrix_norm"),
+    (Op("var", FUNCTION, of_degree(2), EPSILON, REDUCED, NONNEG), "var"),
+    (Op("std", FUNCTION, of_degree(1), EPSILON, REDUCED, NONNEG), "std"),
+    (Op("var_mean", FUNCTION, of_degree(2, 1), EPSILON, REDUCED), "var_mean"),
+    (Op("std_mean", FUNCTION, of_degree(1, 1), EPSILON, REDUCED), "std_mean"),
+    (Op("det", FUNCTION, of_degree(order_of_matrix), EPSILON, FIRST, refuse=mixed_matrices), "det linalg.det"),
+    (Op("svdvals", FUNCTION, of_degree(1), EPSILON, FIRST, NONNEG, mixed_matrices), "linalg.svdvals"),
+    (Op("cholesky", FUNCTION, of_degree(0.5), EPSILON, FIRST, refuse=mixed_matrices), "cholesky linalg.cholesky"),
     # Functions of each number.
     elementwise("i0", within(1, math.inf)),
     elementwise("floor", rounded(math.floor)),
