@@ -35,11 +35,15 @@ def length(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return (x * (held(x) / size)).sum(axes, keepdim=keepdim)
 
 
-def spread(x: Tensor, dim: Any = None, *, root: bool) -> Tensor:
+def spread(x: Tensor, dim: Any = None, *args: Any, root: bool, keepdim: bool = False, **kwargs: Any) -> Tensor:
     """Of deviations from the mean, each of which is worth x times itself."""
-    d = held(x) - held(x).mean(dim, keepdim=True)
-    n = d.shape[dim]
-    variance = (x * d).sum(dim) / (n - 1)
+    if args or isinstance(dim, bool) or set(kwargs) - {"unbiased", "correction"}:
+        raise NotImplementedError
+    axes = tuple(range(x.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    less = kwargs.get("correction", int(kwargs.get("unbiased", True)))
+    d = held(x) - held(x).mean(axes, keepdim=True)
+    n = torch.Size(d.shape[axis] for axis in axes).numel()
+    variance = (x * d).sum(axes, keepdim=keepdim) / (n - less)
     return variance / held(variance).sqrt() if root else variance
 
 
