@@ -22,7 +22,7 @@ import reference
 from random_program import Network
 from reference import Dense, divide
 from reference_composites import Composite, Rule
-from reference_program import Op, assigned, factor_parts, of_one, read
+from reference_program import Op, assigned, factor_parts, of_one, read, through
 
 SUMS = 1e-6
 """Epsilon of additions, averages and activations."""
@@ -110,7 +110,7 @@ class Reference:
         if op.kind in ("move", "stop"):
             return op.step.value(*inputs)
         plain = [v.detach() for v in inputs]
-        value = op.step.value(*plain)
+        value = through(op.row, *plain) if op.row else op.step.value(*plain)
 
         def below(R: Tensor) -> Sequence[Tensor]:
             self.largest = max(self.largest, float(R.abs().flatten(1).sum(1).max()))
@@ -312,7 +312,7 @@ def activation_below(
     judge: Reference, op: Op, rule: Rule | None, inputs: list[Tensor], value: Tensor, R: Tensor
 ) -> list[Tensor]:
     """Relevance passes, but for what the activation gives for nothing."""
-    for_nothing = op.step.value(torch.zeros_like(inputs[0]))
+    for_nothing = through(op.row or [op], torch.zeros_like(inputs[0]))
     if not bool(for_nothing.any()):
         return [R]
     return [(value - for_nothing) / torch.where(value >= 0, value + SUMS, value - SUMS) * R]
@@ -338,4 +338,5 @@ BELOW: dict[str, Callable[..., Sequence[Tensor]]] = {
     "product": product_below,
     "scale": same_below,
     "activation": activation_below,
+    "opaque": activation_below,
 }

@@ -107,14 +107,16 @@ class Activations(Writer):
         how = self.rng.choice(["dropout", "dropout", "clone", "contiguous", "F"])
         if how == "dropout":
             name = self.module("drop", nn.Dropout())
-            return self.emit("move", f"self.{name}({r})", [r], lambda v: v * 1, views=r, path=name, identity=True)
+            text, f = f"self.{name}({r})", lambda v: v * 1
+            return self.emit("move", text, [r], f, views=r, path=name, identity=True, same=True)
         text = {
             "clone": f"{r}.clone()",
             "contiguous": f"{r}.contiguous()",
             "F": f"F.dropout({r}, 0.5, training=False)",
         }
         views = None if how == "clone" else r
-        return self.emit("move", text[how], [r], lambda v: v * 1, views=views, identity=True)
+        same = how == "F"  # switched off it gives the very tensor that it was given
+        return self.emit("move", text[how], [r], lambda v: v * 1, views=views, identity=True, same=same)
 
     # -- gates -----------------------------------------------------------------------------------------
 
@@ -143,7 +145,7 @@ class Activations(Writer):
 
         Args:
             r: the gate's logits.
-            opaque: whether functions without a rule may stand in it.
+            opaque: whether functions without a value at 0 may stand in it.
         """
         kinds = ["sigmoid", "sigmoid", "sigmoid", "tanh", "1 + s", "1 - s", "2 s", "relu6", "clamp", "tanh + 1", "erf"]
         kinds += ["relu", "softplus"] + ["exp", "sin", "rsqrt", "abs"] * opaque

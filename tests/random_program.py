@@ -24,7 +24,8 @@ class Step:
 
     Attributes:
         line: the Python source.
-        kind: conv, linear, norm, average, interpolate, max, add, scale, product, activation, move, stop or opaque.
+        kind: conv, linear, norm, average, interpolate, max, add, scale, product, activation, move, stop, or opaque:
+            a function without a value at 0.
         reads: registers that it reads as values; a register twice if it reads it twice.
         gives: the register that holds its result afterwards; one that it reads, where it writes in place.
         value: the registers' tensors to the result, without writing.

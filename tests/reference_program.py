@@ -3,9 +3,12 @@
 Everything is found out from the steps alone (`random_program.Step`): what depends on what, and what is proved of whom.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
+
+import torch
 
 from intervals import finite
 from random_program import Network, Step
@@ -30,6 +33,7 @@ class Op:
         head: whether it is fully connected.
         number: the same for values that identical calls made of the same values.
         dense: its explicit matrix, once somebody asked for it.
+        row: of a function without a value at 0, all functions of each number that it is taken with, itself the last.
     """
 
     step: Step
@@ -42,6 +46,7 @@ class Op:
     head: bool = False
     number: Any = None
     dense: Dense | None = None
+    row: tuple["Op", ...] = ()
 
     @property
     def kind(self) -> str:
@@ -61,7 +66,11 @@ def read(net: Network) -> list[Op]:
     for order, step in enumerate(net.steps):
         op = Op(step, order, tuple(made[r] for r in step.reads))
         op.seen = op.kind in WEIGHTED or any(source is not None and source.seen for source in op.sources)
+        if op.kind == "opaque":
+            _take_row(op)
         op.number = (step.call or order, tuple(map(number, op.sources)))
+        if op.about.get("same"):  # it gives the very tensor that it reads, whichever names that has
+            made |= {name: op for name, holder in made.items() if holder is op.sources[0]}
         made[step.gives] = op
         ops.append(op)
     last = made[net.output]
@@ -74,15 +83,41 @@ def read(net: Network) -> list[Op]:
             op.reached = True
             reached.update(source for source, part in zip(op.sources, parts(op), strict=True) if part)
     ops = [op for op in ops if op in needed]
-    if any(op.reached and op.kind == "opaque" for op in ops):
+    if any(op.reached and op.kind == "opaque" and not op.row for op in ops):
         raise OpaqueError
     _merge(ops)
     _find_heads(ops)
     return ops
 
 
+def _take_row(op: Op) -> None:
+    """The longest row of functions of each number before one without a value at 0 that makes it finite there."""
+    row, found = [op], []
+    while True:
+        if bool(torch.isfinite(through(row, torch.zeros(row[0].step.shapes[0], dtype=torch.float64))).all()):
+            found = list(row)
+        before = row[0].sources[0]
+        alone = before is not None and len(before.sources) == 1 and before.step.call != ""
+        one_by_one = alone and (before.kind in EACH_NUMBER or before.about.get("identity"))
+        if not one_by_one or before.step.shapes[0] != before.step.shapes[-1]:
+            break
+        row.insert(0, before)
+    if found:
+        op.row, op.sources = tuple(found), found[0].sources
+
+
+EACH_NUMBER = ("activation", "scale", "add", "opaque")
+
+
+def through(row: Sequence[Op], x: torch.Tensor) -> torch.Tensor:
+    """Functions in turn."""
+    for op in row:
+        x = op.step.value(x)
+    return x
+
+
 class OpaqueError(Exception):
-    """Relevance would come to a function without a rule: the engine must refuse the network."""
+    """Relevance would come to a function without a value at 0: the engine must refuse the network."""
 
 
 def number(op: Op | None) -> Any:

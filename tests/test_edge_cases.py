@@ -107,7 +107,7 @@ def other_data(y):
 
 
 CANNOT_PASS = {
-    "a rounded quotient": (lambda y: torch.div(y, 2, rounding_mode="floor"), "rounding"),
+    "a rounded quotient of two values": (lambda y: torch.div(y, y + 1, rounding_mode="floor"), "divide by a constant"),
     "slopes that depend on the input": (lambda y: F.prelu(COLUMN.expand(2, 4, 8, 8), y[0, :, 0, 0]), "bounds"),
     "a sum in torch's old spelling": (lambda y: torch.add(y, 2, F.relu(y)), "write it as x"),
     "a weight that is a vector": (lambda y: F.linear(y, ROW), "vector"),

@@ -77,8 +77,8 @@ def test_a_power_of_a_bounded_value_is_a_gate():
 
 
 REFUSED = {
-    "power below nothing": (lambda y: (y.abs() + 1) ** -0.5, "nothing finite for 0"),
-    "rsqrt": (lambda y: torch.rsqrt(y.abs() + 1), "nothing finite for 0"),
+    "power below nothing": (lambda y: y.abs() ** -0.5, "nothing finite for 0"),
+    "rsqrt": (lambda y: torch.rsqrt(y.abs()), "nothing finite for 0"),
     "power of two values": (lambda y: y.abs() ** F.relu(y), "constant number"),
     "power of a vector": (lambda y: y ** torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=D), "constant number"),
     "base that is not positive": (lambda y: 0.0 ** y.abs(), "base that is not positive"),
@@ -93,6 +93,9 @@ def test_what_stays_refused(name):
 
 
 REMEDIES = {
+    "a little more": lambda y: torch.log(y.abs() + 1e-6),
+    "clamped": lambda y: torch.rsqrt(y.clamp(min=1e-6)),
+    "power of two values": lambda y: torch.exp(F.relu(y) * torch.log(y.abs() + 1e-6)),
     "detached": lambda y: y * torch.rsqrt(y.abs() + 1).detach(),
     "bounded": lambda y: y * torch.rsqrt(1 + y**2),
     "power, bounded": lambda y: y * (1 + y**2) ** -0.5,

@@ -223,23 +223,32 @@ def test_what_adds_while_it_writes_is_refused():
             explained(f)
 
 
-def test_a_grid_that_depends_on_the_input_is_refused_and_detached_it_is_not():
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_a_grid_that_depends_on_the_input_is_a_gate(mode, detached):
     def grid(y):
         return y.mean(1)[:, :3, :4].unsqueeze(-1).expand(-1, -1, -1, 2)
 
-    with pytest.raises(rp.UnsupportedOp, match="where it looks depends on the input"):
-        explained(lambda y: F.grid_sample(y, grid(y), align_corners=False), (2, 4, 4))
-    for mode in ("bilinear", "nearest"):
+    def f(y, places=None):
+        own = grid(y).detach() if detached else grid(y)
+        return F.grid_sample(y, own if places is None else places, mode, align_corners=False)
 
-        def f(y, places=None, mode=mode):
-            return F.grid_sample(y, grid(y).detach() if places is None else places, mode, align_corners=False)
+    def expected(y, R):
+        places = grid(y)
+        back = moved_back if mode == "nearest" else by_gradient
+        return back(lambda leaf: f(leaf, places), y, R)
 
-        def expected(y, R, f=f, mode=mode):
-            places = grid(y)
-            back = moved_back if mode == "nearest" else by_gradient
-            return back(lambda leaf: f(leaf, places), y, R)
+    assert_definition(f, expected, (2, 4, 4), rtol=1e-8)
 
-        assert_definition(f, expected, (2, 4, 4), rtol=1e-8)
+
+def test_a_constant_that_is_sampled_where_the_input_says_is_refused():
+    picture = torch.randn(2, 2, 4, 4, dtype=D)
+
+    def f(y):
+        return F.grid_sample(picture[: len(y)], y[:, :2].permute(0, 2, 3, 1).tanh(), align_corners=False)
+
+    with pytest.raises(rp.UnsupportedOp, match="it samples a constant"):
+        explained(f, (2, 4, 4))
 
 
 FLAT = rp.Composite([(rp.on.pool | rp.on.add, rp.rules.Flat()), (rp.on.any, rp.rules.Z())])

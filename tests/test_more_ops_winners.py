@@ -75,6 +75,8 @@ def test_of_equal_ones_the_first_takes_all():
         lambda y: torch.maximum(y[:, :1], y[:, 1:2]),
         lambda y: torch.max(y[:, :1], y[:, 1:2]),
         lambda y: -torch.minimum(-y[:, :1], -y[:, 1:2]),
+        lambda y: y[:, 2:].scatter_reduce(1, torch.tensor([[0, 0]]), y[:, :2], "amax"),
+        lambda y: y[:, :1].scatter_reduce(1, torch.tensor([[0]]), y[:, 1:2], "amax"),
     ):
         assert_equal(rp.attribute(lambda x, f=f: f(x @ w.T), x, 0, "lrp-z"), first)
 

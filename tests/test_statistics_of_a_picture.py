@@ -172,8 +172,9 @@ def test_softmax_is_taylor_at_x_and_its_remainder_a_share_of_its_own():
     assert e.ledger["it"].error < 1e-13
 
 
-def test_a_softmax_at_the_end_is_refused():
-    net = nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)).eval()
+@pytest.mark.parametrize("last", [nn.Softmax(1), nn.LogSoftmax(1)])
+def test_a_softmax_at_the_end_is_refused(last):
+    net = nn.Sequential(nn.Linear(4, 3), last).eval()
     with pytest.raises(rp.UnsupportedOp, match="the model ends in it"):
         rp.attribute(net, torch.randn(2, 4), 0, "lrp-z")
 

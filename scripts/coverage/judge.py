@@ -3,9 +3,10 @@
 Under LRP_z (eps 0) relevance is x_i times the slope of a network in which
 
 - what an activation does is a factor, x (f(x) - f(0)) / x, held fixed, and f(0) a constant;
-- statistics that normalise, softmaxes, attention's weights, divisors and gates are constants;
+- softmaxes, attention's weights, divisors and gates are constants;
 - of a product of two values of a kind each is held fixed for one half;
-- a maximum, a pool, a convolution and all that moves are what they are.
+- a maximum, a pool, a convolution and all that moves are what they are;
+- lengths, products along axes, logarithms of sums and the like are as `judge_more.py` defines them.
 
 Nothing of the package is used: another way of seeing calls, other bounds, other books.
 """
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from scripts.coverage.judge_more import DEFINITIONS, OF_EACH_NUMBER, SLOPES, WITHOUT_ZERO, absolute
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -39,7 +41,7 @@ ACTIVATIONS = named(
 )
 BOUNDED = named(
     "sigmoid sigmoid_ expit hardsigmoid hardsigmoid_ tanh tanh_ softsign erf softmax sin cos relu6 relu6_ hardtanh "
-    "hardtanh_"
+    "hardtanh_ sign softmin"
 )
 TWO_SIDED = named("clamp clamp_ clip")
 KEPT = named(
@@ -84,6 +86,7 @@ class Judged(TorchFunctionMode):
         self.raw: set[int] = {id(x)}
         self.bounded: set[int] = set()
         self.unsure = ""
+        self.rows: dict[int, tuple[Tensor, Callable[[Tensor], Tensor]]] = {}
 
     def mark(self, marks: set[int], result: Any) -> None:
         """Remember a result; it is kept, so that its id is its own."""
@@ -102,14 +105,21 @@ class Judged(TorchFunctionMode):
     def made(self, func: Any, args: Any, kwargs: Any, values: list[Tensor]) -> Any:
         """The call, with what scales held fixed, and what is known of its result."""
         name = getattr(func, "__name__", str(func))
+        known = func in UNDERSTOOD or func in DEFINITIONS or func in OF_EACH_NUMBER or func in SLOPES
         if (
-            func not in UNDERSTOOD
-            and name not in ("__get__", "__set__")
+            not known
+            and name not in ("__get__", "__set__", "__len__")
             and func not in (F.batch_norm, F.normalize, F.glu)
         ):
             self.unsure = self.unsure or name
         raw = all(id(v) in self.raw for v in values) and func not in WEIGHTED
-        result = self.linear(func, args, kwargs, values)
+        try:
+            result = self.linear(func, args, kwargs, values)
+        except NotImplementedError:
+            self.unsure = self.unsure or name
+            result = func(*args, **kwargs)
+        if len(values) == 1 and isinstance(result, Tensor) and result.shape == values[0].shape:
+            self.lengthen(func, args, kwargs, values[0], result)
         if func in BOUNDED | SCALES or self.stays_bounded(func, args, kwargs, values):
             self.mark(self.bounded, result)
         if func in ATTENTION and id(args[2]) in self.bounded:  # a mean of its values
@@ -134,11 +144,23 @@ class Judged(TorchFunctionMode):
 
     def linear(self, func: Any, args: Any, kwargs: Any, values: list[Tensor]) -> Any:
         """The call as a linear one."""
+        if func in WITHOUT_ZERO:
+            return self.whole_row(func, args, kwargs, values[0])
+        if func in named("abs") and args[0].is_complex():
+            return absolute(args[0])
+        if func in DEFINITIONS:
+            return DEFINITIONS[func](*args, **kwargs)
+        if func in OF_EACH_NUMBER and len(values) == 1:
+            with torch.no_grad():
+                given, nothing = self.both(lambda t: self.of(func, args, kwargs, values[0], t), values[0])
+            return self.fixed(values[0], given, nothing)
+        if func in DIV and kwargs.get("rounding_mode"):
+            return self.fixed(args[0], func(args[0].detach(), *args[1:], **kwargs))
         if func in ACTIVATIONS and values[0] is args[0]:
             return self.scaled(func, args, kwargs)
         if func in NORMS:
             return self.normalised(func, args, kwargs)
-        if func in named("softmax"):
+        if func in named("softmax softmin"):
             return func(*args, **kwargs).detach().requires_grad_()
         if func in ATTENTION:
             q, k = args[0].detach(), args[1].detach()
@@ -164,19 +186,47 @@ class Judged(TorchFunctionMode):
         if func in ADD and len(values) == 1 and id(values[0]) in self.raw:
             y = func(*(a.clone() if a is values[0] else a for a in args), **kwargs)
             return self.fixed(values[0], y)
-        if func in named("var std norm linalg_vector_norm rsqrt reciprocal"):
-            return func(*args, **kwargs).detach().requires_grad_()
         if func is F.batch_norm and id(args[0]) in self.raw:
             return self.fixed(args[0], func(*args, **kwargs))
         return func(*args, **kwargs)
 
+    @staticmethod
+    def of(func: Any, args: Any, kwargs: Any, value: Tensor, t: Tensor) -> Tensor:
+        """A call with another tensor in the place of its one value."""
+        given = [t if a is value else a for a in args]
+        result: Tensor = func(*given, **{name: t if a is value else a for name, a in kwargs.items()})
+        return result
+
+    @staticmethod
+    def both(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """What a function gives for numbers, and for zeros."""
+        return function(x.detach()), function(torch.zeros_like(x))
+
+    def lengthen(self, func: Any, args: Any, kwargs: Any, value: Tensor, result: Tensor) -> None:
+        """Remember a row of functions of each number, and what it begins with."""
+        if func not in ACTIVATIONS | BOUNDED | TWO_SIDED | ADD | MUL | DIV and func not in OF_EACH_NUMBER:
+            return
+        first, row = self.rows.get(id(value), (value, lambda t: t))
+        self.rows[id(result)] = (first, lambda t: self.of(func, args, kwargs, value, row(t)))
+        self.keep += [result, first]
+
+    def whole_row(self, func: Any, args: Any, kwargs: Any, value: Tensor) -> Tensor:
+        """A function without a value at 0, with those before it."""
+        first, row = self.rows.get(id(value), (value, lambda t: t))
+        with torch.no_grad():
+            given, nothing = self.both(lambda t: self.of(func, args, kwargs, value, row(t)), first)
+        if not bool(nothing.isfinite().all()):
+            raise NotImplementedError
+        return self.fixed(first, given, nothing)
+
     def fixed(self, x: Tensor, y: Tensor, zero: Tensor | float = 0.0) -> Tensor:
         """Y as x times a factor that is held fixed, beside a constant."""
-        x_, y_ = x.detach(), y.detach() - zero
+        x_, y_ = x.detach(), y.detach()
         some = x_ != 0
-        factor = torch.where(some, y_ / torch.where(some, x_, 1.0), 0.0)
-        left = torch.where(some, 0.0, y_)
-        return x * factor + (left + zero)
+        factor = torch.where(some, (y_ - zero) / torch.where(some, x_, 1.0), 0.0)
+        if bool(torch.as_tensor(zero != 0).any()):  # the documented stabiliser of what has a share of nobody's
+            factor = factor * y_ / torch.where(y_ >= 0, y_ + 1e-6, y_ - 1e-6)
+        return x * factor + (y_ - x_ * factor)
 
     def scaled(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         """An activation."""

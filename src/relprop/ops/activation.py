@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relprop.ops.fold import fold
 from relprop.ops.remedies import NOTHING_FINITE
 from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share, Zero
@@ -22,7 +23,8 @@ BOUNDED = ("hardtanh", "clamp", "clamp_min", "clip")
 
 OFFSET = frozenset(
     {"sigmoid", "hardsigmoid", "softplus", "logsigmoid", "threshold", *BOUNDED, "clamp_max"}
-    | {"exp", "exp2", "cos", "cosh", "acos", "erfc", "sinc", "pow", "rpow"}
+    | {"exp", "exp2", "cos", "cosh", "acos", "erfc", "sinc", "i0", "pow", "rpow"}
+    | {"log", "log2", "log10", "rsqrt", "reciprocal", "logit", "polygamma"}
 )
 """What may give something for nothing, f(0) != 0: that part of its output does not come from the input."""
 
@@ -48,11 +50,39 @@ def _without_offset(node: Node, R: Tensor, offset: Tensor, visit: Visit) -> Shar
     return Share((s * (f - offset),), out.owners.total(s * offset), took)
 
 
+def beside_constant(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """The same for a function of each number and of a constant, which may be wider than the value."""
+    del rule
+    value, (out,) = node.inputs[0], node.outputs
+    nothing = node.call([torch.zeros_like(value.data, dtype=visit.dtype)], visit.dtype)
+    if not bool(nothing.any()):
+        return Share((fold(R[0], value.shape),))
+    f = out.data.to(visit.dtype)
+    s, took = quotient(R[0], f, Epsilon().eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
+    return Share((fold(s * (f - nothing), value.shape),), out.owners.total(s * nothing), took)
+
+
 def depends_on_more(node: Node) -> str | None:
     """Why an activation is none of its input alone, or None."""
     if len(node.inputs) > 1 or not isinstance(node.argument("input", 0), Slot):
         return "its bounds or slopes depend on the input; only constant ones pass relevance"
     return None
+
+
+def beside_values(node: Node) -> str | None:
+    """Why a function of a number and a constant is none, or None."""
+    if depends_on_more(node) is None:
+        return None
+    return f"it has a rule for a value and a constant beside it, in this order; write it as {OF_VALUES[node.op.name]}"
+
+
+OF_VALUES = {
+    "remainder": "a - b * torch.floor(a / b)",
+    "fmod": "a - b * torch.trunc(a / b)",
+    "copysign": "a.abs() * torch.sign(b)",
+    "atan2": "torch.atan(a / b) where b is proved positive",
+}
+"""How functions of two values are written with rules."""
 
 
 def no_constant_power(node: Node) -> str | None:
@@ -68,7 +98,10 @@ def no_constant_power(node: Node) -> str | None:
     return None if constant >= 0 else NOTHING_FINITE
 
 
-POWER = "a power has a rule where base or exponent is one constant number; write x ** y as torch.exp(y * torch.log(x))"
+POWER = (
+    "a power has a rule where base or exponent is one constant number; write x ** y as "
+    "torch.exp(y * torch.log(x + 1e-6))"
+)
 
 
 def _one_number(argument: Any) -> bool:

@@ -7,6 +7,7 @@ half and half (Achtibat et al. 2024, proposition 3.3).
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from relprop.ops.call import Call
@@ -36,9 +37,10 @@ def bilinear(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
 
 
 def _share_of_constant(node: Node, s: Tensor) -> Tensor | float:
-    """What a constant takes that is added in the same call: of baddbmm(c, a, b)."""
-    constant = node.argument("input", 0)
-    if node.op.name != "baddbmm" or not isinstance(constant, Tensor):
+    """What a constant takes that is added in the same call: of baddbmm(c, a, b), of a bilinear layer's bias."""
+    name = node.op.name
+    constant = node.argument("input", 0) if name == "baddbmm" else node.argument("bias", 3)
+    if name not in ("baddbmm", "bilinear") or not isinstance(constant, Tensor):
         return 0.0
     constant = constant.to(s.dtype)
     return node.outputs[0].owners.total(s * constant.masked_fill(constant.isinf(), 0.0))
@@ -51,6 +53,16 @@ def of_two_matrices(node: Node) -> str | None:
     several = len(node.inputs) > 2 or (node.op.name == "baddbmm" and isinstance(node.argument("input", 0), Slot))
     if several or {"beta", "alpha"} & set(node.kwargs):
         return "a sum and a product of values in one call; write it as c + a @ b"
+    return None
+
+
+def of_constant_weights(node: Node) -> str | None:
+    """Why a bilinear layer is none of the numbers of one picture and constant weights, or None."""
+    if any(isinstance(node.argument(name, k), Slot) for name, k in (("weight", 2), ("bias", 3))):
+        return "its weight depends on the input; write it with torch.einsum"
+    first, *others = (value.owners.index for value in node.inputs)
+    if any(index.shape != first.shape or not torch.equal(index, first) for index in others):
+        return "it mixes the pictures of a batch; explain one picture at a time"
     return None
 
 

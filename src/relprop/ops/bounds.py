@@ -61,6 +61,7 @@ def _fills(node: Node) -> list[Any]:
     written: dict[str, Callable[[], list[Any]]] = {
         "pad": lambda: [node.argument("value", 3) or 0.0],
         "masked_fill": lambda: [node.argument("value", 2)],
+        "fill": lambda: [node.argument("value", 1, 0.0)],
         "fill_diagonal": lambda: [node.argument("fill_value", 1)],
         "where": lambda: [node.argument("input", 1), node.argument("other", 2)],
         "setitem": lambda: [node.args[2]],
@@ -73,6 +74,35 @@ def _fills(node: Node) -> list[Any]:
     return [
         fill for fill in given if fill is not None and not isinstance(fill, (Tensor, Slot))
     ]  # those are among inputs and constants
+
+
+def rounded(rounding: Callable[[float], int]) -> Callable[[Node], Bounds]:
+    """Of numbers that are rounded; half a step more, as torch may round a half to the other side."""
+
+    def bounds(node: Node) -> Bounds:
+        low, high = node.inputs[0].low, node.inputs[0].high
+        if node.kwargs or len(node.args) > 1:  # to decimals
+            return low - 1, high + 1
+        return tuple(float(rounding(end)) if math.isfinite(end) else end for end in (low, high))  # type: ignore[return-value]
+
+    return bounds
+
+
+def of_sign(node: Node) -> Bounds:
+    """-1, 0 or 1, of which the proved sign leaves two."""
+    return (0.0 if node.inputs[0].low >= 0 else -1.0), (0.0 if node.inputs[0].high <= 0 else 1.0)
+
+
+def of_remainder(node: Node) -> Bounds:
+    """Below the divisor, if that is a number."""
+    by = node.argument("other", 1)
+    return (-abs(float(by)), abs(float(by))) if isinstance(by, (int, float)) else FREE
+
+
+def of_numbers(node: Node) -> Bounds:
+    """Of numbers among which others may be put for what is none."""
+    fills = [node.argument(name, k) for k, name in enumerate(("nan", "posinf", "neginf"), 1)]
+    return hull(((node.inputs[0].low, node.inputs[0].high), *(of_constant(fill or 0.0) for fill in fills)))
 
 
 def averaged(node: Node) -> Bounds:

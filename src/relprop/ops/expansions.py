@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from relprop.ops.contractions import cosine_similarity, dstack, einsum, inner, tensordot, trapezoid
+from relprop.ops.written_out import WRITTEN_OUT
 from relprop.tape.arguments import per_axis
 
 
@@ -102,6 +103,7 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "clamp_min": clamp,
     "clip": clamp,
     "clamp_max": clamp_max,
+    **WRITTEN_OUT,
     **{f.__name__: f for f in (einsum, tensordot, inner, cosine_similarity, trapezoid, dstack)},
     **{f"lp_pool{axes}d": _lp_pool_of(axes) for axes in (1, 2, 3)},
 }
@@ -120,7 +122,8 @@ def in_parts_of(name: str) -> Callable[[Any, Sequence[Any], dict[str, Any]], Any
         result = expansion(*given.args, **given.kwargs)
         if result is NotImplemented:
             return result
-        in_place = getattr(func, "__name__", "").endswith("_")
+        name = getattr(func, "__name__", "")
+        in_place = name.endswith("_") and not name.endswith("__")
         return args[0].copy_(result) if in_place else result
 
     return made

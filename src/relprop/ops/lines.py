@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from relprop.ops.activation import activation, depends_on_more, no_constant_power
+from relprop.ops.activation import activation, beside_constant, beside_values, depends_on_more, no_constant_power
 from relprop.ops.bilinear import bilinear, bounds_of_sums, of_two_matrices
 from relprop.ops.bounds import (
     clamped,
     of_inputs,
 )
+from relprop.ops.chains import nothing_finite
 from relprop.ops.expansions import in_parts_of
 from relprop.ops.moves import move, terms_of_another_shape
 from relprop.ops.product import (
@@ -42,6 +43,7 @@ MOVED, REDUCED, BROADCAST = OwnersGo.MOVED, OwnersGo.REDUCED, OwnersGo.BROADCAST
 EPSILON, PASS = Epsilon(), Pass()
 WINNER, SIGNAL = Fixed("winner takes all"), Fixed("signal takes all")
 TAYLOR = Fixed("Taylor at x")
+ALIKE = Fixed("to all factors alike")
 STAYS, STOPS, PER_TOKEN = Fixed("moved"), Fixed("stopped"), Fixed("summed per token")
 
 
@@ -91,14 +93,26 @@ def winning(words: str, hand_down: HandDown = winner) -> list[tuple[Op, str]]:
     return [(Op(word, MAXIMUM, hand_down, WINNER, REDUCED, of_inputs), word) for word in words.split()]
 
 
-def in_gates(name: str, bounds: Callable[[Node], Bounds], words: str = "") -> tuple[Op, str]:
-    """A function of each number alone that relevance has no way through; gates may be made of it."""
-    return Op(name, Kind.OPAQUE, bounds=bounds), words or f"{name} {name}_?"
+def at_the_end(name: str, bounds: Callable[[Node], Bounds] = unbounded, words: str = "") -> tuple[Op, str]:
+    """A function that gives nothing finite for 0: it has a rule as the end of a chain, and gates may be made of it."""
+    op = Op(name, ACTIVATION, activation, PASS, bounds=bounds, refuse=nothing_finite, gates=True)
+    return op, words or f"{name} {name}_?"
+
+
+def beside_constants(name: str, bounds: Callable[[Node], Bounds] = unbounded, words: str = "") -> tuple[Op, str]:
+    """A function of each number of a value and of a constant, which may be wider than the value."""
+    op = Op(name, ACTIVATION, beside_constant, PASS, BROADCAST, bounds, beside_values)
+    return op, words or f"{name} {name}_?"
 
 
 def made_of_others(words: str) -> list[tuple[Op, str]]:
     """Functions that are recorded as the calls that they are made of."""
-    return [(Op(word, Kind.OPAQUE, expand=in_parts_of(word)), f"{word} {word}_?") for word in words.split()]
+    return [(written_out(word), f"{word} {word}_?") for word in words.split()]
+
+
+def written_out(name: str) -> Op:
+    """A function that is recorded as the calls that it is made of."""
+    return Op(name, Kind.OPAQUE, expand=in_parts_of(name))
 
 
 def recurrent(words: str) -> list[tuple[Op, str]]:

@@ -69,6 +69,34 @@ def stop(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     return Share((None,), lost=node.outputs[0].owners.total(R[0]))
 
 
+def blank(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """What is overwritten by a constant gets nothing: all is lost."""
+    del rule, visit
+    return Share((None,) * len(node.inputs), lost=node.outputs[0].owners.total(R[0]))
+
+
+def by_a_value(node: Node) -> str | None:
+    """Why filling is no constant, or None."""
+    return "it fills with a value; write it as y * 0 + value" if len(node.inputs) > 1 else None
+
+
+def of_finite_numbers(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """Numbers stay where they were; what constants stand for that are no numbers is lost."""
+    del rule, visit
+    finite = node.inputs[0].data.isfinite()
+    if bool(finite.all()):
+        return Share((R[0],), zero=Zero.AS_ABOVE)
+    return Share((R[0] * finite,), lost=node.outputs[0].owners.total(R[0] * ~finite))
+
+
+def put_once(node: Node) -> str | None:
+    """Why what a call puts has no one place each, or None."""
+    if node.argument("accumulate", 3, False):
+        return "it does more than to write; use scatter_add or index_add for sums"
+    index = node.argument("index", 1)
+    return None if index.unique().numel() == index.numel() else TWICE
+
+
 def written_once(node: Node) -> str | None:
     """Why what a call writes has no one place each, or None."""
     scatters = node.op.name == "scatter"

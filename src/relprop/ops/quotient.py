@@ -41,7 +41,10 @@ def variable_divisor(node: Node) -> str | None:
     if isinstance(divisor, Slot):
         value = node.inputs[divisor.k]
         if not isinstance(first, Slot):
-            return "a constant divided by a value that depends on the input has no rule; divide by a constant"
+            return (
+                "a constant divided by a value that depends on the input has no rule; write it as "
+                "constant * torch.reciprocal(value), which has one where a function of each number begins finite"
+            )
         if not (value.low >= 0 or value.high <= 0):
             return (
                 "a division by a value that is not proved to have one sign has no rule; divide by a constant, or by "

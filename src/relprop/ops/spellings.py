@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 
 from relprop.tape.torch_internals import NAMESPACES, property_of
@@ -15,7 +16,8 @@ def functions_named(words: str) -> list[Any]:
 
     Args:
         words: names, separated by spaces; "name?" is left out where this version of torch lacks it, ".name" is the
-            getter of a property of tensors, "F.name" stands in torch.nn.functional alone.
+            getter of a property of tensors, "F.name" stands in torch.nn.functional alone, and so do
+            "linalg.name", "fft.name" and "sparse.name" in theirs.
 
     Raises:
         ValueError: torch has no function of such a name.
@@ -35,8 +37,13 @@ def _functions(word: str) -> Iterator[Any]:
         yield from () if getter is None else (getter,)
         return
     met: list[Any] = []
-    for space in (F,) if word.startswith("F.") else NAMESPACES:
-        function = getattr(space, word.removeprefix("F."), None)
+    within, _, name = word.rpartition(".")
+    for space in (ALONE[within],) if within else NAMESPACES:
+        function = getattr(space, name, None)
         if callable(function) and function not in met:
             met.append(function)
             yield function
+
+
+ALONE = {"F": F, "linalg": torch.linalg, "fft": torch.fft, "sparse": torch.sparse}
+"""Namespaces that are named before a dot."""

@@ -11,7 +11,7 @@ from relprop.ops.averaging import average
 from relprop.ops.bounds import FREE, hull, of_argument, of_constant
 from relprop.ops.call import vjp
 from relprop.rules.division import divide, quotient
-from relprop.rules.layer import Kind, Rule, Share
+from relprop.rules.layer import Rule, Share
 from relprop.rules.lrp import Epsilon, Flat, Pass
 from relprop.support.errors import RuleError
 from relprop.tape.arguments import per_axis
@@ -55,7 +55,10 @@ def _evenly(node: Node, R: list[Tensor], visit: Visit) -> Share:
 
 
 def sampled(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
-    """A constant grid gives averages with constant weights; the nearest are copies, and what is outside is lost."""
+    """A grid gives averages; the nearest are copies, and what is outside is lost.
+
+    The weights are bounded whatever the grid is made of: they are a gate, and what is sampled takes all.
+    """
     others = [None] * (len(node.inputs) - 1)
     node = _held(node)
     if not isinstance(rule, (Epsilon, Pass)):
@@ -72,11 +75,18 @@ def sampled(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
 
 
 def _held(node: Node) -> Node:
-    """The same call with its detached grid as a constant."""
+    """The same call with its grid as a constant."""
     if len(node.inputs) == 1:
         return node
     args, kwargs = fill((node.args, node.kwargs), [Slot(0), node.inputs[1].data])  # type: ignore[list-item]
     return node.with_arguments(args, kwargs)
+
+
+def leaves_out(node: Node) -> str | None:
+    """Why a sum without what is no number is not a sum, or None."""
+    if bool(node.inputs[0].data.isnan().any()):
+        return "some numbers are none (NaN), and whose share that would be is not told; use x.nan_to_num().sum(dim)"
+    return None
 
 
 def the_first_alone(node: Node) -> list[bool]:
@@ -85,14 +95,9 @@ def the_first_alone(node: Node) -> list[bool]:
 
 
 def variable_grid(node: Node) -> str | None:
-    """Why places are no constants, or None."""
-    sources = [value.source for value in node.inputs[1:]]
-    detached = all(source is not None and source.kind == Kind.STOP for source in sources)
-    if not detached or not isinstance(node.argument("input", 0), Slot):
-        return (
-            "where it looks depends on the input, which no rule tells apart from what it finds; explain the model with "
-            "the grid detached, grid_sample(x, grid.detach())"
-        )
+    """Why a call samples no value, or None."""
+    if not isinstance(node.argument("input", 0), Slot):
+        return "it samples a constant at places that depend on the input, which no rule tells apart from what it finds"
     return None
 
 

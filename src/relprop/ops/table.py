@@ -27,8 +27,7 @@ from relprop.ops.bounds import (
     interpolated,
     kept_sign,
     of_inputs,
-    of_inverse,
-    of_inverse_root,
+    of_numbers,
     of_power,
     of_power_of_constant,
     of_root,
@@ -69,7 +68,6 @@ from relprop.ops.lines import (
     by_its_body,
     clamping,
     elementwise,
-    in_gates,
     made_of_others,
     moving,
     power,
@@ -77,9 +75,23 @@ from relprop.ops.lines import (
     scattering,
     two_matrices,
     winning,
+    written_out,
 )
+from relprop.ops.mathematics import MATHEMATICS
 from relprop.ops.maximum import maximum, pooled_with_winners
-from relprop.ops.moves import cast, drops_at_random, move, nobody, passing, stop, written_once
+from relprop.ops.moves import (
+    blank,
+    by_a_value,
+    cast,
+    drops_at_random,
+    move,
+    nobody,
+    of_finite_numbers,
+    passing,
+    put_once,
+    stop,
+    written_once,
+)
 from relprop.ops.normalization import batch_norm, merges, statistics_of_batch
 from relprop.ops.product import (
     bounds_of_negative,
@@ -92,6 +104,7 @@ from relprop.ops.silent import SILENT
 from relprop.ops.softmax import over_pictures, softmax
 from relprop.ops.spellings import functions_named
 from relprop.ops.sums import (
+    leaves_out,
     of_running_sum,
     of_sampled,
     of_windows,
@@ -100,9 +113,9 @@ from relprop.ops.sums import (
     variable_grid,
 )
 from relprop.ops.weighted import variable_matrix, variable_weight, weighted
-from relprop.ops.winners import bounds_of_two, of_two, running_winner
+from relprop.ops.winners import bounds_of_two, no_scattered_winner, of_two, running_winner, scattered_winner
 from relprop.rules.layer import Fixed, Kind
-from relprop.tape.tape import Op, OwnersGo, unbounded
+from relprop.tape.tape import Op, OwnersGo
 
 LARGER = Op("maximum", MAXIMUM, of_two, WINNER, BROADCAST, bounds_of_two)
 SMALLER = Op("minimum", MAXIMUM, of_two, WINNER, BROADCAST, bounds_of_two)
@@ -116,12 +129,20 @@ LINES: tuple[tuple[Op, str], ...] = (
     (Op("conv_transpose1d", CONV, weighted, owners=IMAGE, refuse=variable_weight), "conv_transpose1d"),
     (Op("conv_transpose2d", CONV, weighted, owners=IMAGE, refuse=variable_weight), "conv_transpose2d"),
     (Op("conv_transpose3d", CONV, weighted, owners=IMAGE, refuse=variable_weight), "conv_transpose3d"),
-    (Op("linear", LINEAR, weighted, owners=LAST, refuse=variable_weight), "linear"),
+    (Op("linear", LINEAR, weighted, owners=LAST, refuse=variable_weight, of_two=written_out("linear")), "linear"),
     (
-        Op("matmul", LINEAR, weighted, owners=MATRIX, refuse=variable_matrix, of_two=two_matrices("matmul")),
-        "matmul __matmul__ mm bmm",
+        Op(
+            "matmul",
+            LINEAR,
+            weighted,
+            owners=MATRIX,
+            refuse=variable_matrix,
+            of_two=two_matrices("matmul"),
+            expand=in_parts_of("matmul"),  # vectors
+        ),
+        "matmul __matmul__ mm bmm mv sparse.mm",
     ),
-    (Op("addmm", LINEAR, weighted, owners=LAST, refuse=variable_matrix), "addmm"),
+    (Op("addmm", LINEAR, weighted, owners=LAST, refuse=variable_matrix, of_two=written_out("addmm")), "addmm"),
     # Normalisation.
     (Op("batch_norm", NORM, batch_norm, EPSILON, refuse=statistics_of_batch, merges=merges), "F.batch_norm"),
     (Op("local_response_norm", ACTIVATION, activation, PASS, IMAGE, kept_sign), "local_response_norm"),
@@ -158,6 +179,8 @@ LINES: tuple[tuple[Op, str], ...] = (
     ),
     (Op("mean", AVERAGE, average, EPSILON, REDUCED, of_inputs), "mean"),
     (Op("sum", AVERAGE, average, EPSILON, REDUCED, summed), "sum"),
+    (Op("nanmean", AVERAGE, average, EPSILON, REDUCED, of_inputs, leaves_out), "nanmean"),
+    (Op("nansum", AVERAGE, average, EPSILON, REDUCED, summed, leaves_out), "nansum"),
     (Op("interpolate", AVERAGE, interpolation, EPSILON, IMAGE, interpolated), "interpolate upsample"),
     (Op("cumsum", AVERAGE, average, EPSILON, REDUCED, of_running_sum), "cumsum cumsum_"),
     (Op("fold", AVERAGE, average, EPSILON, OwnersGo.FIRST, of_windows), "F.fold"),
@@ -187,6 +210,18 @@ LINES: tuple[tuple[Op, str], ...] = (
     ),
     *winning("max min amax amin aminmax median nanmedian kthvalue mode"),
     *winning("cummax cummin", running_winner),
+    (
+        Op(
+            "scatter_reduce",
+            MAXIMUM,
+            scattered_winner,
+            WINNER,
+            OwnersGo.FIRST,
+            refuse=no_scattered_winner,
+            expand=in_parts_of("scatter_reduce"),  # sums and means
+        ),
+        "scatter_reduce scatter_reduce_",
+    ),
     (LARGER, "maximum fmax"),
     (SMALLER, "minimum fmin"),
     # Additions and differences.
@@ -214,6 +249,7 @@ LINES: tuple[tuple[Op, str], ...] = (
             bounds_of_quotient,
             refuse=variable_divisor,
             receivers=receiving_numerator,
+            expand=in_parts_of("div"),  # rounded
         ),
         "div div_ divide divide_ true_divide true_divide_ __itruediv__ __truediv__",
     ),
@@ -264,14 +300,6 @@ LINES: tuple[tuple[Op, str], ...] = (
     elementwise("acos", within(0, 3.1416), "acos acos_ arccos arccos_"),
     elementwise("asinh", words="asinh asinh_ arcsinh arcsinh_"),
     elementwise("erfc", within(0, 2)),
-    # Functions without a rule, of which a gate may be made: what they give for nothing is not finite.
-    in_gates("rsqrt", of_inverse_root),
-    in_gates("reciprocal", of_inverse),
-    (Op("var", Kind.OPAQUE, owners=REDUCED, bounds=within(0, math.inf)), "var std"),
-    (Op("norm", Kind.OPAQUE, owners=REDUCED, bounds=within(0, math.inf)), "norm linalg_vector_norm?"),
-    in_gates("log", unbounded),
-    in_gates("log2", unbounded),
-    in_gates("log10", unbounded),
     # Made of functions that have rules.
     *made_of_others("lerp addcmul addcdiv glu diff outer ger lp_pool1d lp_pool2d lp_pool3d"),
     *made_of_others("einsum tensordot inner cosine_similarity trapezoid dstack"),
@@ -305,6 +333,12 @@ LINES: tuple[tuple[Op, str], ...] = (
         Op("index_put", MOVE, move, STAYS, MOVED, with_fill, written_once, loses=True),
         "index_put index_put_",
     ),
+    (Op("put", MOVE, move, STAYS, MOVED, with_fill, put_once, loses=True), "put put_"),
+    (Op("nan_to_num", MOVE, of_finite_numbers, STAYS, bounds=of_numbers), "nan_to_num nan_to_num_"),
+    (
+        Op("fill", MOVE, blank, STOPS, bounds=with_fill, refuse=by_a_value, receivers=nobody, loses=True),
+        "zero_ fill_",
+    ),
     (
         Op("contiguous", MOVE, passing, STAYS, bounds=of_inputs),
         "contiguous clone requires_grad_ alias_copy positive",
@@ -322,6 +356,7 @@ LINES: tuple[tuple[Op, str], ...] = (
         "embedding",
     ),
     (Op("detach", Kind.STOP, stop, STOPS, bounds=of_inputs, receivers=nobody), "detach detach_ .data"),
+    *MATHEMATICS,
     *SILENT,
 )
 

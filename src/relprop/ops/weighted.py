@@ -46,8 +46,10 @@ def _layer(node: Node, visit: Visit) -> LinearOp:
     linear_map, w, b = map_and_weights(node)
     w, b = w.detach().to(visit.dtype), None if b is None else b.detach().to(visit.dtype)
     single = unbatched(node)
-    # addmm may add to each picture a bias of its own, and a product have a matrix for each
-    one_by_one = not single and (b is None or b.ndim < 2) and (node.kind == Kind.CONV or w.ndim == 2)
+    if w.layout is not torch.strided:
+        w = w.to_dense()
+    one_by_one = not single and (b is None or b.ndim < 2)  # addmm may add to each picture a bias of its own
+    one_by_one = one_by_one and (node.kind == Kind.CONV or w.ndim == 2)  # likewise a batch of matrices
     if node.merged is not None:
         scale, shift = node.merged.scale.to(visit.dtype), node.merged.shift.to(visit.dtype)
         w, b = linear_map.scale(w, scale), shift + (0.0 if b is None else b * scale)
@@ -97,18 +99,15 @@ def pointwise(node: Node) -> bool:
 
 def variable_weight(node: Node) -> str | None:
     """Why a layer's weight is no constant matrix or kernel, or None."""
-    if len(node.inputs) > 1:
-        return "its weight depends on the input; rules are defined for constant weights"
-    if not isinstance(node.argument("input", 0), Slot):
-        return "its weight depends on the input; rules are defined for constant weights"
+    if len(node.inputs) > 1 or not isinstance(node.argument("input", 0), Slot):
+        product = "x @ weight.T" if node.kind == Kind.LINEAR else "weight.flatten(1) @ F.unfold(x, kernel_size)"
+        return (
+            "its weight depends on the input; rules are defined for constant weights: write it as a product of "
+            f"matrices, {product}"
+        )
     if node.kind == Kind.LINEAR and node.argument("weight", 1).ndim != 2:
         return "its weight is a vector; give it an axis of outputs, weight[None]"
     return None
-
-
-def _repeats(axes: torch.Size, of_matrix: torch.Size) -> bool:
-    """Whether a product repeats the value along the axes in front, for matrices that it has not."""
-    return bool(torch.broadcast_shapes(axes, of_matrix) != axes)
 
 
 def variable_matrix(node: Node) -> str | None:
@@ -117,15 +116,18 @@ def variable_matrix(node: Node) -> str | None:
         return "a sum and a product of values in one call; write it as c + a @ b"
     name = node.op.name
     matrix = map_and_weights(node)[1]
-    if not isinstance(matrix, Tensor) or matrix.ndim < 2:
+    if not isinstance(matrix, Tensor) or matrix.ndim < 2 or (matrix.ndim > 2 and matrix.layout is not torch.strided):
         return "the constant side of a matrix product must be a matrix; use torch.nn.functional.linear"
-    if matrix.ndim > 2 and _repeats(node.inputs[0].shape[:-2], matrix.shape[:-2]):
-        return (
-            "the constant side of a matrix product has more axes than the value; repeat the value first, x.expand(...)"
-        )
+    if matrix.ndim > 2 and not _as_wide(node.inputs[0].shape, matrix.shape):
+        return "a constant batch of matrices must have no more axes than the value, nor longer ones; expand the value"
     plain = not {"beta", "alpha"} & set(node.kwargs) and len(node.args) <= 3
     if name == "addmm" and not (plain and isinstance(node.argument("mat1", 1), Slot)):
         return "addmm is understood as addmm(bias, x, w) alone; use torch.nn.functional.linear"
     if node.inputs[0].data.ndim < 2 and map_and_weights(node)[0] == Product(right=False):
         return "a matrix times a vector of the input; use torch.nn.functional.linear"
     return None
+
+
+def _as_wide(value: torch.Size, matrix: torch.Size) -> bool:
+    """Whether a product leaves the axes in front of the value's matrices as they are."""
+    return len(matrix) <= len(value) and all(n in (1, m) for n, m in zip(matrix[-3::-1], value[-3::-1], strict=False))

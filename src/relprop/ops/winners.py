@@ -7,15 +7,17 @@ import math
 import torch
 from torch import Tensor
 
+from relprop.ops.activation import beside_constant
 from relprop.ops.bounds import FREE, of_argument
 from relprop.ops.fold import fold
+from relprop.ops.moves import terms_of_another_shape
 from relprop.ops.weighted import passed
-from relprop.rules.division import divide, quotient
+from relprop.rules.division import divide
 from relprop.rules.layer import Rule, Share, Zero
-from relprop.rules.lrp import Epsilon, Flat, Pass
+from relprop.rules.lrp import Flat, Pass
 from relprop.support.errors import RuleError
 from relprop.tape.axes import axes_of
-from relprop.tape.tape import Bounds, Node
+from relprop.tape.tape import Bounds, Node, Slot
 from relprop.tape.visit import Visit
 
 
@@ -66,7 +68,7 @@ def of_two(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """
     (upper,) = R
     if len(node.inputs) == 1:
-        return _beside_constant(node, upper, visit)
+        return beside_constant(node, rule, R, visit)
     if isinstance(rule, Pass):
         raise RuleError(
             f"Pass on {node.where}: of two values one wins, so relevance cannot be handed to both unchanged"
@@ -81,15 +83,49 @@ def of_two(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     return Share(tuple(below))
 
 
-def _beside_constant(node: Node, R: Tensor, visit: Visit) -> Share:
-    """R_i = (f(x) - f(0)) / (f(x) + eps sign(f(x))) R, the rest bias; R_i = R where f(0) is 0."""
-    value, (out,) = node.inputs[0], node.outputs
-    nothing = node.call([torch.zeros_like(value.data, dtype=visit.dtype)], visit.dtype)
-    if not bool(nothing.any()):
-        return Share((fold(R, value.shape),))
-    f = out.data.to(visit.dtype)
-    s, took = quotient(R, f, Epsilon().eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
-    return Share((fold(s * (f - nothing), value.shape),), out.owners.total(s * nothing), took)
+def scattered_winner(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
+    """Of the terms that stand at one place the first that equals the result takes all, what stood there before them."""
+    if isinstance(rule, (Pass, Flat)) or visit.conventions.ties == "split":
+        asked = str(rule) if isinstance(rule, (Pass, Flat)) else "the profile's splitting of ties"
+        raise RuleError(f"{node.where}: {asked} is not defined for terms that stand elsewhere; the first winner is")
+    (upper,), y = R, node.outputs[0].data
+    before, src = (_held(node, node.argument(name, k)) for name, k in (("input", 0), ("src", 3)))
+    axis, index = int(node.argument("dim", 1)) % y.ndim, node.argument("index", 2)
+    kept = before == y if node.argument("include_self", 5, True) else torch.zeros_like(y, dtype=torch.bool)
+    kept = kept | torch.ones_like(kept).scatter(axis, index, value=False)
+    hits = (src == y.gather(axis, index)) & ~kept.gather(axis, index)
+    places = torch.arange(index.shape[axis], device=y.device).view([-1 if a == axis else 1 for a in range(y.ndim)])
+    order = torch.where(hits, places, index.shape[axis])
+    first = torch.full_like(y, index.shape[axis], dtype=order.dtype).scatter_reduce(axis, index, order, "amin")
+    won = hits & (order == first.gather(axis, index))
+    given = {0: upper * kept, 3: upper.gather(axis + 1, index.expand(len(upper), *index.shape)) * won}
+    below: list[Tensor | None] = [None] * len(node.inputs)
+    lost: Tensor | float = 0.0
+    for (name, k), share in zip((("input", 0), ("src", 3)), given.values(), strict=True):
+        term = node.argument(name, k)
+        if isinstance(term, Slot):
+            below[term.k] = share
+        else:
+            whole = (
+                share if k == 0 else torch.zeros_like(upper).scatter_add_(axis + 1, index.expand(share.shape), share)
+            )
+            lost = lost + node.outputs[0].owners.total(whole)
+    return Share(tuple(below), lost=lost)
+
+
+def _held(node: Node, argument: Slot | Tensor) -> Tensor:
+    return node.inputs[argument.k].data if isinstance(argument, Slot) else argument
+
+
+def no_scattered_winner(node: Node) -> str | None:
+    """Why terms that stand elsewhere have no winner, or None."""
+    if node.argument("reduce", 4) not in ("amax", "amin"):
+        return "its products have no rule; of sums, means, amax and amin the terms have"
+    owners = [value.owners for value in node.inputs]
+    along = node.argument("dim", 1) % node.argument("index", 2).ndim
+    if owners[0].batch > 1 and (along == 0 or not all(each.batch_first for each in owners)):
+        return "it mixes the pictures of a batch; explain one picture at a time"
+    return terms_of_another_shape(node)
 
 
 def _first(hits: Tensor, axes: list[int]) -> Tensor:

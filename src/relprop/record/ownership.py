@@ -16,7 +16,7 @@ from relprop.tape.trees import float_tensors
 KEEPS_AXIS_0 = frozenset(
     "flatten view reshape unflatten contiguous clone pad pixel_shuffle pixel_unshuffle channel_shuffle "
     "where masked_fill setitem index_copy unfold tril triu copy scatter index_put index_fill masked_scatter "
-    "select_scatter slice_scatter diagonal_scatter diag_embed max_unpool1d max_unpool2d max_unpool3d".split()
+    "put fill select_scatter slice_scatter diagonal_scatter diag_embed max_unpool1d max_unpool2d max_unpool3d".split()
 )
 """Ops on batch-first tensors that leave the first axis alone whenever its size stays the same."""
 

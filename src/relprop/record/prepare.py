@@ -108,18 +108,21 @@ def logits_alone(output: Output, batch: int) -> Roots:
 
 
 def demand_logits(tape: Tape) -> None:
-    """Refuse probabilities: where one is below a half, what spoke for the class would speak against it."""
+    """Refuse probabilities: where one is below a half, what spoke for the class would speak against it.
+
+    Their logarithms are never positive: what speaks for a class would speak against it likewise.
+    """
     source = tape.output.source
     if source is not None and len(tape.output.shape) == 2 and source.op.name in PROBABILITIES:
         source.problem = (
-            "the model ends in it, so its outputs are probabilities, and relevance starts at logits; explain the model "
-            "without its last op, such as model[:-1]"
+            "the model ends in it, so its outputs are probabilities or their logarithms, and relevance starts at "
+            "logits; explain the model without its last op, such as model[:-1]"
         )
         raise unsupported([source])
 
 
-PROBABILITIES = ("sigmoid", "hardsigmoid", "softmax")
-"""What gives probabilities where a model ends in it."""
+PROBABILITIES = ("sigmoid", "hardsigmoid", "softmax", "log_softmax")
+"""What gives probabilities, or their logarithms, where a model ends in it."""
 
 
 def demand_connected(tape: Tape) -> None:

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from relprop.ops.chains import begun_earlier
+from relprop.ops.complex_numbers import begun_at_real, goes_through_complex
 from relprop.ops.embedding import are_ids, carries_ids
 from relprop.ops.normalization import output_read
-from relprop.ops.remedies import remedy
+from relprop.ops.remedies import NOTHING_FINITE, remedy
 from relprop.ops.table import TABLE, op_of
 from relprop.record.audit import Audit, Inside
 from relprop.record.inputs import Inputs, demand_ids_looked_up, plain
@@ -251,6 +253,7 @@ class Recorder(TorchFunctionMode):
         floats = float_tensors(outputs)
         node.problem = node.problem or _problem(node, outputs, floats)
         self._finish(node, floats or outputs)
+        _join(node)
         places = tuple(t for t in outputs if not t.is_floating_point())
         if floats and places:  # where a maximum or a sorted number stood: a replay finds it again
             again = functools.partial(whole_numbers_of, node.func)
@@ -366,6 +369,14 @@ def of_each_number(node: Node, results: list[Tensor]) -> bool:
     if node.func not in TABLE or len(node.inputs) != 1:
         return False
     return node.op.kind == Kind.OPAQUE or (node.op.gates and [t.shape for t in results] == [node.inputs[0].shape])
+
+
+def _join(node: Node) -> None:
+    """Let a call that has no rule by itself be one with those before it, where the two together have one."""
+    if node.problem == NOTHING_FINITE:
+        begun_earlier(node)
+    elif goes_through_complex(node):
+        begun_at_real(node)
 
 
 def _problem(node: Node, outputs: list[Tensor], floats: list[Tensor]) -> str:

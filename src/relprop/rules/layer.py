@@ -35,6 +35,8 @@ class Kind(StrEnum):
     SOFTMAX = "softmax"
     ATTENTION = "attention"
     MOVE = "move"
+    FUNCTION = "function"
+    """Of several numbers, and no sum of them: a length, a variance, a product along an axis, a logarithm of a sum."""
     EMBEDDING = "embedding"
     STOP = "stop"
     GETTER = "getter"
@@ -49,7 +51,7 @@ class Kind(StrEnum):
 
 WEIGHTED: frozenset[str] = frozenset({Kind.CONV, Kind.LINEAR})
 LINEAR: frozenset[str] = WEIGHTED | {Kind.AVG_POOL, Kind.NORM, Kind.LAYER_NORM}
-SUMS: frozenset[str] = frozenset({Kind.ADD, Kind.BILINEAR, Kind.ATTENTION})
+SUMS: frozenset[str] = frozenset({Kind.ADD, Kind.BILINEAR, Kind.ATTENTION, Kind.FUNCTION})
 
 
 class Layer(Protocol):
