@@ -259,7 +259,12 @@ def test_wrong_inputs_are_told_in_one_line(towers, text, pair):
             {"of": "attention_mask"},
             "F.embedding does not look it up",
         ),
-        (text, {"input_ids": ids}, {"method": "gradient"}, "have no gradient"),
+        (
+            lambda input_ids, decoder_input_ids: text(input_ids) + text(decoder_input_ids),
+            {"input_ids": ids, "decoder_input_ids": ids},
+            {"method": "gradient"},
+            "have no gradient, beside other inputs",
+        ),
     ]
     for model, x, keywords, message in cases:
         with pytest.raises(rp.InputError, match=message):
