@@ -210,3 +210,19 @@ def test_a_view_that_ids_are_written_into_is_refused(text, ids):
 def test_numbers_that_are_no_ids_are_refused(text, ids):
     with pytest.raises(rp.InputError, match=r"F\.embedding does not look it up"):
         rp.attribute(lambda ids: text(inputs_embeds=ids.to(D)[..., None].expand(-1, -1, 6)), ids, 0, "gradient")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_token_at_a_place_of_each_text(method):
+    model, ids = llama(), torch.randint(0, 40, (2, 6))
+    mask = torch.ones_like(ids)
+    mask[1, 4:] = 0
+    x = {"input_ids": ids, "attention_mask": mask}
+    R = rp.attribute(model, x, rp.at(-1, torch.tensor([5, 7]), against=torch.tensor([1, 2])), method)
+    for b, (place, token, other) in enumerate([(5, 5, 1), (3, 7, 2)]):
+        one = {key: item[b : b + 1] for key, item in x.items()}
+
+        def target(y, p=place, t=token, o=other):
+            return y.logits[:, p, t] - y.logits[:, p, o]
+
+        torch.testing.assert_close(R[b : b + 1], rp.attribute(model, one, target, method), rtol=1e-10, atol=1e-14)
