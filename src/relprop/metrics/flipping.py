@@ -18,10 +18,8 @@ from torch import Tensor
 
 from relprop.metrics.arrays import as_tensor
 from relprop.metrics.flipped import Keep, Pictures, Replacement, Tokens
-from relprop.support.class_names import class_index
+from relprop.metrics.values import Target, Values
 from relprop.support.errors import InputError
-
-Target = int | str | Tensor | None | Callable[[Any], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +80,9 @@ def flip(
             is padding, `attention_mask` (B, L).
         R: relevance of x: (B, C, H, W), summed over channels, or (B, H, W); of tokens (B, L). A tensor or an array.
         target: as for `relprop.attribute`: an index, a (B,) integer tensor, a name where the model has `.classes`, None
-            for the class predicted on the whole of x; or a function of the output to a number per row. It is given
-            versions of several pictures at once, so it must not say something else of each.
+            for the class predicted on the whole of x; what `relprop.at` gives, with ids; or a function of the output to
+            a number per row. It is given versions of several pictures at once, so it must not say something else of
+            each.
         region: side of the squares that pictures are flipped by, in pixels; those at the right and lower border may be
             smaller. A region's relevance is the sum over its pixels.
         steps: at step k the number of regions or tokens nearest to k / steps of all is gone.
@@ -119,7 +118,7 @@ def flip(
         raise InputError(f"steps={steps}, batch={batch}: both must be at least 1")
     subject = _subject(x, as_tensor(R, "R"), region, replace, keep)
     with torch.no_grad():
-        values = _Values(model, subject, target, batch)
+        values = Values(model, subject, target, batch)
         return _curves(subject, values, steps)
 
 
@@ -139,81 +138,7 @@ def _subject(x: Any, R: Tensor, region: int, replace: Replacement, keep: Keep) -
     return Pictures(x, R, region, replace)
 
 
-class _Values:
-    """The target's value of versions of x.
-
-    Args:
-        model: any callable.
-        subject: what is flipped.
-        target: as for `flip`.
-        batch: how many versions the model gets in one call.
-    """
-
-    def __init__(self, model: Callable[..., Any], subject: Pictures | Tokens, target: Target, batch: int) -> None:
-        self.model, self.subject, self.batch = model, subject, batch
-        self.function = target if callable(target) and not isinstance(target, Tensor) else None
-        self.index = None if self.function else self._indices(target)
-
-    def _indices(self, target: Any) -> Tensor:
-        """The class of each picture, (B,)."""
-        pictures, device = len(self.subject.can), self.subject.can.device
-        if target is None:
-            whole = torch.zeros_like(self.subject.can)
-            every = torch.arange(pictures, device=device).split(self.batch)
-            return torch.cat([_rows(self._run(which, whole[which]), len(which)).argmax(1) for which in every])
-        if isinstance(target, str):
-            classes = getattr(self.model, "classes", None)
-            if not isinstance(classes, (tuple, list)):
-                raise InputError(f"target is {target!r}, and the model has no .classes; give the index")
-            target = class_index(target, classes)
-        index = torch.as_tensor(target, device=device)
-        if index.is_floating_point() or index.dtype == torch.bool or index.shape not in ((), (pictures,)):
-            raise InputError(f"target is {target!r}; an index, a ({pictures},) integer tensor or a function is needed")
-        return index.expand(pictures).long()
-
-    def _run(self, which: Tensor, flipped: Tensor) -> Any:
-        arguments = self.subject.versions(which, flipped)
-        return self.model(**arguments) if isinstance(arguments, Mapping) else self.model(arguments)
-
-    def of(self, which: Tensor, flipped: Tensor) -> Tensor:
-        """(n,) float64.
-
-        Args:
-            which: (n,) picture that each is a version of.
-            flipped: (n, N) bool.
-        """
-        returned = self._run(which, flipped)
-        if self.function is not None:
-            value = self.function(returned)
-            if not isinstance(value, Tensor) or value.shape != (len(which),):
-                got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise InputError(f"target gives {got} for {len(which)} versions; one number for each is needed")
-            return value.double()
-        assert self.index is not None
-        logits, index = _rows(returned, len(which)), self.index[which]
-        if int(index.min()) < 0 or int(index.max()) >= logits.shape[1]:
-            raise InputError(
-                f"target {index.unique().tolist()}: the outputs have the classes 0 to {logits.shape[1] - 1}"
-            )
-        return logits.gather(1, index[:, None])[:, 0].double()
-
-
-def _rows(returned: Any, number: int) -> Tensor:
-    """The logits (n, C) in what a model returned."""
-    named = returned.get("logits") if isinstance(returned, Mapping) else getattr(returned, "logits", None)
-    logits = returned if isinstance(returned, Tensor) else named
-    if isinstance(logits, Tensor) and logits.shape == (number,):
-        logits = logits[:, None]
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != number:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(returned).__name__
-        raise InputError(
-            f"the model returned {got}, and a row of logits per picture, ({number}, classes), is needed; name a number "
-            f"of it by a function, such as target=lambda y: y[:, 0, 0]"
-        )
-    return logits
-
-
-def _curves(subject: Pictures | Tokens, values: _Values, steps: int) -> Flips:
+def _curves(subject: Pictures | Tokens, values: Values, steps: int) -> Flips:
     """Run all versions, and lay their values out as curves."""
     ranks = torch.stack([_ranks(subject, most_first) for most_first in (True, False)])
     total = subject.can.sum(1)
