@@ -1,6 +1,6 @@
 """Flipping on real networks that attend: which method's order is the network's own?
 
-    python -m scripts.transformers --packages DIR            # all four; under 15 minutes of one core
+    python -m scripts.transformers --packages DIR            # all; under 15 minutes of one core
     python -m scripts.transformers --packages DIR --only dinov2 --number 60
     python -m scripts.transformers --table                   # the tables of what is measured so far
 
@@ -14,6 +14,7 @@ line, and is not measured again; tables go to stdout, progress to stderr.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import time
@@ -31,6 +32,7 @@ TASKS: dict[str, tuple[Callable[[Path], Task], int]] = {
     "stories": (stories, 40),
     "minilm": (minilm, 40),
     "smollm2": (smollm2, 20),
+    "smollm2-against": (functools.partial(smollm2, against=True), 20),
     "dinov2": (dinov2, 8),
 }
 """By name, with how many pictures or texts are measured if nothing is said."""

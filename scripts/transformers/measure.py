@@ -1,5 +1,7 @@
 """One picture or text by all methods; rows go into a file as they come, and what is there is not done again."""
 
+# ruff: noqa: T201 - a script prints
+
 from __future__ import annotations
 
 import json

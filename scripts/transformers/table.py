@@ -61,7 +61,10 @@ def printed(name: str, facts: Mapping[str, Any], found: Mapping[str, Mapping[str
     first = next(iter(found.values()))
     lines = [f"### {name}", "", *(f"- {key}: {value}" for key, value in facts.items())]
     lines += [f"- {first['compared']} items, which all methods define that define any", ""]
-    lines += ["| method | MoRF area | LeRF area | SRG | SRG less than the best by | undefined |", "|---|---|---|---|---|---|"]
+    lines += [
+        "| method | MoRF area | LeRF area | SRG | SRG less than the best by | undefined |",
+        "|---|---|---|---|---|---|",
+    ]
     for method, entry in found.items():
         cells = [_cell(entry[m]) for m in (*MEASURES, "less than the best by")]
         lines.append(f"| `{method}` | {' | '.join(cells)} | {entry['of'] - entry['defined']} of {entry['of']} |")

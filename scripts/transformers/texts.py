@@ -1,4 +1,4 @@
-"""MiniLM on pairs of sentences, SmolLM2 on beginnings of sentences, a LLaMA of 260,000 parameters on its own stories."""
+"""MiniLM on pairs of sentences, SmolLM2 on beginnings of sentences, a LLaMA of 260,000 parameters on its stories."""
 
 from __future__ import annotations
 
@@ -89,19 +89,20 @@ class Speaks(nn.Module):
         return logits
 
 
-def next_token(name: str, lm: nn.Module, ids: list[int]) -> Item:
-    """Why this token comes next."""
+def next_token(name: str, lm: nn.Module, ids: list[int], against: bool = False) -> Item:
+    """Why this token comes next; or why rather than the second most probable one."""
     model = Speaks(lm).eval()
     x = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
     with torch.no_grad():
-        return Item(name, model, x, rp.at(-1, int(model(**x)[0, -1].argmax())))
+        first, second = model(**x)[0, -1].topk(2).indices.tolist()
+    return Item(name, model, x, rp.at(-1, first, against=second if against else None))
 
 
 FLIP: dict[str, Any] = {"steps": 10, "keep": (0, -1), "replace": "absent", "batch": 32}
 
 
-def smollm2(shared: Path) -> Task:
-    """Why SmolLM2 goes on with this token."""
+def smollm2(shared: Path, against: bool = False) -> Task:
+    """Why SmolLM2 goes on with this token; or why rather than with the second most probable one."""
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - seconds
 
     del shared
@@ -111,11 +112,11 @@ def smollm2(shared: Path) -> Task:
 
     def items() -> Iterator[Item]:
         for text in BEGINNINGS:
-            yield next_token(text, lm, [tokenizer.bos_token_id, *tokenizer(text).input_ids])
+            yield next_token(text, lm, [tokenizer.bos_token_id, *tokenizer(text).input_ids], against)
 
     facts = {
         "network": "SmolLM2-135M-Instruct, of 4 bits, in float32",
-        "target": "logit of the predicted token at the last place",
+        "target": "logit of the predicted token at the last place" + (", less that of the second" if against else ""),
         "flipped": "tokens, by attention_mask 0; the first (a mark that all texts begin with) and the last stay",
     }
     return Task(items(), len(BEGINNINGS), METHODS, FLIP, facts)
