@@ -24,6 +24,8 @@ RANDOM = "random"
 def rows(task: Task, number: int, file: Path) -> list[dict[str, Any]]:
     """The rows of the first so many items; `file` has a row a line."""
     done = read(file)
+    if file.exists() and not file.read_text().endswith("\n"):
+        file.write_text("".join(json.dumps(row) + "\n" for row in done))  # without the line that was cut off
     known = {(row["item"], row["method"]) for row in done}
     items = task.items
     for k in range(min(number, task.total)):
