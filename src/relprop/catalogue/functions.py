@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from relprop.catalogue.names import Function
 from relprop.record.acceptance import Model
 from relprop.record.inputs import Inputs
 from relprop.record.logits import Output, chosen, logits_of, rows_of
+from relprop.record.recorder import undisturbed
 from relprop.support.errors import InputError
 from relprop.tape.trees import mapped, tensors_of
 from relprop.targets import Starts, is_function, value_of
@@ -47,10 +49,7 @@ class AsLogits(nn.Module):
         arguments = inputs.arguments(parted(x, inputs))
         if self._of_versions(x):
             if inputs.batch > 1:
-                raise SeveralVersionsError(
-                    "this method runs several versions of a picture, and some inputs are fixed; explain one picture at "
-                    "a time"
-                )
+                raise SeveralVersionsError
             arguments = mapped(Tensor, lambda t: t.expand(len(x), *t.shape[1:]) if len(t) == 1 else t, arguments)
         returned = inputs.call_with(self.model, arguments)
         if self.function is None:
@@ -58,14 +57,13 @@ class AsLogits(nn.Module):
         return value_of(self.function, chosen(returned, self.output), len(x))[:, None]
 
     def _of_versions(self, x: Tensor) -> bool:
-        """Whether these are several versions of a picture, and something has to be the same for all of them."""
-        if isinstance(self.inputs, LookedUp):  # which ids each row belongs to is known of the batch as it was given
-            return len(x) != self.inputs.batch or not torch.equal(x.detach(), joined(self.inputs))
-        return len(x) != self.inputs.batch and bool(tensors_of(self.inputs.whole))
+        """Whether these may be versions of some pictures, and something else belongs to each picture of the batch."""
+        fixed = isinstance(self.inputs, LookedUp) or bool(tensors_of(self.inputs.whole))
+        return fixed and (len(x) != self.inputs.batch or not torch.equal(x.detach(), joined(self.inputs)))
 
 
 class SeveralVersionsError(InputError):
-    """A method runs versions of some pictures, and nobody can tell of which."""
+    """A method runs versions of some pictures of a batch, and nobody can tell of which."""
 
 
 def joined(inputs: Inputs) -> Tensor:
@@ -132,14 +130,32 @@ def _as_function(starts: Starts, t: int, texts: slice) -> Any:
 def _of_target(
     name: str, function: Function, model: Model, x: Tensor, inputs: Inputs, starts: Starts, t: int
 ) -> Tensor:
-    """Relevance of x, (B, ...), for one of the targets; text by text where a method runs several versions of a text."""
-    try:
+    """Relevance of x, (B, ...), for one of the targets.
+
+    One picture at a time where a method runs several versions of a picture, and other inputs belong to each.
+    """
+    with contextlib.suppress(SeveralVersionsError):
         return _by_one(name, function, model, x, inputs, starts, t, slice(None))
-    except SeveralVersionsError:
-        if not isinstance(inputs, LookedUp):
-            raise
-        texts = [(slice(b, b + 1), inputs.text(b)) for b in range(inputs.batch)]
-        return torch.cat([_by_one(name, function, model, x[at], text, starts, t, at) for at, text in texts])
+    maps = []
+    for b in range(inputs.batch):
+        at, one = slice(b, b + 1), inputs.row(b)
+        _demand_the_same_alone(name, model, x[at], one, starts, t, b)
+        maps.append(_by_one(name, function, model, x[at], one, starts, t, at))
+    return torch.cat(maps)
+
+
+def _demand_the_same_alone(name: str, model: Model, x: Tensor, inputs: Inputs, starts: Starts, t: int, b: int) -> None:
+    """Refuse a picture whose output is another one where its part of all inputs goes into the model alone."""
+    at = slice(b, b + 1)
+    with undisturbed(x.device):
+        logits = AsLogits(model, inputs, starts.output, _as_function(starts, t, at))(x)
+        alone = logits[0, max(int(starts.indices[t, b]), 0) if logits.shape[1] > 1 else 0]
+    together = starts.values()[t, b]
+    if not torch.isclose(alone.double(), together.double(), rtol=1e-3, atol=1e-4):
+        raise InputError(
+            f"{name} runs several versions of a picture, one picture of a batch after the other; alone picture {b} "
+            f"gives {float(alone):.5g} and in the batch {float(together):.5g}: explain one picture at a time"
+        )
 
 
 def _by_one(

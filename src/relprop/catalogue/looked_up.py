@@ -145,16 +145,10 @@ class LookedUp(Inputs):
         with Lookups(ids, rows):
             return self.given.call_with(model, fill(whole, [ids]))
 
-    def text(self, b: int) -> LookedUp:
+    def row(self, b: int) -> LookedUp:
         """One text alone."""
         assert self.given is not None
-        batch, at = self.batch, slice(b, b + 1)
-
-        def own(t: Tensor) -> Tensor:
-            return t[at] if t.ndim and len(t) == batch else t
-
-        given = Inputs(mapped(Tensor, own, self.given.whole), (self.given.tensors[0][at],), self.names)
-        return LookedUp(self.whole, tuple(t[at] for t in self.tensors), self.names, given=given)
+        return LookedUp(self.whole, tuple(t[b : b + 1] for t in self.tensors), self.names, given=self.given.row(b))
 
     def per_token(self, maps: Sequence[Tensor]) -> Tensor:
         """Relevance of rows, (T, B, L, D) of each lookup, as that of their tokens: (T, B, L)."""
