@@ -31,8 +31,8 @@ from scripts.transformers.texts import minilm, smollm2, stories
 TASKS: dict[str, tuple[Callable[[Path], Task], int]] = {
     "stories": (stories, 40),
     "minilm": (minilm, 40),
-    "smollm2": (smollm2, 20),
-    "smollm2-against": (functools.partial(smollm2, against=True), 20),
+    "smollm2": (smollm2, 15),
+    "smollm2-against": (functools.partial(smollm2, against=True), 15),
     "dinov2": (dinov2, 8),
 }
 """By name, with how many pictures or texts are measured if nothing is said."""
