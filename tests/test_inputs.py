@@ -237,6 +237,27 @@ def test_each_picture_of_a_batch_is_as_alone(towers, text, pair):
         torch.testing.assert_close(together[k : k + 1], rp.attribute(text, ids[k : k + 1], 0, "lrp-z"))
 
 
+@pytest.mark.parametrize("method", ["smoothgrad:samples=16", "smoothgrad:samples=20", "integrated-gradients:steps=4"])
+@pytest.mark.parametrize("batch", [2, 4, 16])
+def test_methods_that_run_versions_of_a_picture_keep_each_with_its_other_inputs(towers, method, batch):
+    a, b = torch.randn(batch, 4, dtype=D), torch.randn(batch, 3, dtype=D)
+    R = rp.attribute(towers, (a, b), 1, method, of=0)[0]
+    for k in range(batch):
+        alone = rp.attribute(towers, (a[k : k + 1], b[k : k + 1]), 1, method, of=0)[0]
+        torch.testing.assert_close(R[k : k + 1], alone, rtol=1e-12, atol=1e-14)
+
+
+def test_inputs_that_are_not_the_pictures_own_are_not_taken_apart(towers):
+    a, scales = torch.randn(2, 4, dtype=D), torch.tensor([1.0, 5.0], dtype=D)  # of two pictures, and two of both
+
+    def model(a, scales):
+        return towers(a, a[:, :3]) * scales.prod()
+
+    with pytest.raises(rp.InputError, match="explain one picture at a time"):
+        rp.attribute(model, (a, scales), 0, "integrated-gradients:steps=4", of=0)
+    assert rp.attribute(model, (a, scales), 0, "gradient", of=0)[0].shape == a.shape
+
+
 # -- errors ------------------------------------------------------------------------------------------
 
 
@@ -259,7 +280,12 @@ def test_wrong_inputs_are_told_in_one_line(towers, text, pair):
             {"of": "attention_mask"},
             "F.embedding does not look it up",
         ),
-        (text, {"input_ids": ids}, {"method": "gradient"}, "have no gradient"),
+        (
+            lambda input_ids, decoder_input_ids: text(input_ids) + text(decoder_input_ids),
+            {"input_ids": ids, "decoder_input_ids": ids},
+            {"method": "gradient"},
+            "have no gradient, beside other inputs",
+        ),
     ]
     for model, x, keywords, message in cases:
         with pytest.raises(rp.InputError, match=message):

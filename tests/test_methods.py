@@ -27,6 +27,9 @@ def test_every_method_explains_every_network(name):
     before, x = state_of(model), torch.randn(2, 3, side, side)
     bounds = ":low=-4,high=4"
     methods = [m + bounds * (m.endswith(("zbox", "box"))) for m in rp.methods() if not m.startswith("pattern")]
+    methods.remove("attention-rollout")
+    with pytest.raises(rp.InputError, match="a model that attends"):
+        rp.attribute(model, x, 1, "attention-rollout")
     if name not in AVERAGING:
         methods.remove("cam")
         with pytest.raises(rp.InputError, match=r"ends in relu in 'classifier\.\d' -> dropout .* -> linear .*grad-cam"):

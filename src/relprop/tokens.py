@@ -71,6 +71,11 @@ class Pick:
     token: Tensor
     against: Tensor | None
 
+    def of(self, texts: slice) -> Pick:
+        """The same target of some texts; of one alone it holds for as many versions of it as there are."""
+        against = None if self.against is None else self.against[texts]
+        return Pick(self.position[texts], self.token[texts], against)
+
     def value(self, y: Tensor) -> Tensor:
         """What is explained, (B,), of logits (B, L, V)."""
         rows = torch.arange(len(y), device=y.device)

@@ -107,7 +107,8 @@ def integrated_gradients(
         target: (B,) class indices.
         steps: points on the way.
         baseline: a number in the network's own units, where 0 is the mean colour of the data if the
-            preprocessing subtracts it; or "black": black pixels, as in the paper.
+            preprocessing subtracts it; or "black": black pixels, as in the paper. Of token ids x is the rows
+            that are looked up for them, and 0 a row of zeros.
 
     Returns:
         x's shape.

@@ -101,5 +101,6 @@ READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "steps": (_from(1), "a whole number from 1"),
     "baseline": (_or("black", _number), "a number or 'black'"),
     "layer": (_some, "a module path"),
+    "position": (_or("mean", int), "a whole number or 'mean'"),
 }
 """Every option of every method: how its value is read, and what that must be."""

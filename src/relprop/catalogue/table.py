@@ -109,6 +109,9 @@ FUNCTIONS: dict[str, Entry] = {
     ),
     "cam": Entry("cam:cam", (), "class activation map, for networks that end in global average pooling"),
     "grad-cam": Entry("cam:grad_cam", ("layer",), "the last convolution's maps, weighted by their mean gradients"),
+    "attention-rollout": Entry(
+        "rollout:rollout", ("position",), "the product of all layers' attention weights; knows no class and no sign"
+    ),
     "uniform": Entry("baselines:uniform", (), "the same everywhere: the paper's baseline"),
 }
 """Methods that need no rules: each place holds a function (model, x, target) to relevance, its options keywords."""

@@ -1,5 +1,6 @@
 """Measures of how well heat maps find objects. They take tensors and know nothing of how maps are made."""
 
+from relprop.metrics.flipping import Flips, flip
 from relprop.metrics.localization import (
     inside_total_ratio,
     negative_share_inside,
@@ -14,7 +15,9 @@ from relprop.metrics.localization import (
 from relprop.metrics.occlusion import delta, occlude
 
 __all__ = [
+    "Flips",
     "delta",
+    "flip",
     "inside_total_ratio",
     "negative_share_inside",
     "occlude",

@@ -40,11 +40,14 @@ def carries_ids(op: Op, func: Any, values: tuple[Value, ...], args: Any, kwargs:
         return True  # gives no value, whatever goes in
     if any(v.data.is_floating_point() for v in values):
         return False
-    if op.kind == Kind.EMBEDDING:
-        return True
+    return op.kind == Kind.EMBEDDING or moves_ids(op, func, values, args, kwargs)
+
+
+def moves_ids(op: Op, func: Any, ids: Sequence[Any], args: Any, kwargs: Any) -> bool:
+    """Whether what a call makes of token ids are those tokens, elsewhere."""
     if op.kind != Kind.MOVE or op.name in BY_THEIR_NUMBERS or _made_floating(op, func, args, kwargs):
         return False
-    return len(values) == 1 or op.name in JOINED
+    return len(ids) == 1 or op.name in JOINED
 
 
 def looked_up(nodes: Sequence[Node]) -> set[Value]:

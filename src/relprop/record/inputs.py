@@ -83,6 +83,15 @@ class Inputs:
             return model(arguments)
         return model(**arguments) if isinstance(self.whole, Mapping) else model(*arguments)
 
+    def row(self, b: int) -> Inputs:
+        """Those of one picture alone; a tensor that has as many rows as there are pictures has one for each."""
+        batch, at = self.batch, slice(b, b + 1)
+
+        def own(t: Tensor) -> Tensor:
+            return t[at] if t.ndim and len(t) == batch else t
+
+        return Inputs(mapped(Tensor, own, self.whole), tuple(t[at] for t in self.tensors), self.names, self.demanded)
+
     def like(self, maps: Sequence[Tensor | None]) -> Any:
         """Maps, one for each explained tensor, in the structure of x.
 

@@ -1,0 +1,1 @@
+"""Which method explains networks that attend best: flipping on real ones."""
