@@ -13,6 +13,7 @@ from torch import Tensor
 from relprop.record.inputs import EMBEDDED, IDS, TOKENS, Inputs
 from relprop.support.class_names import class_index
 from relprop.support.errors import InputError
+from relprop.support.suggest import did_you_mean
 
 Token = int | str | Tensor | None
 """An id, a word of the model's vocabulary, ids (B,), or None for the predicted one."""
@@ -211,9 +212,12 @@ def _single(word: str, tokenizer: Any) -> int:
     """The id of a word that is one token.
 
     Raises:
-        InputError: it is several.
+        InputError: it is several, or none.
     """
     ids = tokenizer.encode(word, add_special_tokens=False)
+    if getattr(tokenizer, "unk_token_id", None) in ids and word != tokenizer.unk_token:
+        near = did_you_mean(word, tokenizer.get_vocab())
+        raise InputError(f"rp.at: {word!r} is no token of this model{near}")
     pieces = tokenizer.convert_ids_to_tokens(ids)
     if len(ids) == 2 and pieces[0] in ("▁", "Ġ") and word.startswith(" "):  # a space that the tokenizer puts in itself
         ids, pieces = ids[1:], pieces[1:]
