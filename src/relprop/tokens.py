@@ -13,6 +13,7 @@ from torch import Tensor
 from relprop.record.inputs import EMBEDDED, IDS, TOKENS, Inputs
 from relprop.support.class_names import class_index
 from relprop.support.errors import InputError
+from relprop.support.pieces import readable
 from relprop.support.suggest import did_you_mean
 
 Token = int | str | Tensor | None
@@ -222,7 +223,7 @@ def _single(word: str, tokenizer: Any) -> int:
     if len(ids) == 2 and pieces[0] in ("▁", "Ġ") and word.startswith(" "):  # a space that the tokenizer puts in itself
         ids, pieces = ids[1:], pieces[1:]
     if len(ids) != 1:
-        first = f"; name the first, {tokenizer.decode(ids[:1])!r}, or its id {ids[0]}" if ids else ""
+        first = f"; name the first, {readable(pieces[:1])[0]!r}, or its id {ids[0]}" if ids else ""
         raise InputError(f"rp.at: {word!r} is {len(ids)} tokens of this model ({' '.join(pieces)}){first}")
     return int(ids[0])
 

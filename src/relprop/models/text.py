@@ -125,3 +125,24 @@ class Text:
 def _first(*ids: Any) -> int:
     """The first id that is one; some configurations say -1 for none, or a list."""
     return next(number for number in ids if isinstance(number, int) and number >= 0)
+
+
+def sample_ids(model: Any) -> dict[str, Tensor]:
+    """Return some tokens, enough to look at a model's structure: what it is called with, (1, 6)."""
+    middle = int(model.config.vocab_size) // 2
+    ids = torch.arange(middle, middle + 6)[None] % int(model.config.vocab_size)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def layer_paths(model: nn.Module) -> list[str]:
+    """Return the module paths of a model's layers, from the first on: of its longest list of modules, the outermost.
+
+    Raises:
+        InputError: it has no such list.
+    """
+    lists = [(path, len(module)) for path, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    if not lists:
+        raise InputError("the model has no list of layers; name modules yourself: relprop.explain(..., inside=...)")
+    longest = max(length for _, length in lists)
+    path = next(path for path, length in lists if length == longest)
+    return [f"{path}.{k}" for k in range(longest)]

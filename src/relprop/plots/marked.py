@@ -38,6 +38,7 @@ class Marked:
         limit: the relevance that has the strongest colour.
         title: what is explained, by which method.
         value: the logit that relevance started as, if it was told.
+        told: where the logit went, in words, if that was told.
     """
 
     words: tuple[str, ...]
@@ -45,6 +46,7 @@ class Marked:
     limit: float
     title: str
     value: float | None
+    told: str | None = None
 
     @property
     def total(self) -> float:
@@ -54,6 +56,8 @@ class Marked:
     @property
     def account(self) -> str:
         """How much of the logit lies on the tokens."""
+        if self.told is not None:
+            return self.told
         if self.value is None:
             return f"{plain(self.total)} on its tokens"
         rest = self.value - self.total
@@ -72,10 +76,11 @@ class Marked:
 def marked(
     relevance: Any,
     tokens: Sequence[str] | Sequence[Sequence[str]],
-    titles: str | Sequence[str] | None,
-    values: Any,
-    mask: Any,
-    scale: str,
+    titles: str | Sequence[str] | None = None,
+    values: Any = None,
+    mask: Any = None,
+    scale: str = "each",
+    accounts: str | Sequence[str] | None = None,
 ) -> list[Marked]:
     """Return texts ready to be drawn; the arguments are those of `relprop.plots.tokens`.
 
@@ -88,10 +93,14 @@ def marked(
     texts: list[Sequence[str]] = [list(text) for text in tokens] if several else [[str(word) for word in tokens]]
     rows = _rows(relevance, len(texts))
     named = [titles] if isinstance(titles, str) else list(titles or [""] * len(texts))
+    said: list[str | None] = [None] * len(texts)
+    if accounts is not None:
+        said = [accounts] if isinstance(accounts, str) else list(accounts)
     told = [None] * len(texts) if values is None else np.asarray(values, dtype=np.float64).reshape(-1).tolist()
-    if not len(rows) == len(texts) == len(named) == len(told):
+    if not len(rows) == len(texts) == len(named) == len(told) == len(said):
         raise ValueError(
-            f"{len(rows)} rows of relevance, {len(texts)} texts, {len(named)} titles and {len(told)} values do not fit"
+            f"{len(rows)} rows of relevance, {len(texts)} texts, {len(named)} titles, {len(told)} values and "
+            f"{len(said)} accounts do not fit"
         )
     kept = [np.ones(len(row), bool) for row in rows] if mask is None else [row > 0 for row in _rows(mask, len(texts))]
     found = []
@@ -103,8 +112,8 @@ def marked(
     largest = [float(np.abs(numbers).max(initial=0)) for _, numbers in found]
     limits = [max(largest)] * len(found) if scale == "all" else largest
     return [
-        Marked(words, numbers, limit or 1.0, title, value)
-        for (words, numbers), limit, title, value in zip(found, limits, named, told, strict=True)
+        Marked(words, numbers, limit or 1.0, title, value, account)
+        for (words, numbers), limit, title, value, account in zip(found, limits, named, told, said, strict=True)
     ]
 
 

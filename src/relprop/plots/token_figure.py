@@ -47,6 +47,7 @@ def tokens(
     values: Any = None,
     mask: Any = None,
     scale: str = "each",
+    accounts: str | Sequence[str] | None = None,
 ) -> Figure:
     """Draw one or several texts with their tokens coloured by relevance, vermilion for the target, blue against it.
 
@@ -58,6 +59,7 @@ def tokens(
             of it lies on tokens.
         mask: (B, L), 0 where there is padding, which is left out: the attention mask.
         scale: the strongest colour is the largest number of "each" text, or of "all".
+        accounts: what is said of each text in the place of that account.
 
     Returns:
         The figure, not yet written; see `relprop.plots.render`.
@@ -71,7 +73,7 @@ def tokens(
         >>> rp.plots.render(figure)[1:4]
         b'PNG'
     """
-    texts = marked(relevance, tokens, titles, values, mask, scale)
+    texts = marked(relevance, tokens, titles, values, mask, scale, accounts)
     with style({}):
         ruler = FigureCanvasAgg(Figure(dpi=POINTS)).get_renderer()  # type: ignore[no-untyped-call]
 

@@ -26,7 +26,7 @@ def tokens_line(relevance: Any, tokens: Sequence[str], *, numbers: bool = False)
         >>> rp.plots.tokens_line([0.1, 2.5], ["The", " capital"], numbers=True).plain
         'The[+0.10] capital[+2.50]'
     """
-    (text,) = marked(relevance, tokens, None, None, None, "each")
+    (text,) = marked(relevance, tokens)
     line = Text()
     for place, word in enumerate(text.words):
         line.append(word, style=f"{LETTERS} on {hexed(text.colour(place))}")

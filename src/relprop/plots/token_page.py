@@ -19,6 +19,7 @@ def tokens_html(
     values: Any = None,
     mask: Any = None,
     scale: str = "each",
+    accounts: str | Sequence[str] | None = None,
 ) -> str:
     """Return one or several texts as a page that stands alone, tokens coloured by relevance.
 
@@ -29,6 +30,7 @@ def tokens_html(
         values: the logit of each.
         mask: where there is padding.
         scale: "each" or "all".
+        accounts: in the place of the account of each.
 
     Raises:
         ValueError: the shapes do not fit each other, or a number is not finite.
@@ -38,7 +40,7 @@ def tokens_html(
         >>> "&lt;script&gt;" in rp.plots.tokens_html([1.0], ["<script>"])
         True
     """
-    texts = marked(relevance, tokens, titles, values, mask, scale)
+    texts = marked(relevance, tokens, titles, values, mask, scale, accounts)
     named = [text.title or f"Text {place}" for place, text in enumerate(texts, start=1)]
     sections = [Section(name, [block(text)]) for name, text in zip(named, texts, strict=True)]
     return page("Relevance of tokens", LEAD, sections)
