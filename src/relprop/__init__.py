@@ -34,6 +34,7 @@ _PLACES = {
     "models": "relprop.models",
     "on": "relprop.composites.on",
     "plan": "relprop.planning:plan",
+    "plots": "relprop.plots",
     "rules": "relprop.rules",
 }
 
@@ -41,6 +42,7 @@ _PLACES = {
 if TYPE_CHECKING:
     from relprop import metrics as metrics
     from relprop import models as models
+    from relprop import plots as plots
     from relprop import rules as rules
     from relprop.catalogue.pattern_fit import fit_patterns as fit_patterns
     from relprop.catalogue.patterns import Patterns as Patterns

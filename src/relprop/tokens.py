@@ -13,6 +13,8 @@ from torch import Tensor
 from relprop.record.inputs import EMBEDDED, IDS, TOKENS, Inputs
 from relprop.support.class_names import class_index
 from relprop.support.errors import InputError
+from relprop.support.pieces import readable
+from relprop.support.suggest import did_you_mean
 from relprop.tape.tape import Slot
 
 Token = int | str | Tensor | None
@@ -223,14 +225,17 @@ def _single(word: str, tokenizer: Any) -> int:
     """The id of a word that is one token.
 
     Raises:
-        InputError: it is several.
+        InputError: it is several, or none.
     """
     ids = tokenizer.encode(word, add_special_tokens=False)
+    if getattr(tokenizer, "unk_token_id", None) in ids and word != tokenizer.unk_token:
+        near = did_you_mean(word, tokenizer.get_vocab())
+        raise InputError(f"rp.at: {word!r} is no token of this model{near}")
     pieces = tokenizer.convert_ids_to_tokens(ids)
     if len(ids) == 2 and pieces[0] in ("▁", "Ġ") and word.startswith(" "):  # a space that the tokenizer puts in itself
         ids, pieces = ids[1:], pieces[1:]
     if len(ids) != 1:
-        first = f"; name the first, {tokenizer.decode(ids[:1])!r}, or its id {ids[0]}" if ids else ""
+        first = f"; name the first, {readable(pieces[:1])[0]!r}, or its id {ids[0]}" if ids else ""
         raise InputError(f"rp.at: {word!r} is {len(ids)} tokens of this model ({' '.join(pieces)}){first}")
     return int(ids[0])
 

@@ -11,7 +11,7 @@ from relprop.commands.requests import CheckRequest, CompareRequest, ExplainReque
 
 
 @command(
-    "Picture in, heat map of relevance out.",
+    "Picture or text in, heat map of relevance out.",
     "relprop explain",
     "relprop explain cat.jpg --model vgg16",
     "relprop explain cat.jpg --model vgg16 --weights vgg16.safetensors",
@@ -19,6 +19,8 @@ from relprop.commands.requests import CheckRequest, CompareRequest, ExplainReque
     "relprop explain cat.jpg --method lrp-z --method cmp-alpha2-flat --out maps/",
     "relprop explain cat.jpg --out cat.pdf --raw --json",
     "relprop explain street.jpg --model fcn_resnet50 --target car --region 100,200,180,260",
+    "relprop explain --text 'The capital of France is' --model hf:FOLDER --target ' Paris' --against ' London'",
+    "relprop explain --text-file reviews.txt --model hf:FOLDER --target positive --method attnlrp --layers",
 )
 def explain(request: ExplainRequest) -> None:
     """Show which pixels of PICTURE speak for a class (red) and which against it (blue).
@@ -33,9 +35,16 @@ def explain(request: ExplainRequest) -> None:
 
     A segmentation network gives a map of logits, and a place of it is explained: --pixel or --region, outlined in
     the figure.
+
+    With --text a model of texts is explained: a language model at the last token's place, or at --position, or a
+    classifier. Each method prints the text with its tokens coloured (with numbers where the output has no colours),
+    and how much of the logit lies on them; a page (.html) is written beside the figure.
     """
     with waiting("starting"):
-        from relprop.commands.explain import run
+        if request.texts or request.text_file is not None:
+            from relprop.commands.explain_text import run
+        else:
+            from relprop.commands.explain import run
 
     run(request)
 
@@ -62,6 +71,7 @@ def compare(request: CompareRequest) -> None:
     "Which rule each op of a network gets, and why.",
     "relprop plan --model vgg16",
     "relprop plan --model resnet50 --method cmp-alpha1-flat:layers=3",
+    "relprop plan --model hf:FOLDER --text 'The capital of France is'",
     "relprop plan --json",
 )
 def plan(request: PlanRequest) -> None:
@@ -77,14 +87,15 @@ def plan(request: PlanRequest) -> None:
     "relprop check --model resnet50",
     "relprop check cat.jpg --model vgg16 --weights vgg16.safetensors",
     "relprop check --model mypackage.nets:build --method lrp-epsilon",
+    "relprop check --model hf:FOLDER --text 'The capital of France is'",
     "relprop check --json",
 )
 def check(request: CheckRequest) -> None:
     """Prove that maps of a network are what they say they are; exit with 1 where they are not.
 
-    The record of its forward pass is run again on PICTURE, and on it plus a little noise, and must give what the
-    network gives; every op's account of relevance must close. Without PICTURE and --weights a network by name is
-    checked with random weights on random numbers.
+    The record of its forward pass is run again on PICTURE or a text, and on it plus a little noise, and must give what
+    the network gives; every op's account of relevance must close. Without PICTURE, --text and --weights a network by
+    name is checked with random weights on random numbers, or on tokens of no meaning.
     """
     with waiting("starting"):
         from relprop.commands.check import run

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from relprop.models.errors import ModelError
 from relprop.models.networks.regional import Regional, map_in
-from relprop.record.logits import logits_of
+from relprop.record.logits import described, logits_of
 from relprop.support import user_code
 from relprop.support.errors import RelpropError
 
@@ -64,3 +64,34 @@ def answer_of(model: nn.Module, name: str, x: Tensor) -> Any:
 def whole(model: nn.Module, name: str, x: Tensor) -> nn.Module:
     """Return a network that gives logits: where it gives a map of them, their mean over the map."""
     return Regional(model) if map_in(answer_of(model, name, x)) is not None else model
+
+
+def reader_of_texts(model: nn.Module, name: str) -> nn.Module:
+    """Return the model if it reads texts.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if not hasattr(model, "encode"):
+        raise ModelError(
+            f"{name}: it takes no texts; name a language model or a classifier of texts, --model hf:FOLDER"
+        )
+    return model
+
+
+def logits_of_texts(model: nn.Module, name: str, x: dict[str, Tensor]) -> Tensor:
+    """Return the logits, (B, L, V) or (B, C), of a model as it is.
+
+    Raises:
+        ModelError: its own code fails.
+    """
+    try:
+        with torch.no_grad():
+            logits = logits_of(model(**x))
+    except RelpropError:
+        raise
+    except user_code.FAILURES as error:
+        raise ModelError(
+            f"{name}: its forward pass failed on {described(x)}: {user_code.in_one_line(error)}"
+        ) from error
+    return logits

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import cast
+from typing import Any, cast
 
 import torch
 
 import relprop as rp
-from relprop.commands.answer import demand_answer, whole
+from relprop.commands.answer import demand_answer, logits_of_texts, whole
 from relprop.commands.console import waiting
 from relprop.commands.plan import side_of
+from relprop.commands.preparation import inputs_of_texts, method_for, reads_texts
 from relprop.commands.requests import CheckRequest
 from relprop.data.pictures import open_picture
 from relprop.data.preprocess import Preprocess
 from relprop.models.registry import load, structure
-from relprop.support.errors import RelpropError
+from relprop.support.errors import InputError, RelpropError
 
 
 def run(request: CheckRequest) -> None:
@@ -28,16 +29,27 @@ def run(request: CheckRequest) -> None:
     if request.threads:
         torch.set_num_threads(request.threads)
     with waiting("checking"):
-        known = request.weights is not None or request.picture is not None
+        if request.picture is not None and request.text is not None:
+            raise InputError("--text and a picture were both named; check them one by one")
+        known = any(given is not None for given in (request.weights, request.picture, request.text))
         network = load(request.model, request.weights) if known else structure(request.model)
-        if request.picture is not None:
-            x = cast("Preprocess", network.preprocess)(open_picture(request.picture))[None]
+        x: Any
+        if request.text is not None or (request.picture is None and reads_texts(network)):
+            x = inputs_of_texts(network, request.model, request.text)
+            logits_of_texts(network, request.model, x)
         else:
-            side = side_of(network)
-            x = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-        network = whole(network, request.model, x)
-        demand_answer(network, request.model, x)
-        found = rp.check(network, x, request.method, profile=request.profile)
+            x = _picture(request, network)
+            network = whole(network, request.model, x)
+            demand_answer(network, request.model, x)
+        found = rp.check(network, x, method_for(network, request.method), profile=request.profile)
     print(json.dumps(asdict(found) | {"ok": found.ok}, indent=2) if request.json else found)  # noqa: T201 - the result
     if not found.ok:
         raise RelpropError(f"{request.model}: what is found above means that its maps cannot be trusted")
+
+
+def _picture(request: CheckRequest, network: torch.nn.Module) -> torch.Tensor:
+    """The picture as the network takes it, or where none was named random numbers."""
+    if request.picture is not None:
+        return cast("Preprocess", network.preprocess)(open_picture(request.picture))[None]
+    side = side_of(network)
+    return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))

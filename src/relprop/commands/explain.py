@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 
 import relprop as rp
+from relprop.catalogue.table import BEST
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import waiting
 from relprop.commands.preparation import in_words
-from relprop.commands.requests import ExplainRequest
+from relprop.commands.requests import PictureRequest
 from relprop.data.pictures import open_picture
 from relprop.models.networks.regional import Box, Regional
 from relprop.models.registry import load
@@ -64,7 +65,7 @@ class Explained:
         return {"index": index, "class": self.classes[index], "logit": self.logits[index]}
 
 
-def run(request: ExplainRequest, highest: int = 1) -> None:
+def run(request: PictureRequest, highest: int = 1) -> None:
     """Explain, write the files, and print what was found, even where a file could not be written.
 
     Args:
@@ -74,7 +75,7 @@ def run(request: ExplainRequest, highest: int = 1) -> None:
     Raises:
         RelpropError: with one line that says what to mend.
     """
-    figure_path = _figure_path(request)
+    figure_path = figure_path_of(request)
     demand_other(figure_path, [Path(source) for source in (request.picture, request.weights) if source])
     explained = _explained(request, highest)
     with waiting("drawing"):
@@ -88,7 +89,7 @@ def run(request: ExplainRequest, highest: int = 1) -> None:
         print(json.dumps(report, indent=2) if request.json else _as_text(report))  # noqa: T201 - the result
 
 
-def _explained(request: ExplainRequest, highest: int) -> Explained:
+def _explained(request: PictureRequest, highest: int) -> Explained:
     """Load the network and the picture, and explain."""
     if request.threads:
         torch.set_num_threads(request.threads)
@@ -102,7 +103,7 @@ def _explained(request: ExplainRequest, highest: int) -> Explained:
         model = Regional(model, region)
     demand_answer(model, request.model, x, classes)
     named = list(dict.fromkeys(class_index(word, classes) for word in request.targets))
-    methods = list(dict.fromkeys(request.methods))
+    methods = list(dict.fromkeys(request.methods or (BEST,)))
 
     def top(logits: torch.Tensor) -> torch.Tensor:
         return logits.topk(min(highest, logits.shape[1])).indices.T
@@ -132,7 +133,7 @@ def _picture(path: Path | None) -> Image.Image:
     return Image.fromarray(sample_picture().image)
 
 
-def _region(request: ExplainRequest) -> Box | None:
+def _region(request: PictureRequest) -> Box | None:
     """The place of the map that is explained, where one is named."""
     if request.pixel and request.region:
         raise InputError("--pixel and --region were both named; give one of them")
@@ -156,7 +157,7 @@ def on_device(model: torch.nn.Module, device: str) -> torch.nn.Module:
     return model.to(device)
 
 
-def _figure_path(request: ExplainRequest) -> Path:
+def figure_path_of(request: PictureRequest) -> Path:
     """Where the figure goes: `out` if that names a file, or else into the folder that it names."""
     name = f"{request.picture.stem}-explained.png" if request.picture else "relprop-explain.png"
     out = request.out or Path()
@@ -167,7 +168,7 @@ def _figure_path(request: ExplainRequest) -> Path:
     return out
 
 
-def _files(request: ExplainRequest, explained: Explained, figure_path: Path) -> dict[Path, bytes]:
+def _files(request: PictureRequest, explained: Explained, figure_path: Path) -> dict[Path, bytes]:
     """Content by path: the figure, and the maps if they are wanted."""
     titles = [f"{explained.classes[i]} (class {i}), logit {explained.logits[i]:.4g}" for i in explained.targets]
     figure = heatmaps(explained.seen, titles, explained.maps, _region(request))
@@ -188,7 +189,7 @@ def raw_path(figure_path: Path, method: str, methods: int) -> Path:
     return figure_path.with_name(f"{figure_path.stem}.{plain}.npy")
 
 
-def _report(request: ExplainRequest, explained: Explained) -> dict[str, Any]:
+def _report(request: PictureRequest, explained: Explained) -> dict[str, Any]:
     """Everything but the maps, ready to become JSON."""
     highest = torch.tensor(explained.logits).topk(min(TOP, len(explained.logits))).indices.tolist()
     explanations = [
@@ -197,7 +198,7 @@ def _report(request: ExplainRequest, explained: Explained) -> dict[str, Any]:
             "method": method,
             "relevance_sum": float(maps[row].sum(dtype=np.float64)),
         }
-        | _accounts(explained.ledgers.get(method), row)
+        | accounts(explained.ledgers.get(method), row)
         for row, index in enumerate(explained.targets)
         for method, maps in explained.maps.items()
     ]
@@ -213,12 +214,18 @@ def _report(request: ExplainRequest, explained: Explained) -> dict[str, Any]:
     }
 
 
-def _accounts(ledger: Ledger | None, row: int) -> dict[str, float | None]:
-    """What the sum of relevance lacks of the logit; nothing for methods that conserve nothing, as gradients do."""
+def accounts(ledger: Ledger | None, row: int, of: int = 0) -> dict[str, float | None]:
+    """What the sum of relevance lacks of the logit; nothing for methods that conserve nothing, as gradients do.
+
+    Args:
+        ledger: of the method.
+        row: which target.
+        of: which picture, or text.
+    """
     columns = ("bias", "eps", "lost")
     if ledger is None:
         return dict.fromkeys(("conservation_error", *columns))
-    return {"conservation_error": ledger.error, **{c: float(ledger.sum(c)[row, 0]) for c in columns}}
+    return {"conservation_error": ledger.error, **{c: float(ledger.sum(c)[row, of]) for c in columns}}
 
 
 def _as_text(report: dict[str, Any]) -> str:

@@ -127,7 +127,7 @@ Model = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="The network: a name that `relprop models` lists, timm:NAME, hf:FOLDER, FILE.onnx, "
+        help="The network: a name that `relprop models` lists, timm:NAME, hf:FOLDER, hf:FILE.gguf, FILE.onnx, "
         "or package.module:function of your own.",
     ),
 ]
@@ -144,9 +144,29 @@ Targets = Annotated[
     typer.Option(
         "--target",
         metavar="CLASS",
-        help="A class to explain, by index or name; several make a row each. Without it the top class.",
+        help="A class to explain, by index or name; of a language model a token, such as ' Paris' with the space that "
+        "it begins with, or #ID; several make a row each. Without it the top class, or the predicted token.",
     ),
 ]
+Text = Annotated[str | None, typer.Option("--text", metavar="TEXT", help="A text, for a model that reads texts.")]
+Texts = Annotated[
+    tuple[str, ...],
+    typer.Option("--text", metavar="TEXT", help="A text instead of a picture, for a model that reads texts; several."),
+]
+TextFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Texts, one in a line.")]
+Against = Annotated[
+    str | None,
+    typer.Option(metavar="TOKEN", help="Of a language model: explain why the target rather than this token."),
+]
+Position = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Of a language model: which token's place gives the logits, from 0, or negative from the end. Without it "
+        "the last, or where the text has the mask.",
+    ),
+]
+Layers = Annotated[bool, typer.Option("--layers", help="Of texts: draw the tokens' relevance at every layer, too.")]
 Pixel = Annotated[
     tuple[int, int] | None,
     typer.Option(metavar="X,Y", parser=read_by(read_pixel), help="Of a segmentation network: the pixel to explain."),
@@ -160,6 +180,14 @@ Region = Annotated[
     ),
 ]
 Method = Annotated[str, typer.Option(metavar="NAME", help="As `relprop methods` lists them.")]
+BestMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="As `relprop methods` lists them. Without it the best practice for what the network reads.",
+    ),
+]
 Methods = Annotated[
     tuple[str, ...],
     typer.Option("--method", metavar="NAME", help="As `relprop methods` lists them; several make a column each."),

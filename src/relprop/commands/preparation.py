@@ -1,8 +1,38 @@
-"""How pictures are prepared for a network, said in words."""
+"""How pictures are prepared for a network, said in words; what goes into a model of texts; the method for each."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from torch import Tensor, nn
+
+from relprop.catalogue.table import BEST
+from relprop.commands.answer import reader_of_texts
 from relprop.data.preprocess import Preprocess
+from relprop.models.text import sample_ids
+
+BEST_FOR_TEXTS = "attnlrp"
+"""The method for texts where none is named."""
+
+
+def reads_texts(network: nn.Module) -> bool:
+    """Whether a network takes texts."""
+    return hasattr(network, "encode")
+
+
+def method_for(network: nn.Module, named: str | None) -> str:
+    """Return the method that was named, or the one for what the network reads."""
+    return named or (BEST_FOR_TEXTS if reads_texts(network) else BEST)
+
+
+def inputs_of_texts(network: nn.Module, name: str, text: str | None) -> dict[str, Tensor]:
+    """Return what a model of texts is called with: a text, or where none was named some tokens.
+
+    Raises:
+        RelpropError: the network takes no texts, or cannot take this one.
+    """
+    model: Any = reader_of_texts(network, name)
+    return sample_ids(model) if text is None else dict(model.encode(text))
 
 
 def in_words(preprocess: Preprocess) -> str:

@@ -16,8 +16,10 @@ from typer import Argument, Option
 from relprop.catalogue.table import BEST
 from relprop.commands.options import (
     MODEL,
+    Against,
     Annotations,
     Batch,
+    BestMethod,
     ClassMap,
     DataName,
     Device,
@@ -26,12 +28,14 @@ from relprop.commands.options import (
     GroundTruth,
     Index,
     Json,
+    Layers,
     Limit,
     Method,
     Methods,
     Model,
     Picture,
     Pixel,
+    Position,
     Profile,
     Raw,
     Region,
@@ -40,6 +44,9 @@ from relprop.commands.options import (
     Split,
     Synsets,
     Targets,
+    Text,
+    TextFile,
+    Texts,
     Threads,
     Variant,
     Weights,
@@ -53,8 +60,8 @@ from relprop.commands.options import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainRequest:
-    """Of ``relprop explain``."""
+class PictureRequest:
+    """Of what explains a picture."""
 
     picture: Picture = None
     model: Model = MODEL
@@ -62,7 +69,7 @@ class ExplainRequest:
     targets: Targets = ()
     pixel: Pixel = None
     region: Region = None
-    methods: Methods = (BEST,)
+    methods: Methods = ()
     profile: Profile = "paper"
     out: Figure = None
     raw: Raw = False
@@ -72,10 +79,19 @@ class ExplainRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareRequest(ExplainRequest):
-    """Of ``relprop compare``; without methods those of the paper's figures."""
+class ExplainRequest(PictureRequest):
+    """Of ``relprop explain``; without methods the best practice for pictures, or for texts."""
 
-    methods: Methods = ()
+    texts: Texts = ()
+    text_file: TextFile = None
+    against: Against = None
+    position: Position = None
+    layers: Layers = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest(PictureRequest):
+    """Of ``relprop compare``; without methods those of the paper's figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +99,8 @@ class PlanRequest:
     """Of ``relprop plan``."""
 
     model: Model = MODEL
-    method: Method = BEST
+    text: Text = None
+    method: BestMethod = None
     profile: Profile = "paper"
     json: Json = False
 
@@ -93,9 +110,10 @@ class CheckRequest:
     """Of ``relprop check``."""
 
     picture: Picture = None
+    text: Text = None
     model: Model = MODEL
     weights: Weights = None
-    method: Method = BEST
+    method: BestMethod = None
     profile: Profile = "paper"
     json: Json = False
     threads: Threads = None

@@ -10,8 +10,9 @@ from relprop.support.class_names import class_index
 
 if TYPE_CHECKING:
     from relprop.data.preprocess import Preprocess
+    from relprop.models.text import Text
 
-__all__ = ["ModelError", "Preprocess", "class_index", "load", "names", "needs"]
+__all__ = ["ModelError", "Preprocess", "Text", "class_index", "load", "names", "needs"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> Any:
         from relprop.data.preprocess import Preprocess  # noqa: PLC0415
 
         return Preprocess
+    if name == "Text":  # likewise
+        from relprop.models.text import Text  # noqa: PLC0415
+
+        return Text
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

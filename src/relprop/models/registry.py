@@ -156,9 +156,9 @@ def load(name: str, weights: str | Path | None = None) -> torch.nn.Module:
         name: as `names` lists it: an embedded one (``"digits-deep"``), CaffeNet (``"caffenet"``) or torchvision's
             (``"vgg16"``), of which segmentation networks (``"fcn_resnet50"``) give a map of logits, and detectors of
             one stage (``"retinanet_resnet50_fpn"``) logits and boxes per anchor; timm's (``"timm:resnet18"``,
-            ``"timm:resnet18.a1_in1k"``); a classifier in the format of Hugging Face (``"hf:FOLDER"``,
-            ``"hf:OWNER/NAME"``); an ONNX file (``"net.onnx"``); or a function of your own that returns a network
-            (``"package.module:function"``).
+            ``"timm:resnet18.a1_in1k"``); a classifier of pictures or texts or a language model in the format of Hugging
+            Face (``"hf:FOLDER"``, ``"hf:FILE.gguf"``, ``"hf:OWNER/NAME"``); an ONNX file (``"net.onnx"``); or a
+            function of your own that returns a network (``"package.module:function"``).
         weights: None: its own, downloaded where they must be. ``"random"``: none, but numbers that are the
             same each time; enough to look at a network's structure. For torchvision also the name of one of
             its entries (``"IMAGENET1K_V1"``). Otherwise a safetensors or torch file, in which nothing is
@@ -169,7 +169,9 @@ def load(name: str, weights: str | Path | None = None) -> torch.nn.Module:
     Returns:
         The network on the CPU in eval mode. Its attribute ``preprocess`` is a `Preprocess` (picture to
         (3, H, W) tensor) and ``classes`` a tuple with a name per logit. Where a network does not state them (ONNX), or
-        states a preprocessing that ours cannot do, using them raises a `ModelError` that says how to mend it.
+        states a preprocessing that ours cannot do, using them raises a `ModelError` that says how to mend it. A network
+        of texts has ``encode`` (texts to a mapping of what it takes), ``tokens`` (ids to words) and ``tokenizer``; its
+        ``classes`` are those of a classifier, and none of a language model.
 
     Raises:
         ModelError: no such network; weights missing, damaged, of another network, or not to be downloaded; a library

@@ -90,7 +90,35 @@ class Folded:
     text: str
 
 
-Block = Heading | Paragraph | Figure | Table | Claims | Folded
+@dataclass(frozen=True)
+class Token:
+    """A token of a text.
+
+    Attributes:
+        word: as it is shown.
+        number: its relevance.
+        colour: ``#rrggbb``, light enough for dark letters.
+        begins_word: whether a space stands before it.
+        ends_line: whether a new line begins behind it.
+    """
+
+    word: str
+    number: str
+    colour: str
+    begins_word: bool
+    ends_line: bool
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text whose tokens are coloured, with its caption."""
+
+    kind: ClassVar[str] = "tokens"
+    items: Sequence[Token]
+    caption: str
+
+
+Block = Heading | Paragraph | Figure | Table | Claims | Folded | Tokens
 
 
 @dataclass(frozen=True)

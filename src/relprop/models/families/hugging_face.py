@@ -1,23 +1,25 @@
-"""The Hugging Face family: image classifiers in their format, a folder, or a repository on their Hub.
+"""The Hugging Face family: networks in their format, a folder, or a repository on their Hub.
 
-Weights are read from safetensors alone, and code that a repository brings along is never run.
+Classifiers of pictures, and of models of texts those that speak (causal), fill in (masked) or classify. Weights are
+read from safetensors or GGUF alone, and code that a repository brings along is never run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import io
+from contextlib import nullcontext, redirect_stderr
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from relprop.data.preprocess import Preprocess
 from relprop.models.errors import ModelError
 from relprop.models.families import hub, optional_libraries
-from relprop.models.families.needs import HUGGING_FACE
-from relprop.models.families.not_stated import NotStated
-from relprop.models.families.same_preprocessing import differ
+from relprop.models.families.hugging_face_pictures import preprocess_in
+from relprop.models.families.hugging_face_text import equip, no_pictures
+from relprop.models.families.needs import GGUF, HUGGING_FACE
+from relprop.models.families.quiet_transformers import quiet
 from relprop.models.files import checkpoints, weight_files
 from relprop.support.files import near
 from relprop.support.one_line import first_line
@@ -25,198 +27,217 @@ from relprop.support.one_line import first_line
 if TYPE_CHECKING:
     from relprop.models.families.family import Loaded
 
-FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
+FILES = [
+    "config.json",
+    "preprocessor_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "spiece.model",
+]
 """What is downloaded of a repository."""
-INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}
-"""By Pillow's numbers."""
-LEVELS = 2.5
-"""So far, of 255, the pictures of two libraries may differ: each rounds after each of the two passes of rescaling."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What networks of a kind do.
+
+    Attributes:
+        marks: what the names of their classes have in them.
+        auto: transformers' class that builds them.
+        title: what they are, in messages.
+        reads: "pictures" or "texts".
+        names_classes: whether each of the logits is a class, and no token.
+    """
+
+    marks: tuple[str, ...]
+    auto: str
+    title: str
+    reads: str = "texts"
+    names_classes: bool = False
+
+
+PICTURES = Task(
+    ("ForImageClassification",), "AutoModelForImageClassification", "classifier of pictures", "pictures", True
+)
+SPEAKS = Task(("ForCausalLM", "LMHeadModel"), "AutoModelForCausalLM", "language model")
+TASKS = (
+    PICTURES,
+    SPEAKS,
+    Task(
+        ("ForSequenceClassification",), "AutoModelForSequenceClassification", "classifier of texts", names_classes=True
+    ),
+    Task(("ForMaskedLM",), "AutoModelForMaskedLM", "masked language model"),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a network's files are.
+
+    Attributes:
+        name: what the user called it.
+        folder: that holds them.
+        gguf: the file that holds everything, if it is one.
+    """
+
+    name: str
+    folder: Path
+    gguf: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What transformers is told wherever it reads: nothing foreign is run, nothing is downloaded."""
+        options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+        return options if self.gguf is None else options | {"gguf_file": self.gguf}
 
 
 def load(name: str, weights: str | Path | None) -> Loaded:
     """Build a network.
 
     Args:
-        name: ``hf:FOLDER``, with ``config.json``, ``model.safetensors`` and ``preprocessor_config.json`` in it; or
-            ``hf:OWNER/NAME`` of the Hub, with ``@REVISION`` behind it if need be.
+        name: ``hf:FOLDER``, with ``config.json`` and ``model.safetensors`` in it, or one ``.gguf`` file, and what
+            `save_pretrained` of its processor or tokenizer wrote; ``hf:FILE.gguf``; or ``hf:OWNER/NAME`` of the Hub,
+            with ``@REVISION`` behind it if need be.
         weights: None: its own; ``"random"``; or a file.
 
     Returns:
-        The network in float32; its preprocessing, or a `NotStated` where that is missing or none of ours; its classes.
+        The network in float32; its preprocessing, or a `NotStated` where that is missing, none of ours, or for texts;
+        its classes, none for a language model. One of texts has ``tokenizer``, ``encode`` and ``tokens``.
 
     Raises:
-        ModelError: transformers is not installed; no such folder, no network, no safetensors; not a classifier of
-            pictures; damaged; code of its own; a file that does not fit.
+        ModelError: transformers is not installed; no such folder, no network, no safetensors; a network of a kind that
+            is not loaded; damaged; code of its own; a file that does not fit.
     """
     optional_libraries.library("transformers", name)
-    folder = _folder(name)
-    with _quiet():
-        config = _config(folder, name)
-        model = _with_own_weights(folder, name) if weights is None else _with_random_weights(config, name)
-    labels = getattr(config, "id2label", None) or {}
+    place = _place(name)
+    if place.gguf is not None:
+        for library in ("gguf", "accelerate"):
+            optional_libraries.library(library, name)
+    with quiet():
+        config = _config(place)
+        task = _task(config, place)
+        model = _with_own_weights(place, task) if weights is None else _with_random_weights(config, place, task)
+        if task.reads == "texts":
+            equip(model, place.folder, name, place.gguf)
+    preprocess = preprocess_in(place.folder, name) if task is PICTURES else no_pictures(name)
+    labels = (getattr(config, "id2label", None) or {}) if task.names_classes else {}
     classes = tuple(str(labels.get(index, f"class {index}")) for index in range(len(labels)))
     if weights is None or weights == "random":
-        return model.float(), _preprocess(folder, name), classes
+        return model.float(), preprocess, classes
     found = weight_files.weights_for(name, weights, ["random"])
     checkpoints.fit(model, found.state, found.source, name)
-    return model.float(), found.preprocess or _preprocess(folder, name), found.names(len(classes), classes)
+    return model.float(), found.preprocess or preprocess, found.names(len(classes), classes)
 
 
-def _folder(name: str) -> Path:
+def _place(name: str) -> Place:
     """Where the files are, downloaded first if it is a repository.
 
     Raises:
         ModelError: they are nowhere.
     """
     place = name.removeprefix(HUGGING_FACE)
-    folder = Path(place)
-    if folder.is_dir():
-        return folder
+    path = Path(place)
+    if path.is_file() and path.suffix == GGUF:
+        return Place(name, path.parent, path.name)
+    if path.is_dir():
+        return Place(name, path, _gguf_in(path, name))
     repository, _, revision = place.partition("@")
     if repository.count("/") != 1 or place.startswith((".", "/", "~")):
-        remedy = near(folder) or "; name a folder, or OWNER/NAME of the Hub"
+        remedy = near(path) or "; name a folder, or OWNER/NAME of the Hub"
         raise ModelError(f"{name}: no such folder{remedy}")
-    return hub.folder(repository, revision or None, FILES, name)
+    return Place(name, hub.folder(repository, revision or None, FILES, name))
 
 
-def _config(folder: Path, name: str) -> Any:
+def _gguf_in(folder: Path, name: str) -> str | None:
+    """The one GGUF file of a folder that has no other weights.
+
+    Raises:
+        ModelError: there are several.
+    """
+    found = sorted(path.name for path in folder.glob(f"*{GGUF}"))
+    if not found or any(folder.glob("*.safetensors")):
+        return None
+    if len(found) > 1:
+        raise ModelError(f"{name}: several .gguf files; name one of them, {HUGGING_FACE}{folder / found[0]}")
+    return found[0]
+
+
+def _config(place: Place) -> Any:
     """The network's configuration.
 
     Raises:
         ModelError: missing, damaged, or of a network that needs code of its own.
     """
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{name}: no config.json in {folder}; save the model there with save_pretrained")
+    file = place.folder / (place.gguf or "config.json")
+    if not file.is_file():
+        raise ModelError(f"{place.name}: no config.json in {place.folder}; save the model there with save_pretrained")
     try:
-        return optional_libraries.library("transformers").AutoConfig.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
+        return optional_libraries.library("transformers").AutoConfig.from_pretrained(place.folder, **place.options)
     except Exception as error:  # whatever the file's content leads to
-        raise ModelError(f"{name}: {folder / 'config.json'} cannot be used ({first_line(error)})") from error
+        raise ModelError(f"{place.name}: {file} cannot be used ({first_line(error)})") from error
 
 
-def _with_own_weights(folder: Path, name: str) -> torch.nn.Module:
+def _task(config: Any, place: Place) -> Task:
+    """What the network does, by the class that it was saved as; where none is told, pictures, and texts of a GGUF.
+
+    Raises:
+        ModelError: something else.
+    """
+    saved_as = getattr(config, "architectures", None) or ()
+    if not saved_as:
+        return PICTURES if place.gguf is None else SPEAKS
+    for task in TASKS:
+        if any(mark in architecture for architecture in saved_as for mark in task.marks):
+            return task
+    known = ", ".join(f"{task.title} (...{task.marks[0]})" for task in TASKS)
+    raise ModelError(
+        f"{place.name}: it is a {saved_as[0]}, and what is loaded is: {known}; build it with transformers, and pass it "
+        f"to relprop.attribute"
+    )
+
+
+def _with_own_weights(place: Place, task: Task) -> torch.nn.Module:
     """The network with its own weights, all of them.
 
     Raises:
-        ModelError: they are missing, damaged, pickled, or of a network without classes.
+        ModelError: they are missing, damaged, pickled, or of a network without a head.
     """
-    if not any(folder.glob("*.safetensors")):
+    name, folder = place.name, place.folder
+    if place.gguf is None and not any(folder.glob("*.safetensors")):
         pickled = any(folder.glob("*.bin"))
         reason = "only pickled weights, which are not read" if pickled else "no model.safetensors"
         raise ModelError(f"{name}: {reason} in {folder}; save it with save_pretrained(..., safe_serialization=True)")
-    auto = optional_libraries.library("transformers").AutoModelForImageClassification
+    auto = getattr(optional_libraries.library("transformers"), task.auto)
+    kept = {"use_safetensors": True} if place.gguf is None else {"torch_dtype": torch.float32}
     try:
-        model, report = auto.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
+        with nullcontext() if place.gguf is None else redirect_stderr(io.StringIO()):  # a bar that nothing turns off
+            model, report = auto.from_pretrained(folder, **place.options, **kept, output_loading_info=True)
     except Exception as error:  # whatever the files' content leads to
-        reason = f"{name}: not a classifier of pictures that transformers can load ({first_line(error)})"
-        raise ModelError(f"{reason}; see config.json and model.safetensors in {folder}") from error
+        reason = f"{name}: not a {task.title} that transformers can load ({first_line(error)})"
+        files = "config.json and model.safetensors" if place.gguf is None else place.gguf
+        raise ModelError(f"{reason}; see {files} in {folder}") from error
     absent = sorted(map(str, report["missing_keys"]))
     if absent:
         first = f"{', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}"
-        raise ModelError(f"{name}: its weights lack {first} ({len(absent)} in all): no trained classifier to explain")
+        kind = task.title.partition(" of ")[0]
+        raise ModelError(f"{name}: its weights lack {first} ({len(absent)} in all): no trained {kind} to explain")
     network: torch.nn.Module = model
+    if place.gguf is not None:  # its numbers are plain ones now, and may become others of any precision
+        vars(network).update(is_quantized=False)
     return network
 
 
-def _with_random_weights(config: Any, name: str) -> torch.nn.Module:
+def _with_random_weights(config: Any, place: Place, task: Task) -> torch.nn.Module:
     """The network with random weights, the same each time, leaving the caller's random numbers alone."""
-    auto = optional_libraries.library("transformers").AutoModelForImageClassification
+    auto = getattr(optional_libraries.library("transformers"), task.auto)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model: torch.nn.Module = auto.from_config(config, trust_remote_code=False)
     except Exception as error:  # whatever the configuration leads to
-        raise ModelError(f"{name}: not a classifier of pictures ({first_line(error)}); see its config.json") from error
+        raise ModelError(f"{place.name}: not a {task.title} ({first_line(error)}); see its config.json") from error
     return model
-
-
-def _preprocess(folder: Path, name: str) -> Preprocess | NotStated:
-    """Their preprocessing as ours; a `NotStated` that says why where it is none of ours, or not told."""
-    how = "set model.preprocess to a relprop.models.Preprocess, or explain tensors of your own with relprop.attribute"
-    if not (folder / "preprocessor_config.json").is_file():
-        return NotStated(f"{name}: no preprocessor_config.json in {folder}; add it, or {how}")
-    auto = optional_libraries.library("transformers").AutoImageProcessor
-    try:
-        with _quiet():
-            processor = auto.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        mapped = _mapped(processor)
-        difference = differ(mapped, lambda image: processor(image, return_tensors="pt")["pixel_values"][0], shift=1)
-    except Exception as error:  # noqa: BLE001 - whatever the file's content leads to
-        return NotStated(f"{name}: its preprocessing is none of ours ({first_line(error)}); {how}")
-    if difference > LEVELS:
-        kind = type(processor).__name__
-        return NotStated(
-            f"{name}: its preprocessing, {kind}, is none of ours (differs by {difference:.3g} of 255); {how}"
-        )
-    return mapped
-
-
-def _mapped(processor: Any) -> Preprocess:
-    """Take the options that most processors share for ours; whether they mean the same is tried afterwards.
-
-    Raises:
-        ValueError: they ask for what ours cannot do.
-    """
-
-    def option(key: str, default: Any = None) -> Any:
-        found = getattr(processor, key, None)
-        return default if found is None else found
-
-    resize, crop = _sizes(option)
-    factor = float(option("rescale_factor", 1 / 255)) if option("do_rescale") else 1.0
-    normalises = option("do_normalize")
-    mean: tuple[float, ...] = tuple(map(float, option("image_mean"))) if normalises else (0.0,) * 3
-    std: tuple[float, ...] = tuple(map(float, option("image_std"))) if normalises else (1.0,) * 3
-    if option("rescale_offset"):  # EfficientNet: -1 to 1 ...
-        mean = tuple(value + 1 for value in mean)
-    if option("include_top") and normalises:  # ... and divided by the deviation twice
-        std = tuple(value**2 for value in std)
-    interpolation = INTERPOLATIONS.get(int(option("resample", -1)))
-    if interpolation is None:
-        raise ValueError(f"resample {option('resample')}")
-    channels = "BGR" if option("do_flip_channel_order") else "RGB"
-    return Preprocess(crop, resize, mean, std, interpolation, channels, 1.0 if factor == 1 / 255 else 255 * factor)
-
-
-def _sizes(option: Any) -> tuple[int | tuple[int, int], int]:
-    """What is rescaled to, and what is cut out of that.
-
-    Raises:
-        ValueError: neither is told as ours would tell it, or the cut is no square.
-    """
-    size, cut = _plain(option("size")), _plain(option("crop_size"))
-    edge = size.get("shortest_edge")
-    if not option("do_resize") or not (edge or ("height" in size and "width" in size)):
-        raise ValueError(f"size {size}, do_resize {option('do_resize')}")
-    resize: int | tuple[int, int] = edge or (size["height"], size["width"])
-    if edge and option("crop_pct"):
-        resize = int(edge / option("crop_pct")) if edge < 384 else (edge, edge)  # ConvNeXt's own rule
-        return resize, edge
-    if not option("do_center_crop"):
-        cut = {key: size[key] for key in ("height", "width") if key in size}
-    if not cut.get("height") or cut.get("height") != cut.get("width"):
-        raise ValueError(f"size {size} and crop_size {cut} give no square")
-    return resize, cut["height"]
-
-
-def _plain(size: Any) -> dict[str, int]:
-    """Sizes as they are told, a mapping or an object with that of which some are None."""
-    return {key: int(value) for key, value in dict(size or {}).items() if value is not None}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' bars and notes, which are for those who train, from stderr."""
-    logging = optional_libraries.library("transformers.utils.logging")
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

@@ -10,6 +10,8 @@ from relprop.models.families.torch_cache import cached
 
 HUGGING_FACE = "hf:"
 """How names of folders and repositories of Hugging Face begin."""
+GGUF = ".gguf"
+"""How files end that hold a language model and its tokenizer, their weights in few bits."""
 ONNX_FORM = "FILE.onnx"
 NO_RULES_YET = ("convnext_", "maxvit_", "swin_", "vit_")
 """How the names begin of torchvision's networks that have no rules yet."""
@@ -50,9 +52,14 @@ def timm(name: str) -> str:
 
 def hugging_face(name: str) -> str:
     """Say what a folder or a repository takes, or any of them (where `name` is none of them)."""
-    return optional_libraries.remedy("transformers") or (
-        "nothing: it is there" if Path(name.removeprefix(HUGGING_FACE)).is_dir() else "a folder, or a download"
-    )
+    place = Path(name.removeprefix(HUGGING_FACE))
+    packed = place.suffix == GGUF or (place.is_dir() and any(place.glob(f"*{GGUF}")))
+    missing = [optional_libraries.remedy(library) for library in ("transformers", *(("gguf", "accelerate") * packed))]
+    if any(missing):
+        return next(filter(None, missing))
+    if place.exists():
+        return "nothing: it is there"
+    return "a folder, or a download: a classifier of pictures or texts, or a language model (safetensors, or a .gguf)"
 
 
 def onnx(name: str) -> str:

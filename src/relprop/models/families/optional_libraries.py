@@ -9,7 +9,7 @@ from typing import Any
 
 from relprop.models.errors import ModelError
 
-EXTRAS = {"timm": "timm", "transformers": "huggingface", "onnx2torch": "onnx"}
+EXTRAS = {"timm": "timm", "transformers": "huggingface", "onnx2torch": "onnx", "gguf": "gguf", "accelerate": "gguf"}
 """What each of them is called in ``pip install "relprop[...]"``."""
 
 
