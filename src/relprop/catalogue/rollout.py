@@ -78,7 +78,8 @@ def _weights(nodes: Sequence[Node], dtype: torch.dtype) -> list[Tensor]:
     for node in nodes:
         if node.kind == Kind.ATTENTION:
             call = AttentionCall.of(node, Visit(Conventions(dtype)))
-            found.append(call.weights(call.scores(slice(None))))
+            every = slice(None)
+            found.append(call.weights(call.scores(every), every))
         elif node.kind == Kind.BILINEAR:
             behind = [softmax for softmax in map(_softmax_behind, node.inputs) if softmax is not None]
             found += [softmax.outputs[0].data.to(dtype) for softmax in behind]
