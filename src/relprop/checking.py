@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from relprop.catalogue.names import Method, resolve
-from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite
 from relprop.composites.profiles import profile_named
 from relprop.planning import plan
@@ -94,7 +93,7 @@ def _judged(gap: float, bound: float) -> str:
 def check(
     model: Model,
     x: Any,
-    method: Method = BEST,
+    method: Method | None = None,
     *,
     target: Target = None,
     profile: str = "paper",
@@ -110,7 +109,7 @@ def check(
     Args:
         model: as for `attribute`.
         x: as for `attribute`.
-        method: whose ledger is looked at: a name or a `Composite`.
+        method: whose ledger is looked at: a name or a `Composite`; None: best practice, as for `attribute`.
         profile: numeric conventions, as for `attribute`.
         target: as for `attribute`.
         output: which of several outputs is meant.
@@ -127,8 +126,8 @@ def check(
         >>> rp.check(torch.nn.Linear(4, 3).eval(), torch.ones(1, 4), "lrp-epsilon").ok
         True
     """
-    name = method if isinstance(method, str) else "the composite"
-    if not isinstance(resolve(method, model, profile_named(profile)), Composite):
+    name = "best practice" if method is None else method if isinstance(method, str) else "the composite"
+    if method is not None and not isinstance(resolve(method, model, profile_named(profile)), Composite):
         raise InputError(f"{method!r} has no rules to check; name an LRP method or a Composite")
     try:
         inputs = inputs_of(x, of)
@@ -139,6 +138,7 @@ def check(
         explanation = explain(model, inputs, [target], {"it": method}, profile=profile, output=output)
     except UnsupportedOp as error:
         return Check(name, None, None, (), str(error), ())
+    name = name if method is not None else steps.method.partition(":")[0]
     rules: dict[str, Counter[str]] = {}
     for step in steps:
         rules.setdefault(step.op, Counter())[step.rule] += 1

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from relprop.catalogue.best import best_practice
 from relprop.catalogue.names import Method, resolve
-from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
 from relprop.record.acceptance import Model
@@ -90,7 +90,7 @@ def _cells(step: Step) -> tuple[str, ...]:
 def plan(
     model: Model,
     x: Any,
-    method: Method = BEST,
+    method: Method | None = None,
     *,
     target: Targets = None,
     profile: str = "paper",
@@ -104,7 +104,7 @@ def plan(
     Args:
         model: as for `attribute`; it runs once.
         x: as for `attribute`; shape decides which convolutions are fully connected.
-        method: a name or a `Composite`.
+        method: a name or a `Composite`; None: best practice for what the model is made of.
         target: as for `explain`; a function's own ops stand in the plan, too.
         profile: numeric conventions.
         start: accepted as by `attribute`; the plan does not depend on it.
@@ -117,15 +117,19 @@ def plan(
     """
     del start
     conventions = profile_named(profile)
-    composite = resolve(method, model, conventions)
-    if not isinstance(composite, Composite):
+    composite = None if method is None else resolve(method, model, conventions)
+    if composite is not None and not isinstance(composite, Composite):
         raise InputError(f"{method!r} has no rules to plan; name an LRP method or a Composite")
     inputs = inputs_of(x, of)
-    nodes = recorded(
-        model, inputs, roots=Starts(target, model, output, inputs).find, composites=[composite], check=check
-    ).nodes
-    assigned = assign(composite, nodes, conventions)
+    known = [] if composite is None else [composite]
+    roots = Starts(target, model, output, inputs).find
+    nodes = recorded(model, inputs, roots=roots, composites=known, check=check).nodes
     title = method if isinstance(method, str) else repr(method)
+    if composite is None:
+        name, why = best_practice(nodes, inputs)
+        title, composite = f"{name}: {why}", resolve(name, model, conventions)
+        assert isinstance(composite, Composite)
+    assigned = assign(composite, nodes, conventions)
     return Plan(
         title,
         tuple(_step(n, node, a.rule, a.why) for n, (node, a) in enumerate(zip(nodes, assigned, strict=True))),

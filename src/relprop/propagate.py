@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from relprop.catalogue.best import best_practice
 from relprop.catalogue.functions import by_functions
 from relprop.catalogue.names import Function, Method, resolve
-from relprop.catalogue.table import BEST
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import Profile, profile_named
 from relprop.explanation import Explanation, finite
@@ -25,12 +25,15 @@ from relprop.record.logits import Output
 from relprop.record.prepare import demand_known_gates, recorded, roots_of
 from relprop.support.errors import InputError, RelpropError
 from relprop.support.suggest import did_you_mean
-from relprop.tape.tape import Tape, Value
+from relprop.tape.tape import Node, Tape, Value
 from relprop.tape.trees import mapped
 from relprop.tape.visit import Conventions
 from relprop.targets import Starts, Target, Targets
 from relprop.walk.conditions import UNCONDITIONAL, Condition, conditions_at
 from relprop.walk.walk import Arrived, Walk
+
+BEST_PRACTICE = "best practice"
+"""What a method that nobody named is called until it is chosen."""
 
 GROWN = "the method's numbers outgrew their precision, or it divides by zero; in Python, dtype=torch.float64 may help"
 """What is to be done about a map that is not finite."""
@@ -40,7 +43,7 @@ def attribute(
     model: Model,
     x: Any,
     target: Target = None,
-    method: Method | Function = BEST,
+    method: Method | Function | None = None,
     *,
     profile: str = "paper",
     start: str = "logit",
@@ -61,7 +64,8 @@ def attribute(
             `lambda y: y[:, 3] - y[:, 5]` asks why 3 rather than 5, `lambda y: y["out"][:, 15].mean((1, 2))` for a
             region.
         method: a name (`relprop.methods()`), with options after a colon; a `Composite`; or a function
-            (model, x, target (B,)) -> relevance of x's shape.
+            (model, x, target (B,)) -> relevance of x's shape. None: best practice for what the model is made of,
+            cmp-alpha2-flat, where it attends attnlrp-vit, where it reads tokens cp-lrp; `plan` says which and why.
         profile: numeric conventions: paper, innvestigate, toolbox or zennit.
         start: relevance starts as the target's "logit" (the paper), or as "one".
         dtype: precision of relevance, and of all that rules compute on the way down: torch.float64, float32 or
@@ -104,7 +108,7 @@ def explain(
     model: Model,
     x: Any,
     targets: Targets = None,
-    methods: Sequence[str] | Mapping[str, Method | Function] | str = (BEST,),
+    methods: Sequence[str] | Mapping[str, Method | Function | None] | str | None = None,
     *,
     profile: str = "paper",
     start: str = "logit",
@@ -122,7 +126,8 @@ def explain(
         x: as for `attribute`.
         targets: classes and functions, each as for `attribute`; None for the predicted class; one function; or a
             function from the logits (B, C) to a list of classes, where the choice depends on them.
-        methods: names, or a mapping from names of your own to composites, names or functions.
+        methods: names, or a mapping from names of your own to composites, names or functions; None, also in a mapping,
+            for best practice, as for `attribute`.
         profile: as for `attribute`.
         start: as for `attribute`.
         dtype: as for `attribute`; functions among the methods choose their own.
@@ -148,8 +153,10 @@ def explain(
         raise InputError(f"start is {start!r}, and must be 'logit' or 'one'")
     named = profile_named(profile)
     inputs = inputs_of(x, of)
-    resolved = {name: resolve(method, model, named) for name, method in _named(methods).items()}
-    composites = {name: method for name, method in resolved.items() if isinstance(method, Composite)}
+    resolved = {
+        name: Unnamed() if method is None else resolve(method, model, named) for name, method in _named(methods).items()
+    }
+    composites = {name: method for name, method in resolved.items() if isinstance(method, (Composite, Unnamed))}
     functions: dict[str, Any] = {name: method for name, method in resolved.items() if name not in composites}
     starts = Starts(targets, model, output, inputs)
     look = Look(_patterns(inside), _listed(conditions))
@@ -160,6 +167,9 @@ def explain(
         arrived = _walked(model, inputs, starts, composites, named, start, dtype, look, check=check)
     else:  # no rule has to follow what the model does
         roots_of(model, inputs, starts.find)
+    unnamed = resolved.get(BEST_PRACTICE)
+    if methods is None and isinstance(unnamed, Unnamed):
+        arrived, resolved = {unnamed.name: arrived[BEST_PRACTICE]}, {unnamed.name: unnamed}
     relevance = {name: inputs.like([_readable(R) for R in found.inputs]) for name, found in arrived.items()}
     relevance |= by_functions(functions, model, inputs, starts)
     return Explanation(
@@ -245,7 +255,7 @@ def _walked(
     model: Model,
     inputs: Inputs,
     starts: Starts,
-    composites: Mapping[str, Composite],
+    methods: Mapping[str, Composite | Unnamed],
     profile: Profile,
     start: str,
     dtype: torch.dtype | None,
@@ -254,9 +264,12 @@ def _walked(
     check: bool,
 ) -> dict[str, Arrived]:
     """Record the model, give every op its rule, and walk."""
-    tape = recorded(
-        model, inputs, lean=True, roots=starts.find, watch=look.watched(), composites=composites.values(), check=check
-    )
+    known = [method for method in methods.values() if isinstance(method, Composite)]
+    tape = recorded(model, inputs, lean=True, roots=starts.find, watch=look.watched(), composites=known, check=check)
+    composites = {
+        name: method.choose(tape.nodes, inputs, model, profile) if isinstance(method, Unnamed) else method
+        for name, method in methods.items()
+    }
     if any(rule.everywhere for composite in composites.values() for _, rule in composite):
         demand_known_gates(tape)
     places = look.places(tape, model)
@@ -267,6 +280,24 @@ def _walked(
         plans = {name: assign(composite, tape.nodes, profile) for name, composite in composites.items()}
         first = {name: starts.relevance(c.start or start, conventions.dtype) for name, c in composites.items()}
         return Walk(tape, plans, conventions, through, places).down(first)
+
+
+@dataclass
+class Unnamed:
+    """A method that nobody named: best practice for the model at hand, chosen when it has run.
+
+    Attributes:
+        name: of the method, once it was chosen.
+    """
+
+    name: str = ""
+
+    def choose(self, nodes: Sequence[Node], inputs: Inputs, model: Model, profile: Profile) -> Composite:
+        """The composite for what the model is made of."""
+        self.name, _ = best_practice(nodes, inputs)
+        composite = resolve(self.name, model, profile)
+        assert isinstance(composite, Composite)
+        return composite
 
 
 def _readable(R: Tensor | None) -> Tensor | None:
@@ -291,6 +322,8 @@ def precision(dtype: Any, tensors: Sequence[Tensor], roots: Sequence[Tensor]) ->
 
 def _named(methods: Any) -> dict[str, Any]:
     """Methods by the names that their results get."""
+    if methods is None:
+        return {BEST_PRACTICE: None}
     methods = [methods] if isinstance(methods, str) else methods
     if not isinstance(methods, (Mapping, Sequence)):
         raise InputError(f"methods takes names, or a mapping from names of your own to methods; not {methods!r}")

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 BEST = "cmp-alpha2-flat"
-"""The method that is used where none is named."""
+"""The method that is used where none is named: the paper's best."""
+
+BEST_WHERE_IT_ATTENDS = "attnlrp-vit"
+"""The same for pictures and networks that attend, and below for what reads tokens: docs/transformers.md measures it."""
+
+BEST_FOR_TEXTS = "cp-lrp"
 
 
 @dataclass(frozen=True)

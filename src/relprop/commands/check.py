@@ -12,7 +12,7 @@ import relprop as rp
 from relprop.commands.answer import demand_answer, logits_of_texts, whole
 from relprop.commands.console import waiting
 from relprop.commands.plan import side_of
-from relprop.commands.preparation import inputs_of_texts, method_for, reads_texts
+from relprop.commands.preparation import inputs_of_texts, reads_texts
 from relprop.commands.requests import CheckRequest
 from relprop.data.pictures import open_picture
 from relprop.data.preprocess import Preprocess
@@ -41,7 +41,7 @@ def run(request: CheckRequest) -> None:
             x = _picture(request, network)
             network = whole(network, request.model, x)
             demand_answer(network, request.model, x)
-        found = rp.check(network, x, method_for(network, request.method), profile=request.profile)
+        found = rp.check(network, x, request.method, profile=request.profile)
     print(json.dumps(asdict(found) | {"ok": found.ok}, indent=2) if request.json else found)  # noqa: T201 - the result
     if not found.ok:
         raise RelpropError(f"{request.model}: what is found above means that its maps cannot be trusted")

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 import relprop as rp
-from relprop.catalogue.table import BEST
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import waiting
 from relprop.commands.preparation import in_words
@@ -103,20 +102,20 @@ def _explained(request: PictureRequest, highest: int) -> Explained:
         model = Regional(model, region)
     demand_answer(model, request.model, x, classes)
     named = list(dict.fromkeys(class_index(word, classes) for word in request.targets))
-    methods = list(dict.fromkeys(request.methods or (BEST,)))
+    asked = list(dict.fromkeys(request.methods)) or None
 
     def top(logits: torch.Tensor) -> torch.Tensor:
         return logits.topk(min(highest, logits.shape[1])).indices.T
 
     with waiting("explaining"):
-        explanation = rp.explain(model, x, targets=named or top, methods=methods, profile=request.profile, check=True)
+        explanation = rp.explain(model, x, targets=named or top, methods=asked, profile=request.profile, check=True)
     explained = Explained(
         seen=np.asarray(preprocess.picture(image)),
         prepared=in_words(preprocess),
         classes=classes,
         logits=explanation.outputs[0].tolist(),
         targets=explanation.targets[:, 0].tolist(),
-        maps={method: explanation.relevance[method][:, 0].float().cpu().numpy() for method in methods},
+        maps={method: R[:, 0].float().cpu().numpy() for method, R in explanation.relevance.items()},
         ledgers=explanation.ledger,
     )
     for method, maps in explained.maps.items():

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 import relprop as rp
+from relprop.catalogue.table import BEST_FOR_TEXTS
 from relprop.commands.answer import logits_of_texts, reader_of_texts
 from relprop.commands.console import waiting
 from relprop.commands.explain import TOP, figure_path_of, on_device
-from relprop.commands.preparation import BEST_FOR_TEXTS
 from relprop.commands.requests import ExplainRequest
 from relprop.commands.text_files import files_of
 from relprop.commands.text_report import ExplainedText, Row, as_json, show

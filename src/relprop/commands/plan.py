@@ -10,7 +10,7 @@ import torch
 import relprop as rp
 from relprop.commands.answer import demand_answer, logits_of_texts, whole
 from relprop.commands.console import waiting
-from relprop.commands.preparation import inputs_of_texts, method_for, reads_texts
+from relprop.commands.preparation import inputs_of_texts, reads_texts
 from relprop.commands.requests import PlanRequest
 from relprop.models.families.not_stated import NotStated
 from relprop.models.registry import structure
@@ -27,7 +27,6 @@ def run(request: PlanRequest) -> None:
     """
     with waiting("planning"):
         network = structure(request.model)
-        method = method_for(network, request.method)
         x: Any
         if request.text is not None or reads_texts(network):
             x = inputs_of_texts(network, request.model, request.text)
@@ -37,7 +36,7 @@ def run(request: PlanRequest) -> None:
             x = torch.zeros(1, 3, side, side)
             network = whole(network, request.model, x)
             demand_answer(network, request.model, x)
-        steps = rp.plan(network, x, method, profile=request.profile, check=True)
+        steps = rp.plan(network, x, request.method, profile=request.profile, check=True)
     print(json.dumps(steps.as_dicts(), indent=2) if request.json else steps)  # noqa: T201 - the result
 
 

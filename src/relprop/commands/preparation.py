@@ -6,23 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from relprop.catalogue.table import BEST
 from relprop.commands.answer import reader_of_texts
 from relprop.data.preprocess import Preprocess
 from relprop.models.text import sample_ids
-
-BEST_FOR_TEXTS = "attnlrp"
-"""The method for texts where none is named."""
 
 
 def reads_texts(network: nn.Module) -> bool:
     """Whether a network takes texts."""
     return hasattr(network, "encode")
-
-
-def method_for(network: nn.Module, named: str | None) -> str:
-    """Return the method that was named, or the one for what the network reads."""
-    return named or (BEST_FOR_TEXTS if reads_texts(network) else BEST)
 
 
 def inputs_of_texts(network: nn.Module, name: str, text: str | None) -> dict[str, Tensor]:
