@@ -6,6 +6,8 @@ and keys none (CP-LRP, Ali et al. 2022). `rules.Attend` may open it (AttnLRP, Ac
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
 
 from relprop.ops.attention_call import AttentionCall, recorded_in
@@ -40,10 +42,12 @@ def attention(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
 
 def through_values(node: Node, call: AttentionCall, s: Tensor) -> Share:
     """R_v = v (A^T s)."""
-    slope = s.new_zeros(len(s), *s.shape[1:-2], *call.v.shape[-2:])
+    maps, dims = len(s), s.shape[-1]
+    side = _side_by_side(s.movedim(0, -3))
+    slope = s.new_zeros(*s.shape[1:-2], call.v.shape[-2], maps * dims)
     for block in call.blocks(s, maps=1):
-        slope += call.weights(call.scores(block), block).mT @ s[..., block, :]
-    return _of_inputs(node, call, {"value": call.v * slope})
+        slope += call.weights(call.scores(block), block).mT @ side[..., block, :]
+    return _of_inputs(node, call, {"value": call.v * slope.unflatten(-1, (maps, dims)).movedim(-2, 0)})
 
 
 def through_all(node: Node, call: AttentionCall, s: Tensor) -> Share:
@@ -56,45 +60,78 @@ def through_all(node: Node, call: AttentionCall, s: Tensor) -> Share:
     """
     to_v, to_A = _halves("value" in call.recorded, len(call.recorded.keys() - {"value"}) > 0)
     to_q, to_k = _halves("query" in call.recorded, "key" in call.recorded)
-    heads = s.shape[1:-2]
-    slope = {
-        "query": s.new_zeros(len(s), *heads, *call.q.shape[-2:]),
-        "key": s.new_zeros(len(s), *heads, *call.k.shape[-2:]),
-        "value": s.new_zeros(len(s), *heads, *call.v.shape[-2:]),
+    slope = _slopes(call, s, to_A)
+    total = node.outputs[0].owners.total
+    below = {
+        "query": slope.query * (to_q * call.scale * call.q),
+        "key": slope.key * (to_k * call.scale * call.k),
+        "value": slope.value * (to_v * call.v),
     }
-    to_mask = s.new_zeros(len(s), *s.shape[1:-1], call.k.shape[-2]) if "attn_mask" in call.recorded else None
-    rest, bias = s.new_zeros(*s.shape[:-1], 1), s.new_zeros(*s.shape[:-1], 1)
-    for block in call.blocks(s, maps=len(s)):
-        q, s_b, m = call.q[..., block, :], s[..., block, :], call.added(block)
-        x = call.scores(block)  # where a mask hides a key this is no -inf, which times A = 0 would be none
+    share = _of_inputs(node, call, below if slope.mask is None else below | {"attn_mask": slope.mask})
+    share.bias, share.within = total(slope.added), total(slope.rest)
+    if not (to_q or to_k):  # both are constant, and so are the scores that a mask is added to
+        share.bias = share.bias + total((slope.query * call.scale * call.q).sum(-1, keepdim=True))
+    return share
+
+
+class Slopes(NamedTuple):
+    """What comes to each factor, (T, ..., its last two axes), and to what is no factor, (T, ..., L, 1).
+
+    Attributes:
+        query, key, value: G k, G^T q and A^T s.
+        mask: m G where the mask depends on the input, else None.
+        added: sum_k m G where it is constant.
+        rest: the softmax's remainder.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Tensor | None
+    added: Tensor
+    rest: Tensor
+
+
+def _slopes(call: AttentionCall, s: Tensor, to_A: float) -> Slopes:
+    """Of all queries, block by block; T stands behind the heads, so that a block is few large products."""
+    maps, dims = len(s), s.shape[-1]
+    s = s.movedim(0, -3)
+    side = _side_by_side(s)
+    heads = s.shape[:-3]
+    keys, queries = call.k.shape[-2], call.q.shape[-2]
+    query = s.new_empty(*heads, maps, queries, call.q.shape[-1])
+    key = s.new_zeros(*heads, maps, keys, call.k.shape[-1])
+    value = s.new_zeros(*heads, keys, maps * dims)
+    mask = s.new_empty(*heads, maps, queries, keys) if "attn_mask" in call.recorded else None
+    rest, added = s.new_zeros(*heads, maps, queries, 1), s.new_zeros(*heads, maps, queries, 1)
+    for block in call.blocks(s.movedim(-3, 0), maps=maps):
+        x, m = call.scores(block), call.added(block)  # where a mask hides a key this is no -inf, which times 0 is none
         A = call.weights(x, block)
+        value += A.mT @ side[..., block, :]
+        R_A = (s[..., block, :].flatten(-3, -2) @ call.v.mT).unflatten(-2, (maps, -1)).mul_(to_A).mul_(A.unsqueeze(-3))
         shift = None if m is None else m - m.amax(-1, keepdim=True)  # what is the same for all keys moves no weight
         x = x if shift is None else x + shift
-        slope["value"] += A.mT @ s_b
-        R_A = (s_b @ call.v.mT).mul_(to_A).mul_(A)
-        whole = R_A.sum(-1, keepdim=True)
         nothing = call.hidden(block)  # of a score that a mask swallowed no weight depends
         x = x if nothing is None else x.masked_fill(nothing, 0.0)
-        rest[..., block, :] = whole * (1.0 + (A * x).sum(-1, keepdim=True)) - (R_A * x).sum(-1, keepdim=True)
-        G = R_A.addcmul_(A, whole, value=-1.0)
-        G = G if nothing is None else G.masked_fill_(nothing, 0.0)
-        slope["query"][..., block, :] = G @ call.k
-        slope["key"] += G.mT @ q
-        if m is not None and to_mask is not None:
-            to_mask[..., block, :] = m * G
+        whole = R_A.sum(-1, keepdim=True)
+        mean = (A * x).sum(-1, keepdim=True).unsqueeze(-3)
+        rest[..., block, :] = whole * (1.0 + mean) - (R_A * x.unsqueeze(-3)).sum(-1, keepdim=True)
+        G = R_A.addcmul_(A.unsqueeze(-3), whole, value=-1.0)
+        G = G if nothing is None else G.masked_fill_(nothing.unsqueeze(-3), 0.0)
+        query[..., block, :] = (G.flatten(-3, -2) @ call.k).unflatten(-2, (maps, -1))
+        key += G.mT @ call.q[..., block, :].unsqueeze(-3)
+        if m is not None and mask is not None:
+            mask[..., block, :] = m.unsqueeze(-3) * G
         elif shift is not None:
-            bias[..., block, :] = (shift * G).sum(-1, keepdim=True)
-    below = {
-        "query": slope["query"] * (to_q * call.scale * call.q),
-        "key": slope["key"] * (to_k * call.scale * call.k),
-        "value": slope["value"] * (to_v * call.v),
-    }
-    total = node.outputs[0].owners.total
-    share = _of_inputs(node, call, below if to_mask is None else below | {"attn_mask": to_mask})
-    share.bias, share.within = total(bias), total(rest)
-    if not (to_q or to_k):  # both are constant, and so are the scores that a mask is added to
-        share.bias = share.bias + total((slope["query"] * call.scale * call.q).sum(-1, keepdim=True))
-    return share
+            added[..., block, :] = (shift.unsqueeze(-3) * G).sum(-1, keepdim=True)
+    value = value.unflatten(-1, (maps, dims)).movedim(-2, 0)
+    query, key, added, rest = (t.movedim(-3, 0) for t in (query, key, added, rest))
+    return Slopes(query, key, value, None if mask is None else mask.movedim(-3, 0), added, rest)
+
+
+def _side_by_side(s: Tensor) -> Tensor:
+    """All maps (..., T, L, D) as one matrix (..., L, T D)."""
+    return s.movedim(-3, -2).flatten(-2)
 
 
 def _halves(one: bool, other: bool) -> tuple[float, float]:
