@@ -56,6 +56,12 @@ def test_a_long_text_wraps_within_the_figure(tmp_path):
         assert picture.height > 3 * picture.width
 
 
+def test_a_short_text_makes_a_narrow_figure():
+    short, long = (rp.plots.tokens([1.0], [word]).get_figwidth() for word in ("a", "a" * 38))
+    assert short < long <= 7.2
+    assert rp.plots.tokens([1.0], ["a"], titles="why " * 8).get_figwidth() > short
+
+
 def test_the_strongest_token_is_as_strong_whatever_the_size():
     for factor in (1e-6, 1.0, 1e6):
         (text,) = marked(NUMBERS * factor, WORDS, None, None, None, "each")

@@ -15,12 +15,14 @@ from relprop.plots.marked import LETTERS, Marked, hexed, marked
 from relprop.plots.palette import GREY
 from relprop.plots.style import drawable, style
 
-WIDTH = 7.2
-"""Of the figure, in inches."""
+WIDEST = 7.2
+"""Of the figure, in inches; a short text makes a narrower one."""
 POINTS = 72
 """In an inch; all lengths below are in points."""
-MARGIN, WORD, NUMBER, TITLE = 10.0, 11.0, 6.5, 9.5
-"""Around everything; sizes of the letters of tokens, of numbers, and of titles."""
+MARGIN, WORD, NUMBER, TITLE, ACCOUNT = 10.0, 11.0, 6.5, 9.5, 8.0
+"""Around everything; sizes of the letters of tokens, of numbers, of titles, and of what is under them."""
+BOLD = 1.12
+"""How much wider bold letters are, at most."""
 INSET, SPACE, LINE = 2.5, 4.5, 32.0
 """From a token's letters to the edge of its box; between words; from a line to the next."""
 HEAD, GAP = 34.0, 12.0
@@ -83,7 +85,11 @@ def tokens(
         laid = [_laid_out(text, width) for text in texts]
         lines = [max((box.line for box in boxes), default=0) + 1 for boxes in laid]
         height = 2 * MARGIN + sum(HEAD + LINE * n for n in lines) + GAP * (len(texts) - 1)
-        figure = Figure(figsize=(WIDTH, height / POINTS))
+        heads = [width(drawable(text.title), TITLE) * BOLD for text in texts]
+        heads += [width(drawable(text.account), ACCOUNT) for text in texts]
+        content = max([*heads, *(box.left + box.width for boxes in laid for box in boxes)])
+        across = min(2 * MARGIN + content, WIDEST * POINTS)
+        figure = Figure(figsize=(across / POINTS, height / POINTS))
         top = height - MARGIN
         for text, boxes, number in zip(texts, laid, lines, strict=True):
             _draw(figure, text, boxes, top)
@@ -94,7 +100,7 @@ def tokens(
 def _laid_out(text: Marked, width: Any) -> list[Box]:
     """Boxes of tokens from left to right, on as many lines as they need."""
     boxes: list[Box] = []
-    left, line, end = 0.0, 0, WIDTH * POINTS - 2 * MARGIN
+    left, line, end = 0.0, 0, WIDEST * POINTS - 2 * MARGIN
     for place, word in enumerate(text.words):
         wide = max(width(_shown(word), WORD), width(text.number(place), NUMBER)) + 2 * INSET
         left += SPACE if word.startswith(" ") and left else 0.0
@@ -115,13 +121,13 @@ def _shown(word: str) -> str:
 
 def _draw(figure: Figure, text: Marked, boxes: Sequence[Box], top: float) -> None:
     """Draw a text whose head begins at `top`, in points from below."""
-    across, up = WIDTH * POINTS, figure.get_figheight() * POINTS
+    across, up = figure.get_figwidth() * POINTS, figure.get_figheight() * POINTS
 
     def write(x: float, y: float, letters: str, size: float, **more: Any) -> None:
         figure.text(x / across, y / up, letters, fontsize=size, parse_math=False, **more)
 
     write(MARGIN, top, drawable(text.title) or "relevance", TITLE, va="top", weight="bold", color=LETTERS)
-    write(MARGIN, top - 14, text.account, NUMBER + 1.5, va="top", color=GREY)
+    write(MARGIN, top - 14, drawable(text.account), ACCOUNT, va="top", color=GREY)
     for box in boxes:
         x, base = MARGIN + box.left, top - HEAD - LINE * box.line - WORD
         mark = FancyBboxPatch(
