@@ -227,17 +227,37 @@ def test_a_rule_that_opens_gates_must_say_so():
 
 
 def test_what_is_opened_must_have_a_rule():
-    """A hand-written RMSNorm's gate is made of rsqrt, which gives nothing finite for nothing."""
+    """A gate that is made of a logarithm, which gives nothing finite for nothing, however little that is."""
     fc = nn.Linear(4, 3).to(D)
+
+    def model(x):
+        y = fc(x)
+        return y * torch.log(y.pow(2).mean(-1, keepdim=True)).clamp(-3, 3)
+
+    x = torch.randn(2, 4, dtype=D)
+    rp.attribute(model, x, 1, composite((ON.attention, Attend())))
+    with pytest.raises(rp.UnsupportedOp, match="log: it gives nothing finite"):
+        rp.attribute(model, x, 1, composite((ON.product, Attend())))
+
+
+def test_a_deviation_that_is_opened_gets_half():
+    """Of a hand-written RMSNorm: what it gives for nothing, the root of 1 / eps, is a bias of the gate."""
+    fc = nn.Linear(4, 3, bias=False).to(D)
 
     def model(x):
         y = fc(x)
         return y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + 1e-3)
 
     x = torch.randn(2, 4, dtype=D)
-    rp.attribute(model, x, 1, composite((ON.attention, Attend())))
-    with pytest.raises(rp.UnsupportedOp, match="rsqrt"):
-        rp.attribute(model, x, 1, composite((ON.product, Attend())))
+    e = rp.explain(model, x, [1], {"it": composite((ON.product, Attend()))})
+    y = fc(x)
+    m = y.pow(2).mean(-1, keepdim=True)
+    gate, nothing = torch.rsqrt(m + 1e-3), torch.tensor(1e-3, dtype=D).rsqrt()
+    R = model(x)[:, 1:2] / 2
+    of_mean = R * (gate - nothing) / (gate + 1e-6) * y.pow(2) / (3 * m)
+    of_y = of_mean + R * torch.tensor([0.0, 1.0, 0.0], dtype=D)
+    torch.testing.assert_close(e.relevance["it"][0], x * ((of_y / y) @ fc.weight), rtol=1e-10, atol=1e-12)
+    assert e.ledger["it"].error < 1e-12
 
 
 def test_the_plan_shows_where_it_stands():

@@ -361,7 +361,7 @@ REFUSED = {
         lambda y: F.linear(OTHER, y[0])[None].expand(2, 3, 3) + y[..., :3],
         "x @ weight.T",
     ),
-    "matrices that are wider": (lambda y: y[:, 0] @ BATCH, "expand the value"),
+    "matrices that are wider": (lambda y: y[:, 0] @ BATCH, "repeat the value first"),
 }
 
 

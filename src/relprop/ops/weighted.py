@@ -119,7 +119,7 @@ def variable_matrix(node: Node) -> str | None:
     if not isinstance(matrix, Tensor) or matrix.ndim < 2 or (matrix.ndim > 2 and matrix.layout is not torch.strided):
         return "the constant side of a matrix product must be a matrix; use torch.nn.functional.linear"
     if matrix.ndim > 2 and not _as_wide(node.inputs[0].shape, matrix.shape):
-        return "a constant batch of matrices must have no more axes than the value, nor longer ones; expand the value"
+        return "a constant batch of matrices must not repeat the value; repeat the value first, x.expand(...)"
     plain = not {"beta", "alpha"} & set(node.kwargs) and len(node.args) <= 3
     if name == "addmm" and not (plain and isinstance(node.argument("mat1", 1), Slot)):
         return "addmm is understood as addmm(bias, x, w) alone; use torch.nn.functional.linear"
