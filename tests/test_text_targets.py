@@ -319,7 +319,7 @@ def test_words():
     got = rp.explain(net, x, [rp.at(-1, " Paris", against=" Rome")], ["attnlrp"])
     assert torch.equal(got.relevance["attnlrp"][0], rp.attribute(net, x, rp.at(-1, 5, against=9), "attnlrp"))
     assert got.labels == (" Paris at -1 against  Rome",)
-    with pytest.raises(rp.InputError, match=r"is 2 tokens of this model.*'piece 3', or its id 3"):
+    with pytest.raises(rp.InputError, match=r"is 2 tokens of this model.*'<3>', or its id 3"):
         rp.attribute(net, x, rp.at(-1, "Parisian"), "attnlrp")
     del net.tokenizer
     with pytest.raises(rp.InputError, match="give the id"):
