@@ -259,9 +259,8 @@ def test_attention_in_one_call(call, eps, at_once, monkeypatch):
 
 @pytest.mark.parametrize("eps", [0.0, 0.2])
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("at_once", [2**22, 5])
-def test_through_its_values_alone(call, eps, at_once, monkeypatch):
-    monkeypatch.setattr("relprop.ops.attention_call.AT_ONCE", at_once)
+def test_through_its_values_alone(call, eps, monkeypatch):
+    monkeypatch.setattr("relprop.ops.attention_call.AT_ONCE", 5)
     words, *shapes = CALLS[call]
     found = Found(lambda q, k, v: sdpa(q, k, v, **words), *shapes, method=attend(eps, "values"))
     assert not found.below[0].any()

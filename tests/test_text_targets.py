@@ -312,9 +312,6 @@ def test_words():
         def convert_ids_to_tokens(self, ids):
             return [f"<{i}>" for i in ids]
 
-        def decode(self, ids):
-            return f"piece {ids[0]}"
-
     net.tokenizer = Tokenizer()
     got = rp.explain(net, x, [rp.at(-1, " Paris", against=" Rome")], ["attnlrp"])
     assert torch.equal(got.relevance["attnlrp"][0], rp.attribute(net, x, rp.at(-1, 5, against=9), "attnlrp"))
