@@ -99,7 +99,8 @@ def gradient(lm: Any, ids: Tensor) -> Tensor:
     """Gradient times embedded rows, of the largest logit at the last place."""
     rows = lm.get_input_embeddings()(ids).detach().requires_grad_()
     found: Tensor = torch.autograd.grad(lm(inputs_embeds=rows).logits[0, -1].max(), rows)[0]
-    return (found * rows.detach()).sum(-1)
+    relevance: Tensor = (found * rows.detach()).sum(-1)
+    return relevance
 
 
 def _without_gradient(call: Callable[[], object]) -> object:
