@@ -1,4 +1,4 @@
-"""LayerNorm, GroupNorm, InstanceNorm, RMSNorm, softmax, products of two values and attention, by their definitions."""
+"""LayerNorm, GroupNorm, InstanceNorm, RMSNorm, softmax and products of two values, by their definitions."""
 
 import pytest
 import torch
@@ -6,62 +6,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import relprop as rp
-
-D = torch.float64
-EPS = 1e-6
+from steps import EPS, D, by_autograd, near, relevance_of
 
 
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-def relevance_of(step, *shapes, method=None, batch=2):
-    """Relevance of a step's inputs after a layer each and before a sum, with what came from above and its ledger."""
-    inputs = [torch.randn(batch, *shape, dtype=D) for shape in shapes]
-    layers = [nn.Linear(shape[-1], shape[-1]).to(D) for shape in shapes]
-    kept = {}
-
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layers = nn.ModuleList(layers)
-            self.step = Step(step, kept)
-
-        def forward(self, *x):
-            y = self.step(*(layer(t) for layer, t in zip(self.layers, x, strict=True)))
-            return y.flatten(1)
-
-    net = Net().eval()
-    target = 1
-    e = rp.explain(
-        net, tuple(inputs), [target], {"it": method or "lrp-epsilon"}, inside=["layers.*", "step"], check=True
-    )
-    inside = e.inside["it"]
-    return kept["inputs"], [inside[f"layers.{k}"][0] for k in range(len(shapes))], inside["step"][0], e, (net, inputs)
-
-
-class Step(nn.Module):
-    def __init__(self, step, kept):
-        super().__init__()
-        self.step, self.kept = step, kept
-
-    def forward(self, *x):
-        self.kept.setdefault("inputs", [t.detach().clone() for t in x])  # a replay runs it again on other numbers
-        return self.step(*x)
-
-
-def by_autograd(function, inputs, R, eps=EPS):
-    """X times the slope of the function, of R / (y + eps sign y): what epsilon is for a function that is linear."""
-    leaves = [x.clone().requires_grad_() for x in inputs]
-    y = function(*leaves)
-    s = R / torch.where(y >= 0, y + eps, y - eps)
-    slopes = torch.autograd.grad(y, leaves, s.detach())
-    return [x * slope for x, slope in zip(inputs, slopes, strict=True)]
-
-
-def near(got, expected):
-    torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12 * float(expected.abs().max()) + 1e-300)
 
 
 def group_norm(x):
@@ -216,79 +166,6 @@ def test_weights_that_a_softmax_made_are_a_gate():
     assert e.ledger["it"].error < 1e-13
 
 
-def attention_by_hand(q, k, v, mask=None, scale=None, groups=1):
-    if groups > 1:
-        k, v = (t.repeat_interleave(groups, -3) for t in (k, v))
-    scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-    return scores.softmax(-1) @ v
-
-
-CAUSAL = torch.ones(5, 5, dtype=torch.bool).tril()
-FLOAT = torch.randn(5, 5, dtype=D, generator=torch.Generator().manual_seed(1))
-CALLS = {
-    "plain": ({}, {}),
-    "a scale": ({"scale": 0.3}, {"scale": 0.3}),
-    "causal": ({"is_causal": True}, {"mask": CAUSAL}),
-    "a boolean mask": ({"attn_mask": CAUSAL}, {"mask": CAUSAL}),
-    "a mask added": ({"attn_mask": FLOAT}, {"mask": FLOAT}),
-    "grouped queries": ({"enable_gqa": True}, {"groups": 2}),
-}
-
-
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("blocks", [2**22, 7])
-def test_attention_in_one_call_is_attention_by_hand(call, blocks, monkeypatch):
-    monkeypatch.setattr("relprop.ops.attention_call.AT_ONCE", blocks)
-    keywords, words = CALLS[call]
-    queries = 4 if "groups" in words else 2
-    shapes = (queries, 5, 4), (2, 5, 4), (2, 5, 3)
-
-    def fused(q, k, v):
-        return F.scaled_dot_product_attention(q, k, v, **keywords)
-
-    (q, k, v), (of_q, of_k, of_v), R, e, _ = relevance_of(fused, *shapes)
-    (expected,) = by_autograd(lambda v: attention_by_hand(q, k, v, **words), [v], R)
-    near(of_v, expected)
-    assert not of_q.any()
-    assert not of_k.any()
-    assert e.ledger["it"].error < 1e-13
-    torch.manual_seed(0)
-    _, eager, *_ = relevance_of(lambda q, k, v: attention_by_hand(q, k, v, **words), *shapes)
-    near(of_v, eager[2])
-
-
-def test_one_value_as_query_key_and_value_takes_its_share_once():
-    (t,), (got,), R, e, _ = relevance_of(lambda t: F.scaled_dot_product_attention(t, t, t), (5, 4))
-    (expected,) = by_autograd(lambda v: attention_by_hand(t, t, v), [t], R)
-    near(got, expected)
-    assert e.ledger["it"].error < 1e-13
-
-
-def test_attention_of_each_picture_is_as_alone():
-    def fused(q, k, v):
-        return F.scaled_dot_product_attention(q, k, v)
-
-    _, _, _, e, (net, inputs) = relevance_of(fused, (2, 5, 4), (2, 5, 4), (2, 5, 3))
-    for k in range(2):
-        alone = rp.attribute(net, tuple(x[k : k + 1] for x in inputs), 1, "lrp-epsilon")
-        for whole, one in zip(e.relevance["it"], alone, strict=True):
-            near(whole[0][k : k + 1], one)
-
-
-def test_pictures_that_attend_to_each_other_are_refused():
-    def mixing(x):
-        return F.scaled_dot_product_attention(x.transpose(0, 1), x.transpose(0, 1), x.transpose(0, 1)).sum(0)
-
-    with pytest.raises(rp.UnsupportedOp, match="mixes the pictures"):
-        rp.attribute(mixing, torch.randn(2, 3, 4), 0, "lrp-z")
-    with pytest.raises(rp.UnsupportedOp, match="mixes the pictures"):
-        rp.attribute(lambda x: x.flatten(1) @ x.flatten(1).T, torch.randn(2, 3, 4), 0, "lrp-z")
-    with pytest.raises(rp.UnsupportedOp, match="mixes the pictures"):
-        rp.attribute(lambda x: x.softmax(0) * x, torch.randn(2, 4), 0, "lrp-z")
-
-
 DIVISORS = {
     "of no sign": (lambda y: y / (y + 1), "not proved to have one sign"),
     "of a constant": (lambda y: torch.div(torch.ones(3), y.exp()), "a constant divided"),
@@ -368,46 +245,6 @@ def test_a_batchnorm_before_the_first_layer_passes_as_it_does_by_hand():
         hand = rp.attribute(lambda x: fc((x * scale + shift).flatten(1)), x, 1, method)
         near(module, hand)
         near(module, rp.attribute(fc, bn(x).flatten(1), 1, method).view_as(x))
-
-
-@pytest.mark.parametrize("need_weights", [True, False])
-@pytest.mark.parametrize("masked", [False, True])
-def test_multi_head_attention_is_recorded_through(need_weights, masked):
-    attention, fc = nn.MultiheadAttention(8, 2, batch_first=True).to(D).eval(), nn.Linear(8, 3).to(D).eval()
-    mask = CAUSAL.logical_not() if masked else None
-    x = torch.randn(2, 5, 8, dtype=D)
-
-    def model(x):
-        return fc(attention(x, x, x, need_weights=need_weights, attn_mask=mask)[0].mean(1))
-
-    def by_hand(x):
-        q, k, v = F.linear(x, attention.in_proj_weight, attention.in_proj_bias).unflatten(-1, (3, 2, 4)).unbind(2)
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        o = attention_by_hand(q, k, v, None if mask is None else ~mask)
-        return fc(attention.out_proj(o.transpose(1, 2).flatten(2)).mean(1))
-
-    e = rp.explain(model, x, [0, 1], ["lrp-z", "lrp-epsilon"], check=True)
-    assert torch.equal(e.outputs, model(x))
-    assert e.ledger["lrp-z"].error < 1e-13
-    near(e.relevance["lrp-z"], rp.explain(by_hand, x, [0, 1], ["lrp-z"]).relevance["lrp-z"])
-
-
-def test_a_transformer_encoder_with_padding():
-    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
-    encoder, fc = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).to(D).eval(), nn.Linear(8, 3).to(D).eval()
-    x = torch.randn(2, 5, 8, dtype=D)
-    padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
-
-    def model(x):
-        h = encoder(x, src_key_padding_mask=padding)
-        keep = ~padding[:, :, None]
-        return fc((h * keep).sum(1) / keep.sum(1))
-
-    e = rp.explain(model, x, [0], ["lrp-z"], check=True)
-    assert e.ledger["lrp-z"].error < 1e-13
-    assert not e.relevance["lrp-z"][0, 1, 3:].any()
-    alone = rp.attribute(lambda x: fc(encoder(x).mean(1)), x[1:, :3], 0, "lrp-z")
-    near(e.relevance["lrp-z"][0, 1:, :3], alone)
 
 
 def test_normalize_scales_by_a_gate():
