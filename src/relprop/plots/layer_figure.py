@@ -14,8 +14,8 @@ from relprop.plots.palette import GREY
 from relprop.plots.style import drawable, style
 from relprop.support.pieces import readable, visible
 
-CELL = 0.32
-"""Width of a token and height of a layer, in inches; smaller where there are many."""
+CELL, LOW, FEW = 0.32, 0.2, 12
+"""Width of a token and height of a layer, in inches; layers are lower where there are more than a few."""
 WIDEST, HIGHEST = 24.0, 16.0
 """Of the map, in inches."""
 
@@ -59,7 +59,7 @@ def layers(
         raise ValueError(f"relevance of shape {rows.shape} for {len(named)} layers and {len(words)} tokens")
     if not np.isfinite(rows).all():
         raise ValueError("relevance is not finite")
-    wide, high = min(CELL * len(words), WIDEST), min(CELL * len(rows), HIGHEST)
+    wide, high = min(CELL * len(words), WIDEST), min((CELL if len(rows) <= FEW else LOW) * len(rows), HIGHEST)
     with style({"font.size": 8}):
         figure = Figure(figsize=(wide + 3.0, high + 1.8), layout="constrained")
         axis = figure.add_subplot()
@@ -74,6 +74,6 @@ def layers(
         for place, row in enumerate(rows):
             axis.text(1.01, place, plain(float(row.sum())), transform=axis.get_yaxis_transform(), va="center",
                       fontsize=7, color=GREY)  # fmt: skip
-        axis.text(1.01, len(rows) - 0.4, "sum", transform=axis.get_yaxis_transform(), fontsize=7, color=GREY)
+        axis.text(1.01, -0.7, "sum", va="top", transform=axis.get_yaxis_transform(), fontsize=7, color=GREY)
         figure.colorbar(image, ax=axis, pad=0.08 if wide > 5 else 0.14, label="relevance")
     return figure
