@@ -10,7 +10,7 @@ from relprop.catalogue.names import Method, resolve
 from relprop.composites.composite import Composite
 from relprop.composites.profiles import profile_named
 from relprop.planning import plan
-from relprop.propagate import explain
+from relprop.propagate import BEST_PRACTICE, explain
 from relprop.record.acceptance import Model
 from relprop.record.inputs import Of, inputs_of
 from relprop.record.logits import Output
@@ -126,7 +126,7 @@ def check(
         >>> rp.check(torch.nn.Linear(4, 3).eval(), torch.ones(1, 4), "lrp-epsilon").ok
         True
     """
-    name = "best practice" if method is None else method if isinstance(method, str) else "the composite"
+    name = BEST_PRACTICE if method is None else method if isinstance(method, str) else "the composite"
     if method is not None and not isinstance(resolve(method, model, profile_named(profile)), Composite):
         raise InputError(f"{method!r} has no rules to check; name an LRP method or a Composite")
     try:
@@ -135,15 +135,16 @@ def check(
         tape = recorded(model, inputs, roots=roots)
         proof = replay(tape, model, inputs, roots)
         steps = plan(model, inputs, method, target=[target], profile=profile, output=output)
-        explanation = explain(model, inputs, [target], {"it": method}, profile=profile, output=output)
+        named = None if method is None else {name: method}
+        explanation = explain(model, inputs, [target], named, profile=profile, output=output)
     except UnsupportedOp as error:
         return Check(name, None, None, (), str(error), ())
-    name = name if method is not None else steps.method.partition(":")[0]
+    (name,) = explanation.relevance  # where none was named, the one that was chosen
     rules: dict[str, Counter[str]] = {}
     for step in steps:
         rules.setdefault(step.op, Counter())[step.rule] += 1
     ops = tuple(OpUse(op, sum(uses.values()), tuple(uses)) for op, uses in rules.items())
-    ledger = explanation.ledger.get("it")
+    ledger = explanation.ledger.get(name)
     if ledger is None:
         note = f"{name} does not conserve relevance, so there is no ledger to close"
         return Check(name, proof, None, ops, "", (note, *_unseen(tape)))

@@ -126,9 +126,8 @@ def plan(
     nodes = recorded(model, inputs, roots=roots, composites=known, check=check).nodes
     title = method if isinstance(method, str) else repr(method)
     if composite is None:
-        name, why = best_practice(nodes, inputs)
-        title, composite = f"{name}: {why}", resolve(name, model, conventions)
-        assert isinstance(composite, Composite)
+        best = best_practice(nodes, inputs, model, conventions)
+        title, composite = f"{best.name}: {best.why}", best.composite
     assigned = assign(composite, nodes, conventions)
     return Plan(
         title,

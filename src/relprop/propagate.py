@@ -294,10 +294,9 @@ class Unnamed:
 
     def choose(self, nodes: Sequence[Node], inputs: Inputs, model: Model, profile: Profile) -> Composite:
         """The composite for what the model is made of."""
-        self.name, _ = best_practice(nodes, inputs)
-        composite = resolve(self.name, model, profile)
-        assert isinstance(composite, Composite)
-        return composite
+        best = best_practice(nodes, inputs, model, profile)
+        self.name = best.name
+        return best.composite
 
 
 def _readable(R: Tensor | None) -> Tensor | None:

@@ -66,13 +66,18 @@ def whole(model: nn.Module, name: str, x: Tensor) -> nn.Module:
     return Regional(model) if map_in(answer_of(model, name, x)) is not None else model
 
 
+def reads_texts(model: nn.Module) -> bool:
+    """Whether a model takes texts."""
+    return hasattr(model, "encode")
+
+
 def reader_of_texts(model: nn.Module, name: str) -> nn.Module:
     """Return the model if it reads texts.
 
     Raises:
         ModelError: it does not.
     """
-    if not hasattr(model, "encode"):
+    if not reads_texts(model):
         raise ModelError(
             f"{name}: it takes no texts; name a language model or a classifier of texts, --model hf:FOLDER"
         )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 import relprop as rp
-from relprop.commands.answer import demand_answer, logits_of_texts, whole
+from relprop.commands.answer import demand_answer, logits_of_texts, reads_texts, whole
 from relprop.commands.console import waiting
-from relprop.commands.preparation import inputs_of_texts, reads_texts
+from relprop.commands.preparation import inputs_of_texts
 from relprop.commands.requests import PlanRequest
 from relprop.models.families.not_stated import NotStated
 from relprop.models.registry import structure

@@ -1,4 +1,4 @@
-"""How pictures are prepared for a network, said in words; what goes into a model of texts; the method for each."""
+"""How pictures are prepared for a network, said in words; what goes into a model of texts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from torch import Tensor, nn
 from relprop.commands.answer import reader_of_texts
 from relprop.data.preprocess import Preprocess
 from relprop.models.text import sample_ids
-
-
-def reads_texts(network: nn.Module) -> bool:
-    """Whether a network takes texts."""
-    return hasattr(network, "encode")
 
 
 def inputs_of_texts(network: nn.Module, name: str, text: str | None) -> dict[str, Tensor]:

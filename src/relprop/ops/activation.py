@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relprop.ops.divided import divided
 from relprop.ops.fold import fold
 from relprop.ops.remedies import NOTHING_FINITE
-from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share, Zero
-from relprop.rules.lrp import Epsilon
 from relprop.tape.tape import Node, Slot
 from relprop.tape.visit import Visit
 
@@ -46,7 +45,7 @@ def _without_offset(node: Node, R: Tensor, offset: Tensor, visit: Visit) -> Shar
     """What comes from the input is the difference to what the activation gives for zero."""
     out = node.outputs[0]
     f = node.call([node.inputs[0].data.to(visit.dtype)], visit.dtype) if out.rectified else out.data.to(visit.dtype)
-    s, took = quotient(R, f, Epsilon().eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
+    s, took = divided(R, f, out)
     return Share((s * (f - offset),), out.owners.total(s * offset), took)
 
 
@@ -58,7 +57,7 @@ def beside_constant(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Sh
     if not bool(nothing.any()):
         return Share((fold(R[0], value.shape),))
     f = out.data.to(visit.dtype)
-    s, took = quotient(R[0], f, Epsilon().eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
+    s, took = divided(R[0], f, out)
     return Share((fold(s * (f - nothing), value.shape),), out.owners.total(s * nothing), took)
 
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from relprop.ops.bounds import FREE, of_sum
+from relprop.ops.divided import divided
 from relprop.ops.fold import fold
 from relprop.ops.signal import of_one_signal
-from relprop.rules.division import divide, quotient
+from relprop.rules.division import divide
 from relprop.rules.layer import Rule, Share, Zero
-from relprop.rules.lrp import Epsilon, Flat
+from relprop.rules.lrp import Flat
 from relprop.tape.tape import Bounds, Node, Slot
 from relprop.tape.visit import Visit
 
@@ -30,16 +31,7 @@ def addition(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
         return Share((fold(upper, node.inputs[0].shape),))
     if isinstance(rule, Flat):
         return _evenly(node, upper)
-    eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
-    s, took = quotient(
-        upper,
-        _sum(node, visit),
-        eps,
-        1.0,
-        rows=out.owners.rows(out.shape),
-        total=out.owners.total,
-        into=upper if visit.may_overwrite else None,
-    )
+    s, took = divided(upper, _sum(node, visit), out, rule, into=upper if visit.may_overwrite else None)
     below: list[Tensor | None] = [None] * len(node.inputs)
     bias: Tensor | float = 0.0
     *first, last = terms_of(node)

@@ -12,10 +12,8 @@ from torch import Tensor
 
 from relprop.ops.attention_call import AttentionCall, recorded_in
 from relprop.ops.bounds import hull, of_argument
-from relprop.rules.attend import Attend
-from relprop.rules.division import quotient
+from relprop.ops.divided import divided
 from relprop.rules.layer import Rule, Share
-from relprop.rules.lrp import Epsilon
 from relprop.tape.tape import Bounds, Node
 from relprop.tape.visit import Visit
 
@@ -29,10 +27,7 @@ def attention(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     Of constant values A v is linear in A: relevance comes to the weights whatever the rule, as written out.
     """
     (out,) = node.outputs
-    eps = rule.eps if isinstance(rule, (Epsilon, Attend)) else Epsilon().eps
-    s, took = quotient(
-        R[0], out.data.to(visit.dtype), eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total
-    )
+    s, took = divided(R[0], out.data.to(visit.dtype), out, rule)
     call = AttentionCall.of(node, visit)
     all_of_it = rule.opens or "value" not in call.recorded
     share = through_all(node, call, s) if all_of_it else through_values(node, call, s)

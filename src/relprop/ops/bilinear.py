@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from relprop.ops.call import Call
+from relprop.ops.divided import divided
 from relprop.ops.product import shares_by
-from relprop.rules.attend import Attend
-from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share
-from relprop.rules.lrp import Epsilon
 from relprop.tape.tape import Bounds, Node, Slot
 from relprop.tape.visit import Visit
 
@@ -26,9 +24,8 @@ def bilinear(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     A gate takes none, and what it opens all, unless the rule is for gates as well.
     """
     (out,) = node.outputs
-    eps = rule.eps if isinstance(rule, (Epsilon, Attend)) else Epsilon().eps
     y = out.data.to(visit.dtype)
-    s, took = quotient(R[0], y, eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
+    s, took = divided(R[0], y, out, rule)
     below = [
         value.data.to(visit.dtype) * slope * part if part else None
         for part, slope, value in zip(shares_by(rule, node), Call(node, visit).gradient([s]), node.inputs, strict=True)

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from relprop.ops.bounds import FREE
 from relprop.ops.call import Call
-from relprop.rules.division import quotient
+from relprop.ops.divided import divided
 from relprop.rules.layer import Rule, Share
-from relprop.rules.lrp import Epsilon
 from relprop.tape.axes import axes_of
 from relprop.tape.tape import Bounds, HandDown, Node
 from relprop.tape.visit import Visit
@@ -27,18 +26,10 @@ def of_degree(*degrees: Callable[[Node], float] | float) -> HandDown:
 
     def homogeneous(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
         """By Euler's identity."""
-        eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
         scaled, taken = [], torch.zeros((), dtype=visit.dtype, device=R[0].device)
         for upper, value, degree in zip(R, node.outputs, degrees, strict=True):
             d = degree(node) if callable(degree) else degree
-            s, took = quotient(
-                upper,
-                value.data.to(visit.dtype),
-                eps,
-                1.0,
-                rows=value.owners.rows(value.shape),
-                total=value.owners.total,
-            )
+            s, took = divided(upper, value.data.to(visit.dtype), value, rule)
             scaled.append(s / d)
             taken = taken + took
         slopes = Call(node, visit).gradient(scaled)

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from relprop.ops.bounds import FREE, of_argument
+from relprop.ops.divided import divided
 from relprop.ops.fold import fold
 from relprop.ops.softmax import axis_of
-from relprop.rules.division import quotient
 from relprop.rules.layer import Rule, Share
-from relprop.rules.lrp import Epsilon
 from relprop.tape.axes import axes_of
 from relprop.tape.tape import Bounds, Node, Slot
 from relprop.tape.visit import Visit
@@ -27,7 +26,7 @@ def log_sum(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     x, y = node.inputs[0].data.to(visit.dtype), node.outputs[0].data.to(visit.dtype)
     axes = axes_of(node, x.ndim)
     wide = [1 if axis in axes else n for axis, n in enumerate(x.shape)]
-    s, took = _divided(node, rule, R[0], y)
+    s, took = divided(R[0], y, node.outputs[0], rule)
     A = (x - y.reshape(wide)).exp()
     shares = x.masked_fill(A == 0, 0.0) * A  # of a mask: no -inf times 0
     rest = y - shares.sum(axes).reshape(y.shape)
@@ -38,7 +37,7 @@ def log_softmax(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """R_i = x_i (s_i - A_i sum_j s_j) for y = x - log sum exp(x) and s = R / (y + eps sign(y))."""
     axis = axis_of(node)
     x, y = node.inputs[0].data.to(visit.dtype), node.outputs[0].data.to(visit.dtype)
-    s, took = _divided(node, rule, R[0], y.masked_fill(y.isinf(), 0.0))
+    s, took = divided(R[0], y.masked_fill(y.isinf(), 0.0), node.outputs[0], rule)
     A = y.exp()
     x = x.masked_fill(A == 0, 0.0)
     below = x * (s - A * s.sum(axis, keepdim=True))
@@ -49,7 +48,7 @@ def log_softmax(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
 def running_log_sum(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """R_i = x_i sum_j>=i exp(x_i - y_j) R_j / (y_j + eps sign(y_j))."""
     x, y = node.inputs[0].data.to(visit.dtype), node.outputs[0].data.to(visit.dtype)
-    s, took = _divided(node, rule, R[0], y)
+    s, took = divided(R[0], y, node.outputs[0], rule)
     if x.ndim == 0:
         return Share((s * x,), node.outputs[0].owners.total(s * (y - x)), took)
     (axis,) = axes_of(node, x.ndim)
@@ -66,7 +65,7 @@ def running_log_sum(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Sh
 def log_of_two(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
     """R_a = a A_a R / (y + eps sign(y)) for y = log(exp(a) + exp(b)), to base 2 likewise; a constant's is bias."""
     y = node.outputs[0].data.to(visit.dtype)
-    s, took = _divided(node, rule, R[0], y)
+    s, took = divided(R[0], y, node.outputs[0], rule)
     below: list[Tensor | None] = [None] * len(node.inputs)
     rest = y
     power = torch.exp2 if node.op.name == "logaddexp2" else torch.exp
@@ -78,12 +77,6 @@ def log_of_two(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
             below[term.k] = fold(s * share, node.inputs[term.k].shape)
             rest = rest - share
     return Share(tuple(below), node.outputs[0].owners.total(s * rest), took)
-
-
-def _divided(node: Node, rule: Rule, R: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    out = node.outputs[0]
-    eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
-    return quotient(R, y, eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
 
 
 # -- bounds ------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from torch import Tensor
 from relprop.ops.averaging import average
 from relprop.ops.bounds import FREE, hull, of_argument, of_constant
 from relprop.ops.call import vjp
-from relprop.rules.division import divide, quotient
+from relprop.ops.divided import divided
+from relprop.rules.division import divide
 from relprop.rules.layer import Rule, Share
 from relprop.rules.lrp import Epsilon, Flat, Pass
 from relprop.support.errors import RuleError
@@ -29,11 +30,10 @@ def scattered(node: Node, rule: Rule, R: list[Tensor], visit: Visit) -> Share:
         raise RuleError(f"{rule} on {node.where}: relevance cannot be handed unchanged to terms that stand elsewhere")
     if isinstance(rule, Flat):
         return _evenly(node, R, visit)
-    eps = rule.eps if isinstance(rule, Epsilon) else Epsilon().eps
     out = node.outputs[0]
     inputs = [value.data.to(visit.dtype) for value in node.inputs]
     y = out.data.to(visit.dtype)
-    s, took = quotient(R[0], y, eps, 1.0, rows=out.owners.rows(out.shape), total=out.owners.total)
+    s, took = divided(R[0], y, out, rule)
     slopes = vjp(lambda *leaves: [node.call(leaves, visit.dtype)], inputs, [s])
     constant = node.call([torch.zeros_like(x) for x in inputs], visit.dtype)
     below = tuple(slope * x for slope, x in zip(slopes, inputs, strict=True))
