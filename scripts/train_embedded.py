@@ -88,7 +88,7 @@ def multi_hot(samples: list[Sample]) -> Tensor:
 
 def normalize(images: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) uint8 as the networks take them: float32, channels last in memory."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (MEAN, STD))
     return ((images / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
@@ -185,7 +185,12 @@ def train(name: str, settings: argparse.Namespace) -> float:
     began = time.monotonic()
     network = architecture(name)
     first = torch.stack([Pictures(settings.seed, 0, 256, easy=False)[i][0] for i in range(256)])
-    network = with_batchnorm(network) if settings.batchnorm else normalised(network, normalize(first))
+    if settings.start is not None:
+        network.load_state_dict(load_file(settings.start / f"{name}.safetensors"))
+    elif settings.batchnorm:
+        network = with_batchnorm(network)
+    else:
+        network = normalised(network, normalize(first))
     network = network.to(device, memory_format=torch.channels_last).train()
     steps = settings.images // settings.batch
     optimizer = torch.optim.AdamW(grouped(network, settings), lr=settings.rate, fused=True)
@@ -277,6 +282,7 @@ def options() -> argparse.Namespace:
     add("--workers", type=int, default=1, help="processes that draw pictures (%(default)s)")
     add("--device", default="cpu", help="(%(default)s)")
     add("--drawn", type=Path, metavar="FILE", help="where pictures are kept for another training; none: nowhere")
+    add("--start", type=Path, metavar="FOLDER", help="go on from the weights there, without BatchNorm")
     add("--out", type=Path, default=WEIGHTS, metavar="FOLDER", help="where weights go (the package's)")
     add("--figures", type=Path, default=ROOT / "docs", metavar="FOLDER", help="where figures go (docs)")
     add("--pictures", type=int, default=5000, help="held-out pictures to measure on (%(default)s)")
