@@ -255,6 +255,17 @@ class StudyRequest:
     shard: Shard = (1, 1)
     batch: Batch = 16
     seed: Annotated[int, Option(min=0, help="Of the embedded data and the bootstrap.")] = 0
+    measures: Annotated[
+        tuple[str, ...],
+        Option(
+            "--measure",
+            "--measures",
+            metavar="NAMES",
+            callback=split_names,
+            help="Beside localisation, by commas: occlusion, or package.module:object of your own. Without it "
+            "occlusion.",
+        ),
+    ] = ()
     occlusion: Annotated[bool, Option(help="Hide object and context in turn, for Figure 2.")] = True
     json: Json = False
     device: Device = "cpu"

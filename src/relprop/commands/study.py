@@ -75,6 +75,7 @@ def task_of(request: StudyRequest) -> Task:
         methods=request.methods,
         limit=request.limit if request.data != "embedded" else None,
         occlusion=request.occlusion,
+        measures=request.measures,
         seed=request.seed,
     )
 
