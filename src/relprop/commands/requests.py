@@ -262,8 +262,8 @@ class StudyRequest:
             "--measures",
             metavar="NAMES",
             callback=split_names,
-            help="Beside localisation, by commas: occlusion, or package.module:object of your own. Without it "
-            "occlusion.",
+            help="Beside localisation, by commas: occlusion, flipping, randomisation, sparseness, or "
+            "package.module:object of your own. Without it occlusion.",
         ),
     ] = ()
     occlusion: Annotated[bool, Option(help="Hide object and context in turn, for Figure 2.")] = True

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from relprop.catalogue.options import parse_options
+from relprop.study.flipping import Flipping
 from relprop.study.measure import Measure
 from relprop.study.measures import LOCALISATION
 from relprop.study.occluding import Occlusion
+from relprop.study.randomisation import Randomisation
 from relprop.study.schema import DEFAULT, KINDS, TABLES, Column, table_of
+from relprop.study.sparse import SPARSENESS
 from relprop.support import user_code
 from relprop.support.errors import InputError
 from relprop.support.files import file_sha256
@@ -39,6 +42,15 @@ MEASURES: dict[str, Listed] = {
         lambda: LOCALISATION, (), "does relevance lie on the object: mu, mu_w and their kin; always measured"
     ),
     "occlusion": Listed(Occlusion, (), "what hiding the object, or all else, does to the logit"),
+    "flipping": Listed(
+        Flipping,
+        ("region", "steps", "replace"),
+        "what becomes of the logit as a map's most, or least, relevant regions are replaced: MoRF, LeRF, SRG, ABPC",
+    ),
+    "randomisation": Listed(
+        Randomisation, ("order", "steps", "seed"), "how alike maps stay when the network's layers are randomised"
+    ),
+    "sparseness": Listed(lambda: SPARSENESS, (), "on how few pixels a map lies: Gini index and entropy"),
 }
 """Ours, by name."""
 

@@ -219,7 +219,7 @@ class Measurement:
 
     def _explained(self, model: torch.nn.Module, x: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Maps of all methods from another model of the same kind, (N, H, W) each."""
-        found = explain(model, x, targets[None], self.task.methods, profile=self.task.profile)
+        found = explain(model, x, [targets], self.task.methods, profile=self.task.profile)
         return {method: R[0].sum(1, dtype=torch.float64).cpu() for method, R in found.relevance.items()}
 
 
