@@ -30,6 +30,7 @@ from relprop.commands.options import (
     Json,
     Layers,
     Limit,
+    Masks,
     Method,
     Methods,
     Model,
@@ -231,6 +232,7 @@ class StudyRequest:
     year: Year = "2007"
     variant: Variant = "multi"
     annotations: Annotations = None
+    masks: Masks = False
     index: Index = None
     ground_truth: GroundTruth = None
     synsets: Synsets = None
@@ -286,6 +288,7 @@ class ConceptsRequest:
     year: Year = "2007"
     variant: Variant = "multi"
     annotations: Annotations = None
+    masks: Masks = False
     index: Index = None
     ground_truth: GroundTruth = None
     synsets: Synsets = None
