@@ -135,12 +135,14 @@ def _drawn(segmentation: Any, size: tuple[int, int]) -> Mask:
     coco = import_module("pycocotools.mask")
     width, height = size
     try:
-        runs = segmentation
-        if isinstance(segmentation, list):
-            runs = coco.merge(coco.frPyObjects(segmentation, height, width))
-        elif isinstance(segmentation["counts"], list):
-            runs = coco.frPyObjects(segmentation, *segmentation["size"])
-        mask: Mask = coco.decode(runs) > 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how it makes arrays, with newer NumPy
+            runs = segmentation
+            if isinstance(segmentation, list):
+                runs = coco.merge(coco.frPyObjects(segmentation, height, width))
+            elif isinstance(segmentation["counts"], list):
+                runs = coco.frPyObjects(segmentation, *segmentation["size"])
+            mask: Mask = coco.decode(runs) > 0
     except Exception as error:  # what a broken text of run lengths does is for the library to say
         raise PictureError(f"its segmentation cannot be read ({error}); correct the annotation") from error
     if mask.shape != (height, width):
