@@ -20,28 +20,38 @@ _ABOUT = {column.name for column in table_of(())}
 def tables_of_measures(study: Study) -> list[Table]:
     """Return a table for each measure that has one of its own, in the study's order.
 
-    Numbers that can be undefined are averaged, with intervals over pictures; n counts the rows that define the first of
+    Columns of float are averaged, with intervals over pictures; n counts the rows that define the first of
     them. Methods are in the order of Table I. What a column of text tells apart, such as what replaced regions, is told
     apart here too.
     """
-    return [_table(study, name, found) for name, found in study.later.items() if found.num_rows]
+    measured = {name: found for name, found in study.later.items() if found.num_rows and _numbers(found)}
+    return [_table(study, name, found) for name, found in measured.items()]
 
 
 def _table(study: Study, name: str, found: Any) -> Table:
-    own = [field for field in found.schema if field.name not in _ABOUT]
-    numbers = [field.name for field in own if pa.types.is_floating(field.type)]
-    keys = [field.name for field in own if pa.types.is_string(field.type) and _few(found, field.name)]
+    numbers = _numbers(found)
+    texts = [field.name for field in found.schema if field.name not in _ABOUT and pa.types.is_string(field.type)]
+    keys = [name for name in texts if _few(found, name)]
     picture = np.searchsorted(study.indices, found["image_index"].to_numpy())
     values = np.stack([found[number].to_numpy().astype(np.float64) for number in numbers], 1)
-    labels = np.array([found[key].to_pylist() for key in keys], dtype=object).reshape(len(keys), -1).T
+    labels = np.empty((found.num_rows, len(keys)), dtype=object)
+    for k, key in enumerate(keys):
+        labels[:, k] = found[key].to_pylist()
     rows: list[tuple[Cell, ...]] = []
     for label in _in_order(study, keys, labels):
         of = (labels == np.array(label, dtype=object)).all(1)
         estimates = study.resamples.means(values[of], picture[of]).estimates()
         first = estimates[0]
         rows.append((*label, *estimates, f"{first.defined}/{first.total}"))
-    texts = "; ".join(f"{number}: {_text(found.schema.field(number))}" for number in numbers)
-    return Table(name, f"{name.capitalize()}. {texts}. Means with 95 % intervals.", (*keys, *numbers, "n"), tuple(rows))
+    meaning = "; ".join(f"{number}: {_text(found.schema.field(number))}" for number in numbers)
+    return Table(
+        name, f"{name.capitalize()}. {meaning}. Means with 95 % intervals.", (*keys, *numbers, "n"), tuple(rows)
+    )
+
+
+def _numbers(found: Any) -> list[str]:
+    """The columns that are averaged."""
+    return [field.name for field in found.schema if field.name not in _ABOUT and pa.types.is_floating(field.type)]
 
 
 def _few(found: Any, key: str) -> bool:
