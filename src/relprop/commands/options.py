@@ -200,7 +200,17 @@ Profile = Annotated[
 
 DataName = Annotated[str, typer.Option(metavar="NAME", help="embedded, voc, imagenet or folder.")]
 Split = Annotated[str | None, typer.Option(help="Of VOC (train, val, trainval, test, all) or embedded data.")]
-Annotations = Annotated[Path | None, typer.Option(help="Folder of XML files, or a COCO JSON file.")]
+Annotations = Annotated[
+    Path | None, typer.Option(help="Folder of XML files, a COCO JSON file, or with --masks a folder of PNG files.")
+]
+Masks = Annotated[
+    bool,
+    typer.Option(
+        "--masks",
+        help="Of VOC (SegmentationClass), COCO JSON (extra coco) or your own PNG files, ANNOTATIONS/CLASS/PICTURE.png: "
+        "measure against masks instead of boxes.",
+    ),
+]
 Index = Annotated[Path | None, typer.Option(help="ImageNet's class index, a JSON file.")]
 GroundTruth = Annotated[Path | None, typer.Option(help="ImageNet's labels, a text or CSV file.")]
 Synsets = Annotated[Path | None, typer.Option(help="What ILSVRC2012_ID means, a text file.")]

@@ -17,6 +17,7 @@ from relprop.plots import curves, dots, page
 from relprop.plots.heatmaps import render
 from relprop.study import tables
 from relprop.study.claims import Claim, claims
+from relprop.study.measure_tables import tables_of_measures
 from relprop.study.results import BASELINE, Study, read_study
 from relprop.study.statistics import BINS, Means, binned, deviations
 from relprop.study.store import StudyError
@@ -168,7 +169,7 @@ def _triples(study: Study, means: Means) -> dict[str, tuple[float, float, float]
 
 def _tables(study: Study, found: Sequence[Claim]) -> list[tables.Table]:
     makers = (tables.localisation, tables.secondary, tables.accuracy, tables.statuses, tables.problems)
-    return [*(make(study) for make in makers), tables.verdicts(found)]
+    return [*(make(study) for make in makers), tables.verdicts(found), *tables_of_measures(study)]
 
 
 def _write(place: Path, listed: Sequence[tables.Table], drawn: Sequence[Drawing]) -> list[Path]:
@@ -210,6 +211,7 @@ def _results(
         "statuses": "Measurements",
         "problems": "Problems",
     }
+    titles |= {name: name.capitalize() for name in study.later if name in by_name}
     for name, title in titles.items():
         blocks += [page.Heading(title), _shown(by_name[name])]
     return blocks
