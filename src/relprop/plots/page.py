@@ -75,10 +75,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Claims:
-    """A list of claims: number, what is claimed, whether it held (None: cannot be told), what was found."""
+    """A list of claims: number, what is claimed, the verdict as a word, what was found."""
 
     kind: ClassVar[str] = "claims"
-    items: Sequence[tuple[int, str, bool | None, str]]
+    items: Sequence[tuple[int, str, str, str]]
 
 
 @dataclass(frozen=True)

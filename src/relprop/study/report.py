@@ -16,10 +16,11 @@ import numpy as np
 from relprop.plots import curves, dots, page
 from relprop.plots.heatmaps import render
 from relprop.study import tables
-from relprop.study.claims import Claim, claims
+from relprop.study.claims import claims
 from relprop.study.results import BASELINE, Study, read_study
 from relprop.study.statistics import BINS, Means, binned, deviations
 from relprop.study.store import StudyError
+from relprop.study.verdict import Claim
 from relprop.support.files import write_whole
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _results(
         page.Heading("Table I: which method finds the object"),
         _shown(by_name["table1"]),
         page.Heading("The paper's claims on this data"),
-        page.Claims([(claim.number, claim.text, claim.held, claim.figures) for claim in found]),
+        page.Claims([(claim.number, claim.text, str(claim.verdict), claim.figures) for claim in found]),
     ]
     for drawing in drawn:
         alt = f"{drawing.title}. {drawing.caption}"

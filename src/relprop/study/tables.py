@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relprop.study.claims import Claim
 from relprop.study.paper import published
 from relprop.study.results import Study
 from relprop.study.schema import STATUSES
 from relprop.study.statistics import HALF, SMALL, Bools, Estimate, mean_average_precision, top_hits
+from relprop.study.verdict import MEANINGS, Claim
 
 Cell = str | int | float | Estimate | None
 
@@ -122,9 +122,10 @@ def accuracy(study: Study) -> Table:
 
 def verdicts(claims: Sequence[Claim]) -> Table:
     """Return the paper's claims and what became of them."""
-    words = {True: "held", False: "not held", None: "not measurable"}
-    rows = tuple((claim.number, claim.text, words[claim.held], claim.figures) for claim in claims)
-    return Table("claims", "The paper's claims on this data.", ("claim", "text", "found", "figures"), rows)
+    rows = tuple((claim.number, claim.text, str(claim.verdict), claim.figures) for claim in claims)
+    meanings = "; ".join(f"{verdict}: {text}" for verdict, text in MEANINGS.items())
+    caption = f"The paper's claims on this data. {meanings}."
+    return Table("claims", caption, ("claim", "text", "found", "figures"), rows)
 
 
 def problems(study: Study) -> Table:
