@@ -82,6 +82,23 @@ class Claims:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """Claims by who measured them.
+
+    Attributes:
+        columns: who; the first heads the claims.
+        rows: of each claim its number and text, and for each of the other columns a verdict as a word, or "", and a
+            figure below it, or "".
+        caption: below it.
+    """
+
+    kind: ClassVar[str] = "matrix"
+    columns: Sequence[str]
+    rows: Sequence[tuple[int, str, Sequence[tuple[str, str]]]]
+    caption: str
+
+
+@dataclass(frozen=True)
 class Folded:
     """Text as it is, such as JSON, hidden until it is asked for."""
 
@@ -118,7 +135,7 @@ class Tokens:
     caption: str
 
 
-Block = Heading | Paragraph | Figure | Table | Claims | Folded | Tokens
+Block = Heading | Paragraph | Figure | Table | Claims | Matrix | Folded | Tokens
 
 
 @dataclass(frozen=True)

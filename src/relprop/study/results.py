@@ -17,6 +17,8 @@ from relprop.study.store import Store, StudyError
 
 BASELINE = "uniform"
 """The method whose map is the same everywhere."""
+_ADDS_UP = 1e-2
+"""An account of a map adds up to the logit where no more is missing than this share of all that is in it."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,22 @@ class Study:
         inside, area = self.rows.values["negative_inside_others"], self.rows.values["others_area"]
         both = np.isfinite(inside - area)
         return np.where(both, inside, np.nan), np.where(both, area, np.nan)
+
+    @property
+    def nowhere_positive(self) -> Bools:
+        """(P, M) which maps have no positive relevance: where the logit is negative, that is why."""
+        found: Bools = self.rows.status == "no_positive_relevance"
+        return found
+
+    def on_pixels(self, column: str = "relevance_sum") -> Floats:
+        """Return (P, M) which share of the logit a map's pixels, or `bias`, `eps` or `lost` have.
+
+        NaN where the map has no ledger that says so, or where its relevance does not begin as the logit.
+        """
+        parts = [self.rows.values[name] for name in ("relevance_sum", "bias", "eps", "lost")]
+        began, logit = sum(parts), self.rows.logit[:, None]
+        as_logit = np.isfinite(began) & (np.abs(began - logit) <= _ADDS_UP * np.abs(parts).sum(0)) & (logit != 0)
+        return np.divide(self.rows.values[column], logit, out=np.full(as_logit.shape, np.nan), where=as_logit)
 
     def over(self, values: Floats, among: Bools | None = None) -> Means:
         """Return the mean of each column of (P, K) values, one row per pair of picture and class."""
