@@ -13,15 +13,15 @@ from relprop.study.paper import TABLE_1, margins
 from relprop.study.results import Study
 from relprop.study.tables import UNKNOWN, text
 from relprop.study.tables_logit import median_on_pixels
-from relprop.study.verdict import MEANINGS, Claim, Condition, Verdict
+from relprop.study.verdict import MEANINGS, Claim, Verdict
 
 CHAMPION = "cmp-alpha2-flat"
 DATA = {"voc2007": "VOC 2007", "imagenet": "ImageNet"}
 _WORDS = {
-    Verdict.HELD: "hold",
-    Verdict.NOT_HELD: "do not",
-    Verdict.UNDECIDED: "are undecided",
-    Verdict.NOT_MEASURABLE: "cannot be measured",
+    Verdict.HELD: "held",
+    Verdict.NOT_HELD: "did not",
+    Verdict.UNDECIDED: "stayed undecided",
+    Verdict.NOT_MEASURABLE: "could not be measured",
 }
 _SAYS_SO = "says so"
 """What stands in the paper's columns where its tables have no figure."""
@@ -74,7 +74,9 @@ def _verdicts(studies: Mapping[str, Study], found: Mapping[str, Sequence[Claim]]
         number = Counter(claim.verdict for claim in claims)
         each = _and(f"{number[verdict]} {words}" for verdict, words in _WORDS.items() if number[verdict])
         share = median_on_pixels(studies[name], CHAMPION)
-        lies = f" ({share:.0%} of the logit lies on pixels under {CHAMPION}, median)" if np.isfinite(share) else ""
+        lies = (
+            f" ({100 * share:.0f} % of the logit lies on pixels under {CHAMPION}, median)" if np.isfinite(share) else ""
+        )
         parts.append(f"{each} on {called[name]}{lies}")
     return f"Of the paper's eleven claims {'; '.join(parts)}."
 
@@ -89,7 +91,7 @@ def _matrix(found: Mapping[str, Sequence[Claim]], called: Mapping[str, str]) -> 
             claim.text,
             [
                 *(("", _margin(claim.number, each)) for each in theirs.values()),
-                *((str(claims[row].verdict), _deciding(claims[row].decided_by)) for claims in ours),
+                *((str(claims[row].verdict), _deciding(claims[row])) for claims in ours),
             ],
         )
         for row, claim in enumerate(ours[0])
@@ -110,12 +112,10 @@ def _margin(number: int, known: Mapping[int, float]) -> str:
     return f"{known[number]:.3f}" if number == 2 else f"{known[number]:+.3f}"
 
 
-def _deciding(conditions: Sequence[Condition]) -> str:
+def _deciding(claim: Claim) -> str:
     """Return the number of the condition that the verdict is from, the first of those alike."""
-    worst = next(
-        (each for each in conditions if each.verdict is not Verdict.HELD), conditions[0] if conditions else None
-    )
-    return worst.number if worst and np.isfinite(worst.value) else ""
+    same = (each.number for each in claim.decided_by if each.verdict is claim.verdict and np.isfinite(each.value))
+    return next(same, "")
 
 
 def _beside(studies: Mapping[str, Study], called: Mapping[str, str]) -> page.Table | None:
@@ -132,8 +132,8 @@ def _beside(studies: Mapping[str, Study], called: Mapping[str, str]) -> page.Tab
             rows.append([method, *(text(each.get(method)) for each in printed), *ours])
     heads = [f"paper: {experiment.network}" for experiment in TABLE_1.values()]
     caption = (
-        "Mean mu_w, the paper's and ours, in the paper's order; ours over the pairs that all methods define. Other data "
-        "has other boxes, so the order is to be compared, not the figures."
+        "Mean mu_w, the paper's and ours, in the paper's order; ours over the pairs that all methods define. Other "
+        "data has other boxes, so the order is to be compared, not the figures."
     )
     return page.Table(["method", *heads, *called.values()], rows, caption) if rows else None
 
