@@ -36,6 +36,7 @@ _PLACES = {
     "plan": "relprop.planning:plan",
     "plots": "relprop.plots",
     "rules": "relprop.rules",
+    "study": "relprop.study",
 }
 
 # The same again, for editors and mypy.
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from relprop import models as models
     from relprop import plots as plots
     from relprop import rules as rules
+    from relprop import study as study
     from relprop.catalogue.pattern_fit import fit_patterns as fit_patterns
     from relprop.catalogue.patterns import Patterns as Patterns
     from relprop.catalogue.table import methods as methods

@@ -206,8 +206,9 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         InputError: the file cannot be read, or it names an option that there is not.
     """
     if path is not None:
-        known = {str(each.name) for each in context.command.params} - {"config", "help"}
-        context.default_map = settings(path, known)
+        flags = {str(each.name): bool(getattr(each, "is_flag", False)) for each in context.command.params}
+        known = [name for name in flags if name not in ("config", "help")]
+        context.default_map = settings(path, known, [name for name in known if flags[name]])
     return path
 
 

@@ -21,6 +21,7 @@ from relprop.study.results import BASELINE, Study, read_study
 from relprop.study.statistics import ENOUGH, Floats, Ints, Means, binned, deviations, merged
 from relprop.study.store import StudyError
 from relprop.study.verdict import Claim
+from relprop.support.errors import InputError
 from relprop.support.files import write_whole
 
 if TYPE_CHECKING:
@@ -77,10 +78,13 @@ def report(folders: Path | Sequence[Path], out: Path, by: str | None = None) -> 
         by: ``"sign"``: the page shows Table I of positive and of other logits too, which is always among the files.
 
     Raises:
+        InputError: Table I cannot be split by that.
         StudyError: a folder holds no study, or nothing is measured yet.
         WriteError: `out` cannot be written to.
     """
     folders = [folders] if isinstance(folders, Path) else list(folders)
+    if by not in (None, "sign"):
+        raise InputError(f"Table I is split by sign, the logit's, not by {by!r}; give sign, or leave it out")
     if not folders:
         raise StudyError("no study to report on; name a study's folder")
     studies = _named_apart([read_study(folder) for folder in folders])
@@ -106,7 +110,11 @@ def _grids(folder: Path) -> list[page.Section]:
     """Return the page's section of heat maps; none where there is no picture."""
     titles = {path: path.stem.replace("_", " ").replace("-", " ") for path in sorted(folder.glob("*.png"))}
     shown = [page.Figure(path.read_bytes(), "png", f"Heat maps: {title}", title) for path, title in titles.items()]
-    return [page.Section("Heat maps", shown)] if shown else []
+    rows = (
+        "A row per class that a picture shows, its boxes framed: the picture, then a column per method with mu_w under "
+        "each map. Lettered columns are those of the paper's figure."
+    )
+    return [page.Section("Heat maps", [page.Paragraph(rows), *shown])] if shown else []
 
 
 def drawings(study: Study) -> Iterator[Drawing]:
