@@ -41,12 +41,12 @@ def test_the_documents_example_runs_and_measures_what_the_command_does(call, cap
 @pytest.mark.usefixtures("_here")
 def test_a_model_that_says_nothing_of_itself_is_refused():
     with pytest.raises(rp.InputError, match=r"Identity has no \.preprocess or no \.classes; load it with"):
-        rp.study.measure(nn.Identity(), embedded(number=1), "r")
+        rp.study.run(nn.Identity(), embedded(number=1), "r")
     assert not Path("r").exists()
     with pytest.raises(rp.RelpropError, match="no study"):
         rp.study.read("r")
-    with pytest.raises(AttributeError, match="no attribute 'mesure'"):
-        _ = rp.study.mesure
+    with pytest.raises(AttributeError, match="no attribute 'runn'"):
+        _ = rp.study.runn
 
 
 @pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL))

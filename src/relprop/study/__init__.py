@@ -4,7 +4,7 @@
     from relprop.data.embedded import embedded
 
     model = rp.models.load("digits-shallow")
-    study = rp.study.measure(model, embedded(number=100), "results", methods=["cmp-alpha2-flat", "lrp-z", "uniform"])
+    study = rp.study.run(model, embedded(number=100), "results", methods=["cmp-alpha2-flat", "lrp-z", "uniform"])
     study.methods, study.mu_w.estimates()  # each mean with its 95 % interval
     rp.study.judge(study)                  # the paper's claims, each with a verdict
     rp.study.write_report("results", "report")
@@ -23,7 +23,7 @@ _PLACES = {
     "Study": "relprop.study.results:Study",
     "Verdict": "relprop.study.verdict:Verdict",
     "judge": "relprop.study.in_python:judge",
-    "measure": "relprop.study.in_python:measure",
+    "run": "relprop.study.in_python:run",
     "read": "relprop.study.in_python:read",
     "write_report": "relprop.study.in_python:write_report",
 }
@@ -31,8 +31,8 @@ _PLACES = {
 # The same again, for editors and mypy.
 if TYPE_CHECKING:
     from relprop.study.in_python import judge as judge
-    from relprop.study.in_python import measure as measure
     from relprop.study.in_python import read as read
+    from relprop.study.in_python import run as run
     from relprop.study.in_python import write_report as write_report
     from relprop.study.results import Study as Study
     from relprop.study.verdict import Claim as Claim

@@ -11,16 +11,16 @@ from torch import nn
 from relprop.data.entries import Dataset
 from relprop.data.geometry import Geometry, like
 from relprop.data.preprocess import Preprocess
+from relprop.study import runner
 from relprop.study.claims import claims
 from relprop.study.report import Report, report
 from relprop.study.results import Study, read_study
-from relprop.study.runner import run
 from relprop.study.task import Task, class_targets
 from relprop.study.verdict import Claim
 from relprop.support.errors import InputError
 
 
-def measure(
+def run(
     model: nn.Module,
     data: Dataset,
     folder: Path | str,
@@ -58,7 +58,7 @@ def measure(
         StudyError: the folder holds another study, or cannot be written to.
 
     Example:
-        >>> study = rp.study.measure(model, data, "results", ["cmp-alpha2-flat", "lrp-z", "uniform"])  # doctest: +SKIP
+        >>> study = rp.study.run(model, data, "results", ["cmp-alpha2-flat", "lrp-z", "uniform"])  # doctest: +SKIP
         >>> [(study.methods[k], study.mu_w.mean[k]) for k in study.ranking]  # doctest: +SKIP
     """
     preprocess, classes = getattr(model, "preprocess", None), getattr(model, "classes", None)
@@ -77,7 +77,7 @@ def measure(
         methods=tuple(methods),
         **settings,
     )
-    run(task, Path(folder), batch=batch, shard=shard, device=device, progress=progress)
+    runner.run(task, Path(folder), batch=batch, shard=shard, device=device, progress=progress)
     return read_study(Path(folder))
 
 
@@ -94,7 +94,7 @@ def judge(study: Study, other: Study | None = None) -> list[Claim]:
     """Return what becomes of the paper's eleven claims on this data: each has a `verdict`, and the figures for it.
 
     Args:
-        study: as `measure` and `read` return it.
+        study: as `run` and `read` return it.
         other: of a network of another depth, on the same methods, which the sixth claim needs.
     """
     return claims(study, other)
