@@ -1,5 +1,8 @@
 """Every claim is found where it was put, is not where it was not, and is open where there is nothing to see."""
 
+import json
+
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -8,6 +11,7 @@ from relprop.study.paper import published
 from relprop.study.results import arranged
 from relprop.study.schema import TABLES, arrow
 from relprop.study.store import StudyError
+from relprop.study.verdict import Verdict, absent, closest, condition
 from synthetic import CONFIG, STRENGTH, tables
 
 
@@ -30,9 +34,16 @@ def test_all_eleven_are_reported_with_figures_in_order():
     result = claims(made())
     assert [claim.number for claim in result] == list(range(1, 12))
     assert all(claim.text.endswith(".") and claim.figures.endswith(".") for claim in result)
-    assert [claim.held for claim in result[:5]] == [True] * 5
-    assert [claim.held for claim in result[6:9]] == [True] * 3
-    assert result[10].held is True
+    assert [str(claim.verdict) for claim in result] == [
+        *["held"] * 5,
+        "not measurable",
+        *["held"] * 3,
+        "undecided",
+        "held",
+    ]
+    for claim in result:  # every verdict but the absent one names the interval that it is from
+        assert ("Decided by: " in claim.figures) == bool(claim.decided_by) == (claim.number != 6)
+        assert all(each.number in claim.figures for each in claim.decided_by)
 
 
 def without(*names):
@@ -69,7 +80,8 @@ OTHER_PART = {"object": "context", "context": "object"}
     ],
 )
 def test_a_claim_that_the_data_contradicts_is_not_held(number, strength, change):
-    assert found(strength, change=change)[number].held is False
+    pictures = 480 if number == 10 else 120  # few objects take more than half of the picture
+    assert found(strength, change=change, pictures=pictures)[number].verdict is Verdict.NOT_HELD
 
 
 @pytest.mark.parametrize(
@@ -90,23 +102,26 @@ def test_a_claim_that_the_data_contradicts_is_not_held(number, strength, change)
 )
 def test_a_claim_that_this_data_cannot_tell_says_why(number, strength, change):
     claim = found(strength, change=change)[number]
-    assert claim.held is None
-    assert claim.figures
+    assert claim.verdict is Verdict.NOT_MEASURABLE
+    assert claim.figures.endswith(".")
+    assert not claim.decided_by
 
 
 def test_depth_takes_two_networks_in_either_order():
     deep, shallow = made(), made(STRENGTH | {"lrp-z": 2.4}, SHALLOW)
     for one, other in ((deep, shallow), (shallow, deep)):
         claim = claims(one, other)[5]
-        assert claim.held is True
+        assert claim.verdict is Verdict.HELD
         assert claim.figures.index("shallow") < claim.figures.index("digits")
-    assert claims(made(STRENGTH | {"lrp-z": 2.4}), made(config=SHALLOW))[5].held is False
-    assert claims(deep, deep)[5].held is None
+    assert claims(made(STRENGTH | {"lrp-z": 2.4}), made(config=SHALLOW))[5].verdict is Verdict.NOT_HELD
+    assert claims(deep, deep)[5].verdict is Verdict.NOT_MEASURABLE
+    lacking = made(without("lrp-alpha2"), SHALLOW)
+    assert claims(deep, lacking)[5].figures == "shallow: Not measured: lrp-alpha2."
 
 
 def test_a_better_method_that_the_paper_had_not_is_named():
     claim = found({"grad-cam": 9.0} | STRENGTH)[4]
-    assert claim.held is True
+    assert claim.verdict is Verdict.HELD
     assert "grad-cam" in claim.figures
 
 
@@ -123,3 +138,71 @@ def test_the_papers_rows_are_for_the_papers_data_alone():
     for half in (published("voc2007"), published("imagenet")):
         order = [row.mu_w for row in half.rows]
         assert order == sorted(order, reverse=True)
+
+
+def test_methods_that_were_not_all_measured_tell_nothing_of_all():
+    three = {name: STRENGTH[name] for name in ("cmp-alpha2-flat", "lrp-z", "uniform")}
+    result = found(three)
+    for number in (3, 4, 5, 7, 8, 9, 11):
+        assert result[number].verdict is Verdict.NOT_MEASURABLE
+    assert "guided-backprop" in result[3].figures
+    assert "lrp-z" not in result[3].figures
+    assert result[2].verdict is Verdict.HELD  # of those that were measured, and says so
+    assert "of the paper's not measured: cmp-alpha1" in result[2].figures
+
+
+@pytest.mark.parametrize(
+    ("draws", "pictures", "verdicts"),
+    [
+        ((0.1, 0.3), 20, ("held", "not held")),
+        ((-0.3, -0.1), 20, ("not held", "held")),
+        ((-0.1, 0.3), 20, ("undecided", "undecided")),
+        ((0.1, 0.3), 19, ("undecided", "undecided")),
+        ((np.nan, np.nan), 20, ("undecided", "undecided")),
+    ],
+)
+def test_the_interval_decides_not_the_mean(draws, pictures, verdicts):
+    for below, verdict in zip((False, True), verdicts, strict=True):
+        asked = condition("it", 1.2, np.array(draws) + 1, pictures, bound=1, below=below)
+        assert asked.verdict == verdict
+    assert ("a verdict takes 20" in asked.text) == (pictures < 20)
+
+
+def test_what_one_comparison_refutes_no_other_saves():
+    held, fell, open_ = (condition("it", m, np.array([m - 0.1, m + 0.1]), 50) for m in (0.5, -0.5, 0.0))
+    assert closest([held, open_]).verdict is Verdict.UNDECIDED
+    assert closest([open_, fell, held]).value == -0.5
+    assert closest([held, fell]).alike == 2
+    assert absent("it").verdict is Verdict.NOT_MEASURABLE
+
+
+def test_few_pictures_leave_everything_open():
+    small = found(pictures=15)
+    assert {claim.verdict for claim in small.values()} == {Verdict.UNDECIDED, Verdict.NOT_MEASURABLE}
+    assert "14 pictures, where a verdict takes 20" in small[2].figures  # on one the object was cropped out
+
+
+def test_methods_are_compared_where_all_of_them_are_defined():
+    """A method that is undefined wherever all do badly would win by the mean over what it defines."""
+
+    def spoil(rows):
+        for row in rows["rows"]:
+            hard = row["image_index"] % 2
+            row["mu_w"] = (
+                None if hard and row["method"] == "lrp-z" else (1.5 if hard else 4.0) + (row["method"] != "lrp-z")
+            )
+
+    study = made(change=spoil)
+    z = study.position("lrp-z")
+    assert study.ranking[-1] == z
+    assert study.mu_w.mean[z] > study.mu_w.mean[study.position("cmp-alpha1")]
+    assert study.common().sum() == np.isfinite(study.rows.values["mu_w"][:, z]).sum() < len(study.rows.picture)
+    assert found(change=spoil)[3].decided_by[0].value == pytest.approx(-0.0, abs=1e-9)  # of the other rivals, alike
+
+
+def test_a_claim_as_data_has_its_verdict_as_a_word():
+    data = json.loads(json.dumps([claim.as_data() for claim in claims(made())]))
+    assert data[2]["verdict"] == "held"
+    decided = data[2]["decided_by"][0]
+    assert decided["low"] > decided["bound"] == 0
+    assert data[5]["decided_by"] == []

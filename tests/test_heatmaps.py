@@ -121,3 +121,19 @@ def test_a_region_is_outlined_on_the_picture_whose_extent_stays():
     assert frames == [((3.5, 5.5), 6, 3)] * 2
     assert (shown.get_xlim(), shown.get_ylim()) == (usual.get_xlim(), usual.get_ylim())
     assert not usual.patches
+
+
+def test_boxes_frame_picture_and_maps_and_mu_w_stands_under_each():
+    inside = np.zeros((32, 32), dtype=bool)
+    inside[4:10, 6:20] = True
+    maps = {"lrp-z": relevance(), "cmp-alpha1": relevance()}
+    figures = {"lrp-z": [2.351], "cmp-alpha1": [float("nan")]}
+    figure = heatmaps(picture(), ["one"], maps, inside=[inside], mu_w=figures, letters=True)
+    panels = [axis for axis in figure.findobj(lambda part: hasattr(part, "images")) if axis.images]
+    assert [axis.get_title() for axis in panels] == ["(a) input", "(b) lrp-z", "(c) cmp-alpha1"]
+    for axis in panels:
+        edges = np.concatenate(axis.collections[0].get_segments())
+        assert [*edges.min(0), *edges.max(0)] == [5.5, 3.5, 19.5, 9.5]
+        assert axis.get_xlim() == (-0.5, 31.5)
+    below = [axis.get_xlabel() for axis in figure.findobj(lambda part: hasattr(part, "get_xlabel"))]
+    assert [text for text in below if text] == [r"relevance; $\mu_w$ 2.35", r"relevance; $\mu_w$ not defined"]

@@ -9,15 +9,20 @@ import sys
 from html.parser import HTMLParser
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
-from relprop.plots.palette import looks
-from relprop.study.report import report
-from relprop.study.results import read_study
+from relprop.plots.palette import PAPER, looks
+from relprop.study.report import drawings, report
+from relprop.study.results import arranged, read_study
+from relprop.study.schema import TABLES, arrow
 from relprop.study.statistics import Estimate
 from relprop.study.store import Store, StudyError
-from relprop.study.tables import FORMATS, Table, localisation
+from relprop.study.tables import FORMATS, Table, by_sign, localisation, statuses
+from relprop.study.tables_logit import PARTS, median_on_pixels, shares
+from relprop.study.verdict import Verdict
+from relprop.support.errors import InputError
 from synthetic import CONFIG, STRENGTH, tables, write_study
 
 NUMBER = re.compile(r"-?\d+\.\d{3}")
@@ -58,7 +63,7 @@ def test_every_file_is_there(written):
     folder, done = written
     out = folder / "out"
     names = {str(path.relative_to(out)) for path in done.files}
-    for name in ("table1", "secondary", "accuracy", "statuses", "problems", "claims"):
+    for name in ("table1", "logit", "secondary", "accuracy", "statuses", "problems", "claims"):
         assert {f"digits/tables/{name}.{kind}" for kind in ("md", "tex", "csv")} <= names
     for name in ("fig2-occlusion", "fig3-localisation", "claim8-similarity", "claim11-contradiction"):
         with Image.open(out / "shallow" / "figures" / f"{name}.png") as image:
@@ -69,7 +74,7 @@ def test_every_file_is_there(written):
     assert done.files[-1] == done.page == out / "report.html"
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
     assert set(done.claims) == {"digits", "shallow"}
-    assert done.claims["digits"][5].held is not None
+    assert done.claims["digits"][5].verdict is not Verdict.NOT_MEASURABLE
 
 
 def test_the_formats_hold_the_same_figures(written):
@@ -137,6 +142,108 @@ def test_the_page_is_whole_and_needs_nothing_else(written):
     assert "prefers-color-scheme: dark" in text
 
 
+def test_the_page_opens_with_two_sentences_and_the_papers_figures_beside_ours(written):
+    folder, done = written
+    text = done.page.read_text()
+    opening = text[text.index(">Abstract</h2>") : text.index(">digits</h2>")]
+    (sentences,) = re.findall(r"<p>(.*?)</p>", opening)
+    assert len(re.findall(r"\.(?: |$)", sentences)) == 2
+    study = read_study(folder / "deep")
+    best = study.means("mu_w", study.common()).mean[study.ranking[0]]
+    assert f"cmp-alpha2-flat has the highest mean mu_w ({best:.2f} [" in sentences
+    number = sum(claim.verdict is Verdict.HELD for claim in done.claims["digits"])
+    assert f"{number} held" in sentences
+    rows = re.findall(r'<th scope="row"><span>(\d+)</span>', opening)
+    assert rows == [str(number) for number in range(1, 12)]
+    third = opening[opening.index("<span>3</span>") : opening.index("<span>4</span>")]
+    for figure in ("+0.347", "+0.002", done.claims["digits"][2].decided_by[0].number):  # the paper's two, and ours
+        assert figure in third
+    assert "2.716" in opening
+    assert 'data-head="digits-shallow"' in opening
+
+
+def spoiled(change, pictures=60):
+    rows = tables(pictures)
+    for row in rows["rows"]:
+        change(row)
+    found = {name: pa.Table.from_pylist(rows[name], schema=arrow(name)) for name in TABLES}
+    return arranged("digits", CONFIG, found)
+
+
+def test_a_negative_logit_is_named_where_a_map_is_nowhere_positive():
+    def negative(row):
+        if row["image_index"] % 3 == 0:
+            row["logit"] = -2.0
+            if row["method"] == "lrp-alpha2" and row["status"] == "ok":
+                row.update(status="no_positive_relevance", mu=None, mu_w=None)
+
+    study = spoiled(negative)
+    table = statuses(study)
+    row = dict(zip(table.columns, next(row for row in table.rows if row[0] == "lrp-alpha2"), strict=True))
+    assert row["of them, logit negative"] == row["no_positive_relevance"] > 10
+    maps = int((study.rows.status == "no_positive_relevance").sum())
+    because = int(((study.rows.status == "no_positive_relevance") & (study.rows.logit < 0)[:, None]).sum())
+    assert (
+        f"Of {maps} maps that are nowhere positive {because} explain a negative logit." in localisation(study).caption
+    )
+    assert because < maps  # others, of lrp-alpha1, have another reason
+    positive, other = by_sign(study)
+    assert [table.name for table in (positive, other)] == ["table1-positive", "table1-negative"]
+    assert next(row for row in other.rows if row[0] == "lrp-alpha2")[5] == f"0/{(study.rows.logit < 0).sum()}"
+    mu_w = study.rows.values["mu_w"][study.rows.logit > 0, study.position("lrp-z")]
+    assert next(row for row in positive.rows if row[0] == "lrp-z")[1].mean == pytest.approx(np.nanmean(mu_w))
+    assert by_sign(spoiled(lambda row: None)) == []
+
+
+def test_how_much_of_the_logit_lies_on_pixels():
+    def account(row):
+        taken = {"cmp-alpha1": 0.25, "lrp-z": 0.5}.get(row["method"])
+        if taken is None:  # of what does not begin as the logit, such as a gradient, there is no share
+            row.update(relevance_sum=1.0, bias=0.0, eps=0.0, lost=0.0)
+        else:
+            logit = row["logit"]
+            row.update(relevance_sum=logit * (1 - taken), bias=logit * taken / 2, eps=0.0, lost=logit * taken / 2)
+
+    study = spoiled(account)
+    assert median_on_pixels(study, "cmp-alpha1") == pytest.approx(0.75, abs=1e-6)
+    assert np.isnan([median_on_pixels(study, method) for method in ("gradient", "not-measured")]).all()
+    table = shares(study)
+    row = next(row for row in table.rows if row[0] == "lrp-z")
+    assert row[1:3] == (pytest.approx(0.5, abs=1e-6), "0.50 to 0.50")
+    assert row[3:6] == pytest.approx((0.25, 0, 0.25), abs=1e-6)
+    assert row[-1] == (study.rows.status[:, 0] != "").sum()
+    assert len(table.columns) == len(PARTS) + 3
+
+
+def test_the_page_is_split_by_sign_where_that_is_asked_for(tmp_path, written):
+    study = tables(30)
+    for row in study["rows"]:
+        row["logit"] = -1.0 if row["image_index"] < 9 else 1.0
+    Store(tmp_path / "study").begin(CONFIG)
+    Store(tmp_path / "study").write(0, study)
+    split = report(tmp_path / "study", tmp_path / "split", "sign")
+    assert split.page.read_text().count("Localisation, logit") == 2
+    assert (tmp_path / "split" / "tables" / "table1-negative.csv").is_file()
+    assert "Localisation, logit" not in written[1].page.read_text()
+    with pytest.raises(InputError, match="split by sign"):
+        report(tmp_path / "study", tmp_path / "split", "class")
+
+
+def test_figure_3_shows_the_papers_methods_in_colour_and_others_as_ghosts(written):
+    folder, _ = written
+    study = read_study(folder / "deep")
+    figure = next(drawing.figure for drawing in drawings(study) if drawing.name == "fig3-localisation")
+    axis, counts = figure.axes
+    coloured = {line.get_label() for line in axis.lines} - {"uniform map"}
+    assert coloured & set(STRENGTH) == set(PAPER) & set(STRENGTH)
+    ghosts = [line for line in axis.lines if line.get_color() == "#c4c4c4"]
+    assert len(ghosts) == len(set(STRENGTH) - set(PAPER) - {"uniform"}) == 2
+    numbers = [bar.get_height() for bar in counts.patches]
+    assert sum(numbers) == (study.common() & (study.rows.where >= 0)).sum()
+    assert min(numbers) >= 20
+    assert [bar.get_width() for bar in counts.patches][-1] > 20  # large objects are rare: their bins were joined
+
+
 def test_the_same_rows_give_the_same_report(written):
     folder, _ = written
     again = report(folder / "deep", folder / "again")
@@ -157,7 +264,9 @@ def test_one_study_needs_no_folder_of_its_own_and_can_lack_almost_everything(tmp
     assert (tmp_path / "out" / "tables" / "table1.md").read_text().count(r"my\|own_map") >= 1
     text = done.page.read_text()
     Page(text)
-    assert text.count("not measurable") == 10  # all but the second
+    claimed = text[text.index('<ol class="claims">') : text.index("</ol>")]
+    assert claimed.count("not measurable") == 10  # all but the second
+    assert "1 stayed undecided and 10 could not be measured" in text
     assert "<b>" not in text
     assert "<i>" not in text
 
@@ -167,7 +276,8 @@ def test_a_study_of_which_no_picture_could_be_measured_is_reported_all_the_same(
     Store(tmp_path / "study").begin(CONFIG)
     Store(tmp_path / "study").write(0, rows)
     done = report(tmp_path / "study", tmp_path / "out")
-    assert [claim.held for claim in done.claims["digits"]] == [None] * 11
+    assert {claim.verdict for claim in done.claims["digits"]} == {Verdict.NOT_MEASURABLE}
+    assert "no mu_w is defined" in done.page.read_text().lower()
 
 
 def test_a_study_without_rows_or_no_study_is_refused(tmp_path):

@@ -15,6 +15,7 @@ from relprop.study.statistics import (
     deviations,
     interval,
     mean_average_precision,
+    merged,
     share,
     top_hits,
 )
@@ -118,6 +119,15 @@ def test_binned_means_are_those_of_each_bin_alone():
     assert [k for k, means in enumerate(bins) if means is not None] == [4, 99]
     assert bins[4].mean[0] == 2.0
     assert bins[99].mean[0] == 8.0
+
+
+def test_neighbouring_bins_join_until_each_holds_enough_pictures():
+    where = np.array([0, 0, 2, 3, 5, 5, 9, -1])
+    new, ends = merged(where, np.arange(8), least=2, bins=10)
+    assert new.tolist() == [0, 0, 1, 1, 2, 2, 2, -1]  # the last picture alone joins those before it
+    assert ends.tolist() == [0, 0.1, 0.4, 1]
+    same, _ = merged(where, np.zeros(8, dtype=int), least=2, bins=10)  # rows of one picture are not two
+    assert same.tolist() == [*[0] * 7, -1]
 
 
 def test_deviations_are_those_of_each_bin():

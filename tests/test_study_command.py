@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from annotated_pictures import one, write, xml
+from relprop.data.clutter import CLASSES
 from relprop.study.report import report
 from relprop.study.schema import TABLES
 from synthetic import CONFIG, write_study
@@ -59,6 +60,59 @@ def test_how_pictures_were_prepared_is_told_as_explain_tells_it(call, tmp_path):
     own = (*SMALL, "--data", "folder", "--root", tmp_path / "pictures", "--class-map", mapping)
     told = lines(call(*own, "--out", tmp_path / "w"))
     assert told[1].startswith("prepared: to 64x64 (bilinear), centre 64x64, RGB in 0..1, less (")
+
+
+def test_settings_from_a_file_are_those_of_the_options(call, tmp_path):
+    file = write(
+        tmp_path / "study.toml",
+        """
+        model = "digits-shallow"
+        methods = ["lrp-z", "cmp-alpha1-flat:layers=3,eps=0.1"]
+        limit = 3
+        class-map = "map.json"
+        occlusion = false
+        shard = "1/1"
+        seed = 2
+        """.replace(
+            "map.json", str(write(tmp_path / "map.json", json.dumps({name: [k] for k, name in enumerate(CLASSES)})))
+        ),
+    )
+    words = ("--model", "digits-shallow", "--methods", "lrp-z,cmp-alpha1-flat:layers=3,eps=0.1", "--seed", 2)
+    call("study", *words, "--limit", 3, "--class-map", tmp_path / "map.json", "--no-occlusion", "--out", tmp_path / "a")
+    call("study", "--config", file, "--out", tmp_path / "b")
+    by_options, by_file = ((tmp_path / name / "run.json").read_text() for name in "ab")
+    assert by_file == by_options
+    call("study", "--config", file, "--limit", 2, "--occlusion", "--out", tmp_path / "c")  # what is given here wins
+    given = json.loads((tmp_path / "c" / "run.json").read_text())
+    assert (given["data"]["number"], given["occlusion"]) == (2, True)
+    assert given["methods"] == json.loads(by_file)["methods"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('modle = "vgg16"', "no option 'modle'; did you mean model?"),
+        ("class_mp = 3", "did you mean class-map?"),
+        ("limit = true", "limit = True; give text or a number"),
+        ("occlusion = 3", "give true or false"),
+        ('method = "lrp-z"\nmethods = "uniform"', "'methods' is there twice"),
+        ("[study]\nlimit = 3", "no option 'study'"),
+        ("limit = {n = 3}", "give text, a number"),
+        ("limit is 3", "not TOML"),
+    ],
+)
+def test_a_file_of_settings_that_is_none_says_so(call, tmp_path, text, told):
+    file = write(tmp_path / "study.toml", text)
+    (line,) = call("study", "--config", file, code=1).stderr.splitlines()
+    assert told in line
+    assert str(file) in line
+    assert "No such file" in call("study", "--config", tmp_path / "none.toml", code=1).stderr
+
+
+def test_a_report_is_split_by_the_sign_alone(call, unfinished):
+    told = call("report", unfinished / "study", "--by", "size", "--out", unfinished / "out", code=1).stderr
+    assert "split by sign" in told
+    assert not (unfinished / "out").exists()
 
 
 @pytest.fixture

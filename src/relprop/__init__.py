@@ -37,6 +37,7 @@ _PLACES = {
     "plots": "relprop.plots",
     "quantus": "relprop.quantus",
     "rules": "relprop.rules",
+    "study": "relprop.study",
 }
 
 # The same again, for editors and mypy.
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from relprop import plots as plots
     from relprop import quantus as quantus
     from relprop import rules as rules
+    from relprop import study as study
     from relprop.catalogue.pattern_fit import fit_patterns as fit_patterns
     from relprop.catalogue.patterns import Patterns as Patterns
     from relprop.catalogue.table import methods as methods

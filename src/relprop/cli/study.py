@@ -19,6 +19,7 @@ from relprop.commands.requests import ReportRequest, ReproduceRequest, StudyRequ
     "relprop study --methods lrp-z,cmp-alpha1-flat:layers=3,eps=0.1,uniform",
     "relprop study --limit 50 --measures occlusion,flipping:region=8,randomisation,sparseness",
     "relprop study --data voc --root VOCdevkit --masks --model vgg16 --class-map voc_to_imagenet.json",
+    "relprop study --config study.toml --limit 50",
     "relprop study --limit 1000 --shard 2/4 --out results",
 )
 def study(request: StudyRequest) -> None:
@@ -39,6 +40,7 @@ def study(request: StudyRequest) -> None:
     "Tables, figures and a page from one or several studies.",
     "relprop report relprop-study",
     "relprop report shallow deep --out report",
+    "relprop report relprop-study --by sign",
 )
 def report(request: ReportRequest) -> None:
     """Write Table I (Markdown, LaTeX, CSV), Figures 2 and 3, the paper's claims, and one page that holds all of it."""
@@ -57,7 +59,7 @@ def report(request: ReportRequest) -> None:
     "relprop reproduce --voc-root VOCdevkit --voc-model vgg16 --voc-class-map voc_to_imagenet.json",
 )
 def reproduce(request: ReproduceRequest) -> None:
-    """Run the study of Kohlbrenner et al. (2020): Table I, Figures 1 to 4, and its claims, each held or not.
+    """Run the study of Kohlbrenner et al. (2020): Table I, Figures 1 to 4, and its claims, each with a verdict.
 
     Without any data named, on the embedded data with both embedded networks, 500 pictures each. A second start
     continues where the first one ended.

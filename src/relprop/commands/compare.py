@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from relprop import metrics
 from relprop.commands import explain as one_picture
 from relprop.commands.requests import CompareRequest
 from relprop.data.entries import Entry
@@ -42,7 +44,9 @@ def run(request: CompareRequest) -> None:
 
 
 def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
-    """Draw the maps of every class that a picture of a study shows.
+    """Draw the maps of every class that a picture of a study shows, its boxes around, and mu_w under each.
+
+    With the methods of the paper's figure these are its seven columns: the picture (a), then (b) to (g).
 
     Args:
         task: the study.
@@ -62,8 +66,11 @@ def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
     )
     logits = explanation.outputs[0]
     titles = [f"{n} [{float(logits[t]):.2f}]" for n, t in zip(names, explanation.targets[:, 0].tolist(), strict=True)]
-    maps = {m: explanation.relevance[m][:, 0].float().cpu().numpy() for m in methods}
-    return heatmaps(np.asarray(seen.image), titles, maps)
+    inside = torch.stack([seen.masks[name] for name in names])
+    found = {m: explanation.relevance[m][:, 0].cpu() for m in methods}
+    mu_w = {m: metrics.weighted_inside_total_ratio(R.double(), inside).tolist() for m, R in found.items()}
+    maps = {m: R.float().numpy() for m, R in found.items()}
+    return heatmaps(np.asarray(seen.image), titles, maps, None, [*inside.numpy()], mu_w, letters=True)
 
 
 def _can_be_framed(entry: Entry, task: Task) -> bool:

@@ -13,6 +13,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from relprop.commands.settings import settings
+
 T = TypeVar("T")
 
 MODEL = "digits-deep"
@@ -194,6 +196,30 @@ Methods = Annotated[
 ]
 Profile = Annotated[
     str, typer.Option(metavar="NAME", help="Numeric conventions: paper, innvestigate, toolbox or zennit.")
+]
+
+
+def read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Let a file's settings stand for the options that the command line does not give, whose defaults they become.
+
+    Raises:
+        InputError: the file cannot be read, or it names an option that there is not.
+    """
+    if path is not None:
+        flags = {str(each.name): bool(getattr(each, "is_flag", False)) for each in context.command.params}
+        known = [name for name in flags if name not in ("config", "help")]
+        context.default_map = settings(path, known, [name for name in known if flags[name]])
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        is_eager=True,
+        callback=read_config,
+        help="Settings from a TOML file, with these options' names as keys; an option given here wins.",
+    ),
 ]
 
 # -- data --------------------------------------------------------------------------------------------

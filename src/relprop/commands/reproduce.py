@@ -13,8 +13,8 @@ from relprop.commands.study import measure
 from relprop.plots.heatmaps import render
 from relprop.study import report as reports
 from relprop.study import tables
-from relprop.study.claims import Claim
 from relprop.study.results import read_study
+from relprop.study.verdict import Claim, Verdict
 from relprop.support.files import write_whole
 
 EMBEDDED_NETWORKS = ("digits-shallow", "digits-deep")
@@ -81,7 +81,7 @@ def run(request: ReproduceRequest) -> None:
 
 
 def _line(claim: Claim) -> str:
-    verdict = {True: "held", False: "NOT held", None: "not measurable"}[claim.held]
+    verdict = "NOT held" if claim.verdict is Verdict.NOT_HELD else claim.verdict
     return f"{claim.number:2d}. {verdict}: {claim.text}\n    {claim.figures}"
 
 
@@ -90,8 +90,5 @@ def _as_data(written: reports.Report) -> dict[str, object]:
         "page": str(written.page),
         "files": [str(path) for path in written.files],
         "unfinished": written.unfinished,
-        "claims": {
-            name: [{"number": c.number, "text": c.text, "held": c.held, "figures": c.figures} for c in claims]
-            for name, claims in written.claims.items()
-        },
+        "claims": {name: [claim.as_data() for claim in claims] for name, claims in written.claims.items()},
     }

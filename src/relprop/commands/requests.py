@@ -21,6 +21,7 @@ from relprop.commands.options import (
     Batch,
     BestMethod,
     ClassMap,
+    Config,
     DataName,
     Device,
     Figure,
@@ -226,6 +227,7 @@ class PatternsRequest:
 class StudyRequest:
     """Of ``relprop study``; without methods those of the paper and what they are compared with."""
 
+    config: Config = None
     data: DataName = "embedded"
     root: Root = None
     split: Split = None
@@ -319,6 +321,9 @@ class ReportRequest:
     """Of ``relprop report``."""
 
     folders: Annotated[tuple[Path, ...], Argument(metavar="FOLDER...", help="Folders of studies.")]
+    by: Annotated[str | None, Option(metavar="sign", help="Split Table I on the page: by the sign of the logit.")] = (
+        None
+    )
     out: Annotated[Path, Option(metavar="FOLDER", help="Where to.")] = Path("relprop-report")
 
 

@@ -184,9 +184,17 @@ def _prepared(task: Task) -> str:
 
 
 def report(request: ReportRequest) -> None:
-    """Write everything there is to read about studies, and say where."""
+    """Write everything there is to read about studies, and say where.
+
+    Raises:
+        InputError: Table I cannot be split by what was named.
+    """
+    if request.by not in (None, "sign"):
+        raise InputError(
+            f"tables are split by sign, the logit's, not by {request.by!r}; give --by sign or leave it out"
+        )
     with waiting("writing the report"):
-        written = reports.report(list(request.folders), request.out)
+        written = reports.report(list(request.folders), request.out, request.by)
     print(f"wrote {written.page} and {len(written.files) - 1} tables and figures beside it")  # noqa: T201
     for name, extent in written.unfinished.items():
         print(f"{name} is unfinished: {extent}; its study's command, run again, measures the rest")  # noqa: T201

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from relprop.plots.palette import BLUE, FAINT, FAMILIES, INK, STYLE, VERMILION, looks
+from relprop.plots.palette import BLUE, FAINT, INK, PAPER, STYLE, VERMILION
 from relprop.plots.style import drawable, style
 
 Floats = NDArray[np.float64]
@@ -21,14 +22,30 @@ Floats = NDArray[np.float64]
 BOUNDS = (0.25, 0.5)
 """The paper's bounds of S_in / S_tot, drawn as upright lines."""
 _AREA = "area of the boxes, $S_{in}/S_{tot}$ (%)"
+_GHOST = "#c4c4c4"
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Neighbouring ranges of S_in / S_tot.
+
+    Attributes:
+        ends: (K + 1,) where they begin and end, from 0 to 1.
+        centres: (K,) the mean of what each holds, where its point is drawn; NaN where it holds nothing.
+        numbers: (K,) how many pairs of a picture and a class each holds.
+    """
+
+    ends: Floats
+    centres: Floats
+    numbers: Sequence[int]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A mean over equal bins of S_in / S_tot, from 0 to 1, with a band around it.
+    """A mean in each of K bins, with a band around it.
 
     Attributes:
-        mean, low, high: (bins,) NaN where a bin is empty.
+        mean, low, high: (K,) NaN where a bin is empty.
     """
 
     mean: Floats
@@ -36,68 +53,111 @@ class Curve:
     high: Floats
 
 
-def localisation(curves: Mapping[str, Curve]) -> Figure:
-    """Draw mean mu against the boxes' area (Figure 3): a panel per family of methods.
+def localisation(curves: Mapping[str, Curve], bins: Bins) -> Figure:
+    """Draw mean mu against the boxes' area (Figure 3) in one axis, and beneath it how many pairs there are.
 
-    Dashed in each panel is what a uniform map has, which is the area itself.
+    The paper's methods are coloured, with bands; others are grey ghosts that the legend names together. Dashed in ink
+    is what a uniform map has, which is the area itself.
 
     Args:
         curves: by method, best first; the band is an interval of the mean.
+        bins: what the curves are over.
     """
-    look = looks(curves)
-    groups = {name: [method for method in curves if look[method].family == name] for name in FAMILIES}
-    groups = {name: methods for name, methods in groups.items() if methods}
     with style(STYLE):
-        figure = Figure(figsize=(3.3 * max(len(groups), 1) + 0.3, 3.9), layout=ConstrainedLayoutEngine(wspace=0.05))
-        panels = figure.subplots(1, max(len(groups), 1), sharex=True, sharey=True, squeeze=False)[0]
-        for axis, (name, methods) in zip(panels, groups.items(), strict=False):
-            axis.set_title(FAMILIES[name], loc="left", fontweight="bold")
-            _over_area(axis)
-            (even,) = axis.plot((0, 100), (0, 1), color=INK, linestyle=(0, (2, 2)), linewidth=0.9, label="uniform map")
-            lines = [_banded(axis, curves[m], m, look[m].colour, look[m].stroke) for m in methods]
-            axis.legend(handles=[*lines, even], loc="lower right", handlelength=2.6, labelspacing=0.35)
-            axis.set_ylim(0, 1)
-        panels[0].set_ylabel("share of positive relevance inside, $\\mu$")
+        figure, axis, strip_of_counts = _with_counts((7.6, 5.2), bins)
+        ghosts = [method for method in curves if method not in PAPER]
+        for method in ghosts:
+            _line(axis, curves[method], bins, _GHOST, "-", 1.0)
+        (even,) = axis.plot((0, 100), (0, 1), color=INK, linestyle=(0, (2, 2)), linewidth=0.9, label="uniform map")
+        lines = []
+        for method, curve in curves.items():
+            if method in PAPER:
+                look = PAPER[method]
+                lines.append(_banded(axis, curve, bins, method, look.colour, look.stroke, 0.10))
+        if ghosts:
+            lines.append(Line2D([], [], color=_GHOST, linewidth=1.0, label=_escaped(_few(ghosts))))
+        axis.legend(
+            handles=[*lines, even], loc="upper left", bbox_to_anchor=(1.01, 1.02), handlelength=2.6, labelspacing=0.5
+        )
+        axis.set_ylim(0, 1)
+        axis.set_ylabel("share of positive relevance inside, $\\mu$")
+        strip_of_counts.set_xlabel(_AREA)
     return figure
 
 
-def occlusion(thing: Curve, context: Curve) -> Figure:
+def occlusion(thing: Curve, context: Curve, bins: Bins) -> Figure:
     """Draw what occluding the object, or all but the object, does to the logit (Figure 2).
 
     Args:
         thing: mean delta f by the boxes' area; the band is a standard deviation up and down.
         context: likewise.
+        bins: what both are over.
     """
     with style(STYLE):
-        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
-        axis = figure.subplots()
+        figure, axis, strip_of_counts = _with_counts((5.6, 4.4), bins)
         axis.axhline(0, color=FAINT, linewidth=0.6)
-        _over_area(axis)
-        _banded(axis, thing, "object occluded", VERMILION, "-")
-        _banded(axis, context, "context occluded", BLUE, (0, (5, 1.6)))
+        _banded(axis, thing, bins, "object occluded", VERMILION, "-")
+        _banded(axis, context, bins, "context occluded", BLUE, (0, (5, 1.6)))
         axis.set_ylabel("change of the class's logit, $\\Delta f$")
         axis.legend(loc="best", handlelength=2.6)
+        strip_of_counts.set_xlabel(_AREA)
     return figure
 
 
-def _over_area(axis: Axes) -> None:
-    axis.set_xlim(0, 100)
-    axis.set_xticks((0, 25, 50, 75, 100))
-    axis.set_xlabel(_AREA)
-    for bound in BOUNDS:
-        axis.axvline(100 * bound, color=FAINT, linewidth=0.6)
+def _with_counts(size: tuple[float, float], bins: Bins) -> tuple[Figure, Axes, Axes]:
+    """Return a figure, its axis over the area, and the strip beneath it, filled: how many pairs each bin holds."""
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.03))
+    axis, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 0.13))
+    for each in (axis, below):
+        each.set_xlim(0, 100)
+        each.set_xticks((0, 25, 50, 75, 100))
+        for bound in BOUNDS:
+            each.axvline(100 * bound, color=FAINT, linewidth=0.6, zorder=0)
+    ends = 100 * bins.ends
+    below.bar(ends[:-1], bins.numbers, np.diff(ends), align="edge", color="#d9d9d9", edgecolor="#8c8c8c", linewidth=0.5)
+    below.set_ylim(0, max([*bins.numbers, 1]) * 1.08)
+    below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+    below.set_ylabel("pairs")
+    return figure, axis, below
 
 
-def _banded(axis: Axes, curve: Curve, label: str, colour: str, stroke: Any) -> Line2D:
-    """Draw a line and its band, across empty bins too: a gap would hide a bin that stands alone."""
+def _line(axis: Axes, curve: Curve, bins: Bins, colour: str, stroke: Any, width: float | None = None) -> Line2D:
+    """Draw a line with a point for each bin, across empty bins too: a gap would hide a bin that stands alone."""
     filled = np.isfinite(curve.mean)
-    x = (np.flatnonzero(filled) + 0.5) * (100 / len(filled))  # the bins' middles, in per cent
-    axis.fill_between(x, curve.low[filled], curve.high[filled], color=colour, alpha=0.14, linewidth=0)
     above = 2 if stroke == "-" else 3  # through a broken line another can be seen
     (line,) = axis.plot(
-        x, curve.mean[filled], color=colour, linestyle=stroke, zorder=above, label=drawable(label).replace("$", r"\$")
+        100 * bins.centres[filled],
+        curve.mean[filled],
+        color=colour,
+        linestyle=stroke,
+        zorder=1 if colour == _GHOST else above,
+        linewidth=width,
+        marker="o",
+        markersize=2.4,
     )
     return line
+
+
+def _banded(
+    axis: Axes, curve: Curve, bins: Bins, label: str, colour: str, stroke: Any, opacity: float = 0.14
+) -> Line2D:
+    """Draw a line and its band."""
+    line = _line(axis, curve, bins, colour, stroke)
+    filled = np.isfinite(curve.mean)
+    x = 100 * bins.centres[filled]
+    axis.fill_between(x, curve.low[filled], curve.high[filled], color=colour, alpha=opacity, linewidth=0)
+    line.set_label(_escaped(label))
+    return line
+
+
+def _escaped(label: str) -> str:
+    return drawable(label).replace("$", r"\$")
+
+
+def _few(names: Sequence[str], most: int = 6) -> str:
+    """Return the ghosts' names, a line each; of many the first."""
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return "\n".join([*names[:most], *more])
 
 
 def strip(means: Sequence[tuple[float, float, float]]) -> Curve:

@@ -75,10 +75,27 @@ class Table:
 
 @dataclass(frozen=True)
 class Claims:
-    """A list of claims: number, what is claimed, whether it held (None: cannot be told), what was found."""
+    """A list of claims: number, what is claimed, the verdict as a word, what was found."""
 
     kind: ClassVar[str] = "claims"
-    items: Sequence[tuple[int, str, bool | None, str]]
+    items: Sequence[tuple[int, str, str, str]]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Claims by who measured them.
+
+    Attributes:
+        columns: who; the first heads the claims.
+        rows: of each claim its number and text, and for each of the other columns a verdict as a word, or "", and a
+            figure below it, or "".
+        caption: below it.
+    """
+
+    kind: ClassVar[str] = "matrix"
+    columns: Sequence[str]
+    rows: Sequence[tuple[int, str, Sequence[tuple[str, str]]]]
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +135,7 @@ class Tokens:
     caption: str
 
 
-Block = Heading | Paragraph | Figure | Table | Claims | Folded | Tokens
+Block = Heading | Paragraph | Figure | Table | Claims | Matrix | Folded | Tokens
 
 
 @dataclass(frozen=True)

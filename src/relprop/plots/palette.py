@@ -1,8 +1,8 @@
 """One look per method, the same in every figure, so that ten curves can be told apart.
 
 Among curves a colour says which rule, blue alpha 1, vermilion alpha 2, and a stroke what happens in the input
-layer: solid nothing, dashed flat, dotted zB; which family a method is of, its panel says. Among dots, which have
-their names beside them, the colour says which family.
+layer: solid nothing, dashed flat, dotted zB. The paper's methods, in one axis, have looks of their own. Among dots,
+which have their names beside them, the colour says which family.
 """
 
 from __future__ import annotations
@@ -72,6 +72,20 @@ class Look:
     family: str
     colour: str
     stroke: Any
+
+
+PAPER = {
+    "cmp-alpha2-flat": Look("composites", VERMILION, _SOLID),
+    "cmp-alpha2": Look("composites", VERMILION, _DASHED),
+    "cmp-alpha1-flat": Look("composites", ORANGE, _SOLID),
+    "cmp-alpha1": Look("composites", ORANGE, _DASHED),
+    "lrp-alpha2": Look("uniform", BLUE, _SOLID),
+    "lrp-alpha1": Look("uniform", SKY, _SOLID),
+    "lrp-z": Look("uniform", GREEN, _SOLID),
+    "guided-backprop": Look("others", PURPLE, _SOLID),
+    "pattern-attribution": Look("others", PURPLE, _DOTTED),
+}
+"""The methods of the paper's tables in one axis: composites warm, one rule everywhere cool, others purple."""
 
 
 def family(method: str) -> str:

@@ -70,3 +70,23 @@ def published(data: str) -> Experiment | None:
     plain = "".join(character for character in data.casefold() if character.isalnum())
     known = re.fullmatch(r"(?:pascal)?(voc2007|imagenet)(?:2012)?(?:train|test|val|validation)*", plain)
     return TABLE_1[known[1]] if known else None
+
+
+def margins(experiment: Experiment) -> dict[int, float]:
+    """Return by the number of a claim what the paper's own table says of it, as our studies put it.
+
+    Claim 2: the lowest mu_w of a method, to be above 1. Claims 3 and 4: mu_w of the lowest composite less that of the
+    highest other method, of CMP:alpha2+flat less that of the next. Claim 5: what composing adds less what tuning
+    changes. The other claims have no figure in the table.
+    """
+    mu_w = {row.method: row.mu_w for row in experiment.rows}
+    composites = [value for name, value in mu_w.items() if name.startswith("cmp-")]
+    others = [value for name, value in mu_w.items() if not name.startswith("cmp-")]
+    gains = [mu_w[f"cmp-{alpha}"] - mu_w[f"lrp-{alpha}"] for alpha in ("alpha1", "alpha2")]
+    best = mu_w["cmp-alpha2-flat"]
+    return {
+        2: min(value for name, value in mu_w.items() if name != "uniform"),
+        3: min(composites) - max(others),
+        4: best - max(value for name, value in mu_w.items() if name != "cmp-alpha2-flat"),
+        5: sum(gains) / 2 - abs(mu_w["lrp-alpha2"] - mu_w["lrp-alpha1"]),
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,14 @@ import numpy as np
 
 from relprop.plots import curves, dots, page
 from relprop.plots.heatmaps import render
-from relprop.study import tables
-from relprop.study.claims import Claim, claims
+from relprop.study import abstract, tables, tables_logit
+from relprop.study.claims import claims
 from relprop.study.measure_tables import tables_of_measures
 from relprop.study.results import BASELINE, Study, read_study
-from relprop.study.statistics import BINS, Means, binned, deviations
+from relprop.study.statistics import ENOUGH, Floats, Ints, Means, binned, deviations, merged
 from relprop.study.store import StudyError
+from relprop.study.verdict import Claim
+from relprop.support.errors import InputError
 from relprop.support.files import write_whole
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class Drawing:
         return {kind: render(self.figure, kind) for kind in ("png", "svg")}
 
 
-def report(folders: Path | Sequence[Path], out: Path) -> Report:
+def report(folders: Path | Sequence[Path], out: Path, by: str | None = None) -> Report:
     """Write tables (Markdown, LaTeX, CSV), figures (PNG, SVG) and the page.
 
     Each file is whole or absent, and the page is written last. With several studies, each has a folder of
@@ -74,12 +76,16 @@ def report(folders: Path | Sequence[Path], out: Path) -> Report:
     Args:
         folders: a study's folder, or several.
         out: where to; files of an earlier report are replaced.
+        by: ``"sign"``: the page shows Table I of positive and of other logits too, which is always among the files.
 
     Raises:
+        InputError: Table I cannot be split by that.
         StudyError: a folder holds no study, or nothing is measured yet.
         WriteError: `out` cannot be written to.
     """
     folders = [folders] if isinstance(folders, Path) else list(folders)
+    if by not in (None, "sign"):
+        raise InputError(f"Table I is split by sign, the logit's, not by {by!r}; give sign, or leave it out")
     if not folders:
         raise StudyError("no study to report on; name a study's folder")
     studies = _named_apart([read_study(folder) for folder in folders])
@@ -90,8 +96,9 @@ def report(folders: Path | Sequence[Path], out: Path) -> Report:
         found[name] = claims(study, _other(study, list(studies.values())))
         listed, drawn = _tables(study, found[name]), list(drawings(study))
         written += _write(out / name if len(studies) > 1 else out, listed, drawn)
-        blocks = _results(study, found[name], listed, drawn)
+        blocks = _results(study, found[name], listed, drawn, split=by == "sign")
         sections.append(page.Section(name if len(studies) > 1 else "Results", blocks))
+    sections.insert(0, page.Section("Abstract", abstract.blocks(studies, found)))
     sections += _grids(out / GRIDS)
     sections.append(page.Section("Configuration", [_configuration(study) for study in studies.values()]))
     lead = "Localisation of Layer-wise Relevance Propagation and other methods, after Kohlbrenner et al. 2020."
@@ -104,7 +111,11 @@ def _grids(folder: Path) -> list[page.Section]:
     """Return the page's section of heat maps; none where there is no picture."""
     titles = {path: path.stem.replace("_", " ").replace("-", " ") for path in sorted(folder.glob("*.png"))}
     shown = [page.Figure(path.read_bytes(), "png", f"Heat maps: {title}", title) for path, title in titles.items()]
-    return [page.Section("Heat maps", shown)] if shown else []
+    rows = (
+        "A row per class that a picture shows, its boxes framed: the picture, then a column per method with mu_w under "
+        "each map. Lettered columns are those of the paper's figure."
+    )
+    return [page.Section("Heat maps", [page.Paragraph(rows), *shown])] if shown else []
 
 
 def drawings(study: Study) -> Iterator[Drawing]:
@@ -113,15 +124,17 @@ def drawings(study: Study) -> Iterator[Drawing]:
         yield Drawing(
             "fig2-occlusion",
             "Figure 2: object against context",
-            f"What occluding the object, or all else, with the data set's mean image does to the logit of its class; "
-            f"mean and standard deviation over {BINS} bins of the boxes' area.",
+            "What occluding the object, or all else, with the data set's mean image does to the logit of its class; "
+            f"mean and standard deviation over bins of the boxes' area, each of {ENOUGH} pictures or more; "
+            "beneath, how many pairs of a picture and a class they hold.",
             _occlusion(study),
         )
     yield Drawing(
         "fig3-localisation",
         "Figure 3: localisation by the boxes' area",
-        f"Mean mu over {BINS} bins of the boxes' share of the picture, 95 % intervals shaded. The upright lines are "
-        "at 25 % and 50 %.",
+        f"Mean mu over bins of the boxes' share of the picture, each of {ENOUGH} pictures or more, 95 % intervals "
+        f"shaded: of the {study.common().sum()} of {len(study.rows.picture)} pairs that all methods define, which are "
+        "counted beneath. The paper's methods are coloured, others grey. The upright lines are at 25 % and 50 %.",
         _localisation(study),
     )
     cosines = study.resamples.means(study.pairs.cosine, study.pairs.picture)
@@ -145,19 +158,29 @@ def drawings(study: Study) -> Iterator[Drawing]:
 
 def _localisation(study: Study) -> Figure:
     """Draw Figure 3, the baseline left to the figure: what a uniform map has is the area itself."""
-    mu = study.rows.values["mu"]
-    bins = binned(study.resamples, mu, study.rows.picture, study.rows.where)
+    mu, rows, common = study.rows.values["mu"], study.rows, study.common()
+    where, ends = merged(np.where(common, rows.where, -1), rows.picture)
+    bins = binned(study.resamples, mu, rows.picture, where, len(ends) - 1)
     nothing = [(math.nan,) * 3] * len(study.methods)
     by_bin = [nothing if means is None else [(e.mean, e.low, e.high) for e in means.estimates()] for means in bins]
-    shown = [k for k in study.ranking if study.methods[k] != BASELINE and np.isfinite(mu[:, k]).any()]
-    return curves.localisation({study.methods[k]: curves.strip([row[k] for row in by_bin]) for k in shown})
+    shown = [k for k in study.ranking if study.methods[k] != BASELINE and np.isfinite(mu[common, k]).any()]
+    lines = {study.methods[k]: curves.strip([row[k] for row in by_bin]) for k in shown}
+    return curves.localisation(lines, _counted(where, ends, rows.share))
 
 
 def _occlusion(study: Study) -> Figure:
     """Draw Figure 2: standard deviations, not intervals, as the paper has them."""
-    spreads = [deviations(delta, study.occlusion.where) for delta in study.occlusion.delta.T]
+    cases = study.occlusion
+    where, ends = merged(np.where(np.isfinite(cases.delta).all(1), cases.where, -1), cases.picture)
+    spreads = [deviations(delta, where, len(ends) - 1) for delta in cases.delta.T]
     thing, context = (curves.Curve(mean, mean - deviation, mean + deviation) for mean, deviation in spreads)
-    return curves.occlusion(thing, context)
+    return curves.occlusion(thing, context, _counted(where, ends, cases.share))
+
+
+def _counted(where: Ints, ends: Floats, share: Floats) -> curves.Bins:
+    number = len(ends) - 1
+    centres, _ = deviations(share, where, number)
+    return curves.Bins(ends, centres, np.bincount(where[where >= 0], minlength=number).tolist())
 
 
 def _triples(study: Study, means: Means) -> dict[str, tuple[float, float, float]]:
@@ -168,8 +191,9 @@ def _triples(study: Study, means: Means) -> dict[str, tuple[float, float, float]
 
 
 def _tables(study: Study, found: Sequence[Claim]) -> list[tables.Table]:
-    makers = (tables.localisation, tables.secondary, tables.accuracy, tables.statuses, tables.problems)
-    return [*(make(study) for make in makers), tables.verdicts(found), *tables_of_measures(study)]
+    makers = (tables.localisation, tables_logit.shares, tables.secondary, tables.accuracy, tables.statuses)
+    rest = (tables.problems(study), tables.verdicts(found))
+    return [*(make(study) for make in makers), *rest, *tables.by_sign(study), *tables_of_measures(study)]
 
 
 def _write(place: Path, listed: Sequence[tables.Table], drawn: Sequence[Drawing]) -> list[Path]:
@@ -190,7 +214,7 @@ def _write(place: Path, listed: Sequence[tables.Table], drawn: Sequence[Drawing]
 
 
 def _results(
-    study: Study, found: Sequence[Claim], listed: Sequence[tables.Table], drawn: Sequence[Drawing]
+    study: Study, found: Sequence[Claim], listed: Sequence[tables.Table], drawn: Sequence[Drawing], *, split: bool
 ) -> list[page.Block]:
     """Return a study's part of the page."""
     by_name = {table.name: table for table in listed}
@@ -198,8 +222,11 @@ def _results(
         page.Paragraph(_summary(study)),
         page.Heading("Table I: which method finds the object"),
         _shown(by_name["table1"]),
+        *_by_sign(by_name, split=split),
+        page.Heading("Where the logit went"),
+        _shown(by_name["logit"]),
         page.Heading("The paper's claims on this data"),
-        page.Claims([(claim.number, claim.text, claim.held, claim.figures) for claim in found]),
+        page.Claims([(claim.number, claim.text, str(claim.verdict), claim.figures) for claim in found]),
     ]
     for drawing in drawn:
         alt = f"{drawing.title}. {drawing.caption}"
@@ -215,6 +242,15 @@ def _results(
     for name, title in titles.items():
         blocks += [page.Heading(title), _shown(by_name[name])]
     return blocks
+
+
+def _by_sign(by_name: Mapping[str, tables.Table], *, split: bool) -> list[page.Block]:
+    """Return Table I split by the logit's sign, where that is asked for."""
+    if not split:
+        return []
+    apart = [by_name[name] for name in ("table1-positive", "table1-negative") if name in by_name]
+    what: list[page.Block] = [_shown(table) for table in apart]
+    return [page.Heading("Table I by the logit's sign"), *(what or [page.Paragraph("No logit is negative.")])]
 
 
 def _shown(table: tables.Table) -> page.Block:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relprop.study.schema import MEASURES, TABLES
+from relprop.study.schema import LEDGER, MEASURES, TABLES
 from relprop.study.statistics import Bools, Floats, Ints, Means, Resamples, bin_of, share
 from relprop.study.store import Store, StudyError
 
 BASELINE = "uniform"
 """The method whose map is the same everywhere."""
+_ADDS_UP = 1e-2
+"""An account of a map adds up to the logit where no more is missing than this share of all that is in it."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,16 @@ class Rows:
         picture: (P,) which picture, counted from 0.
         share, where: (P,) S_in / S_tot and its bin; NaN and -1 where the boxes are not in the picture.
         shown: (P,) how many classes the picture shows.
+        logit: (P,) what was explained; NaN where nothing was.
         status: (P, M) of `relprop.study.schema.STATUSES`, empty where there is no row.
-        values: each of `relprop.study.schema.MEASURES` by name, (P, M), NaN where undefined.
+        values: each of `relprop.study.schema.MEASURES` and of its `LEDGER` by name, (P, M), NaN where undefined.
     """
 
     picture: Ints
     share: Floats
     where: Ints
     shown: Ints
+    logit: Floats
     status: NDArray[np.object_]
     values: dict[str, Floats]
 
@@ -140,6 +144,22 @@ class Study:
         both = np.isfinite(inside - area)
         return np.where(both, inside, np.nan), np.where(both, area, np.nan)
 
+    @property
+    def nowhere_positive(self) -> Bools:
+        """(P, M) which maps have no positive relevance: where the logit is negative, that is why."""
+        found: Bools = self.rows.status == "no_positive_relevance"
+        return found
+
+    def on_pixels(self, column: str = "relevance_sum") -> Floats:
+        """Return (P, M) which share of the logit a map's pixels, or `bias`, `eps` or `lost` have.
+
+        NaN where the map has no ledger that says so, or where its relevance does not begin as the logit.
+        """
+        parts = [self.rows.values[name] for name in ("relevance_sum", "bias", "eps", "lost")]
+        began, logit = sum(parts), self.rows.logit[:, None]
+        as_logit = np.isfinite(began) & (np.abs(began - logit) <= _ADDS_UP * np.abs(parts).sum(0)) & (logit != 0)
+        return np.divide(self.rows.values[column], logit, out=np.full(as_logit.shape, np.nan), where=as_logit)
+
     def over(self, values: Floats, among: Bools | None = None) -> Means:
         """Return the mean of each column of (P, K) values, one row per pair of picture and class."""
         return self.resamples.means(values, self.rows.picture, among)
@@ -165,10 +185,34 @@ class Study:
         """Mean mu_w by method: what the paper's tables are ordered by."""
         return self.means("mu_w")
 
-    @property
+    def common(self, methods: Sequence[int] | None = None, among: Bools | None = None) -> Bools:
+        """Return (P,) the pairs of which all of these methods define mu_w: those that they are compared on.
+
+        Args:
+            methods: positions; None: all that define any.
+            among: (P,) the pairs that count; None: all.
+        """
+        defined = np.isfinite(self.rows.values["mu_w"])
+        defined &= True if among is None else among[:, None]
+        chosen = np.flatnonzero(defined.any(0)) if methods is None else np.array(methods, dtype=np.int64)
+        both: Bools = np.all(defined[:, chosen], axis=1)
+        return both if len(chosen) else np.zeros(len(both), dtype=bool)
+
+    @cached_property
     def ranking(self) -> list[int]:
-        """The methods' positions, the highest mean mu_w first, the undefined last."""
-        return [int(k) for k in np.argsort(-self.mu_w.mean, kind="stable")]  # NaN sorts last
+        """The methods' positions, the highest mean mu_w first, the undefined last; see `ranked`."""
+        return self.ranked()
+
+    def ranked(self, among: Bools | None = None) -> list[int]:
+        """Return the methods' positions, the highest mean mu_w over the pairs that all define first.
+
+        Where no pair is common to all, each method's own mean decides.
+
+        Args:
+            among: (P,) the pairs that count; None: all.
+        """
+        shared, own = (self.means("mu_w", pairs).mean for pairs in (self.common(among=among), among))
+        return [int(k) for k in np.lexsort((-own, -shared))]  # NaN sorts last
 
     def position(self, method: str) -> int | None:
         """Return where a method stands in `methods`; None where it was not measured."""
@@ -228,12 +272,13 @@ def _rows(table: Any, picture: Ints, methods: Sequence[str]) -> Rows:
     shape = (len(first), len(methods))
     status = np.full(shape, "", dtype=object)
     status[cell] = table["status"].to_pylist()
-    values = {measure.name: np.full(shape, np.nan) for measure in MEASURES}
+    values = {column.name: np.full(shape, np.nan) for column in (*MEASURES, *LEDGER)}
     for name, matrix in values.items():
         matrix[cell] = _numbers(table, name)
     s_in, s_tot = (_numbers(table, name).astype(np.int64)[first] for name in ("s_in", "s_tot"))
     _, of, number = np.unique(picture[first], return_inverse=True, return_counts=True)
-    return Rows(picture[first], share(s_in, s_tot), bin_of(s_in, s_tot), number[of], status, values)
+    logit = _numbers(table, "logit")[first]
+    return Rows(picture[first], share(s_in, s_tot), bin_of(s_in, s_tot), number[of], logit, status, values)
 
 
 def _pairs(table: Any, picture: Ints, methods: Sequence[str]) -> Pairs:

@@ -22,6 +22,8 @@ SMALL, HALF = 0.25, 0.5
 """The paper's bounds of S_in / S_tot."""
 BINS = 100
 """Equal bins of S_in / S_tot in Figures 2 and 3."""
+ENOUGH = 20
+"""So many pictures a verdict takes, and a bin of a figure: of fewer, an interval is too narrow too often."""
 _CHUNK = 4096  # pictures at a time: bounds the memory that the resamples' matrix product takes
 
 
@@ -159,6 +161,32 @@ def binned(resamples: Resamples, values: Floats, picture: Ints, where: Ints, bin
     """
     inside = [np.flatnonzero(where == k) for k in range(bins)]
     return [resamples.means(values[rows], picture[rows]) if len(rows) else None for rows in inside]
+
+
+def merged(where: Ints, picture: Ints, least: int = ENOUGH, bins: int = BINS) -> tuple[Ints, Floats]:
+    """Join neighbouring bins, from the lowest on, until each holds rows of `least` pictures.
+
+    What is left at the upper end joins the last one. Where there are fewer pictures in all, there is one bin.
+
+    Args:
+        where: (P,) each row's bin, as `bin_of` gives it; rows of bin -1 stay there.
+        picture: (P,) the picture that each row is of.
+        least: pictures, not rows.
+        bins: how many there were.
+
+    Returns:
+        (P,) each row's new bin, counted from 0, and the (K + 1,) ends of the K new bins as shares.
+    """
+    stops: list[int] = []
+    seen: set[int] = set()
+    for k in range(bins):
+        seen.update(picture[where == k].tolist())
+        if len(seen) >= least:
+            stops.append(k + 1)
+            seen = set()
+    stops = [*stops[:-1], bins] if stops else [bins]
+    new = np.searchsorted(stops, where, side="right")
+    return np.where(where < 0, -1, new), np.array([0, *stops]) / bins
 
 
 def deviations(values: Floats, where: Ints, bins: int = BINS) -> tuple[Floats, Floats]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relprop.study.claims import Claim
 from relprop.study.paper import published
 from relprop.study.results import Study
 from relprop.study.schema import STATUSES
 from relprop.study.statistics import HALF, SMALL, Bools, Estimate, mean_average_precision, top_hits
+from relprop.study.verdict import MEANINGS, Claim
 
 Cell = str | int | float | Estimate | None
 
@@ -40,37 +40,52 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def localisation(study: Study) -> Table:
-    """Return the paper's Table I, by mean mu_w; where the data is the paper's, its figures stand beside ours."""
-    small, half = study.rows.share <= SMALL, study.rows.share <= HALF
-    means = [study.mu_w, study.means("mu", small), study.means("mu", half), study.means("mu")]
-    columns = [each.estimates() for each in means]
-    behind = _behind(study)
-    paper = published(study.data)
+def localisation(study: Study, among: Bools | None = None, name: str = "table1", of: str = "") -> Table:
+    """Return the paper's Table I, by mean mu_w; where the data is the paper's, its figures stand beside ours.
+
+    Means are over what each method defines. The order and the differences are over the pairs that all of them do.
+
+    Args:
+        study: what was measured.
+        among: (P,) the pairs that count; None: all.
+        name: of the table's files.
+        of: what those pairs are, for the caption.
+    """
+    everything = np.ones(len(study.rows.picture), dtype=bool) if among is None else among
+    small, half = (everything & (study.rows.share <= bound) for bound in (SMALL, HALF))
+    common, order = study.common(among=everything), study.ranked(among)
+    means = [study.means("mu_w", everything), *(study.means("mu", pairs) for pairs in (small, half, everything))]
+    columns = [each.estimates() for each in (*means, study.means("mu_w", common))]
+    behind = _behind(study, order, common)
+    paper = published(study.data) if among is None else None
     printed = {row.method: (row.mu_w, row.small, row.half, row.mu) for row in paper.rows} if paper else {}
     rows: list[tuple[Cell, ...]] = []
-    for k in study.ranking:
-        method = study.methods[k]
-        cells = [column[k] for column in columns]
-        beside = printed.get(method, (None,) * 4) if paper else ()
-        rows.append((method, *cells, _count(cells[0]), behind[k], *beside))
-    best = study.methods[study.ranking[0]] if rows else ""
-    caption = (
-        "Localisation: mean weighted ratio mu_w and mean inside-total ratio mu, over all objects and those up to 25 % "
-        f"and 50 % of the picture ({small.sum()} and {half.sum()} of {len(small)}), with 95 % bootstrap intervals over "
-        f"pictures; n, defined of all; mu_w less that of {best}, over what both define."
-    )
+    for k in order:
+        *own, shared = (column[k] for column in columns)
+        beside = printed.get(study.methods[k], (None,) * 4) if paper else ()
+        rows.append((study.methods[k], *own, _count(own[0]), shared, behind[k], *beside))
     heads = ("mu_w", "mu <= 0.25", "mu <= 0.5", "mu")
+    caption = (
+        f"Localisation{of}: mean weighted ratio mu_w and mean inside-total ratio mu, over all objects and those up to "
+        f"25 % and 50 % of the picture ({small.sum()} and {half.sum()} of {everything.sum()}), with 95 % bootstrap "
+        "intervals over pictures; n, defined of all. " + _ranked(study, order, common, everything)
+    )
     if len(study.indices) < study.planned:
         caption += f" Of an unfinished study: {study.extent}."
     if paper:
         caption += f" Paper: {paper.network}, Table I."
-    return Table(
-        "table1",
-        caption,
-        ("method", *heads, "n", "difference", *(f"paper {head}" for head in heads if paper)),
-        tuple(rows),
-    )
+    beside_heads = tuple(f"paper {head}" for head in heads if paper)
+    return Table(name, caption, ("method", *heads, "n", "mu_w common", "difference", *beside_heads), tuple(rows))
+
+
+def by_sign(study: Study) -> list[Table]:
+    """Return Table I of the pairs whose logit is positive, and of the others; none where there are no others."""
+    negative = study.rows.logit <= 0
+    if not negative.any():
+        return []
+    positive = study.rows.logit > 0
+    apart = {"positive": (positive, ", logit positive"), "negative": (negative, ", logit negative or zero")}
+    return [localisation(study, pairs, f"table1-{sign}", of) for sign, (pairs, of) in apart.items() if pairs.any()]
 
 
 def secondary(study: Study) -> Table:
@@ -89,14 +104,21 @@ def secondary(study: Study) -> Table:
 
 def statuses(study: Study) -> Table:
     """Return how many measurements of each method ended how; statuses that never came up are left out."""
-    seen = [status for status in STATUSES if (study.rows.status == status).any()]
+    because = study.nowhere_positive & (study.rows.logit < 0)[:, None]
+    columns = {}
+    for status in STATUSES:
+        columns[status] = study.rows.status == status
+        if status == "no_positive_relevance":  # beside the status that it is the reason of
+            columns["of them, logit negative"] = because
+    columns = {head: which for head, which in columns.items() if which.any()}
     rows: list[tuple[Cell, ...]] = [
-        (study.methods[k], *(int((study.rows.status[:, k] == status).sum()) for status in seen)) for k in study.ranking
+        (study.methods[k], *(int(which[:, k].sum()) for which in columns.values())) for k in study.ranking
     ]
-    meanings = "; ".join(f"{status}: {STATUSES[status]}" for status in seen)
+    meanings = "; ".join(f"{status}: {text}" for status, text in STATUSES.items() if status in columns)
     scaled = f"{study.predictions.rescaled} of {len(study.predictions.names)} pictures had another size than annotated"
-    caption = f"What became of each measurement. {meanings}. {scaled}; their boxes were scaled."
-    return Table("statuses", caption, ("method", *seen), tuple(rows))
+    negative = " A negative logit is handed down as negative relevance." if because.any() else ""
+    caption = f"What became of each measurement. {meanings}.{negative} {scaled}; their boxes were scaled."
+    return Table("statuses", caption, ("method", *columns), tuple(rows))
 
 
 def accuracy(study: Study) -> Table:
@@ -122,9 +144,10 @@ def accuracy(study: Study) -> Table:
 
 def verdicts(claims: Sequence[Claim]) -> Table:
     """Return the paper's claims and what became of them."""
-    words = {True: "held", False: "not held", None: "not measurable"}
-    rows = tuple((claim.number, claim.text, words[claim.held], claim.figures) for claim in claims)
-    return Table("claims", "The paper's claims on this data.", ("claim", "text", "found", "figures"), rows)
+    rows = tuple((claim.number, claim.text, str(claim.verdict), claim.figures) for claim in claims)
+    meanings = "; ".join(f"{verdict}: {text}" for verdict, text in MEANINGS.items())
+    caption = f"The paper's claims on this data. {meanings}."
+    return Table("claims", caption, ("claim", "text", "found", "figures"), rows)
 
 
 def problems(study: Study) -> Table:
@@ -195,13 +218,28 @@ def text(cell: Cell) -> str:
     return UNKNOWN if cell is None else str(cell)
 
 
-def _behind(study: Study) -> list[Estimate | None]:
-    """Return by method the mean of its mu_w less the best method's, over what both define; None for the best."""
-    if not study.methods:
+def _behind(study: Study, order: Sequence[int], common: Bools) -> list[Estimate | None]:
+    """Return by method the mean of its mu_w less the best method's, over what all define; None for the best."""
+    if not order:
         return []
-    best, mu_w = study.ranking[0], study.rows.values["mu_w"]
-    gaps = study.over(mu_w - mu_w[:, [best]]).estimates()
+    best, mu_w = order[0], study.rows.values["mu_w"]
+    gaps = study.over(mu_w - mu_w[:, [best]], common).estimates()
     return [None if k == best else gap for k, gap in enumerate(gaps)]
+
+
+def _ranked(study: Study, order: Sequence[int], common: Bools, among: Bools) -> str:
+    """Say over which pairs the methods are ranked, and why the others are not among them."""
+    if not order:
+        return "Nothing was measured."
+    text = (
+        f"Order and mu_w common are over the {common.sum()} of {among.sum()} pairs that all methods define; "
+        f"difference, of these from {study.methods[order[0]]}'s."
+    )
+    nowhere = study.nowhere_positive & among[:, None]
+    if nowhere.any():
+        because = (nowhere & (study.rows.logit < 0)[:, None]).sum()
+        text += f" Of {nowhere.sum()} maps that are nowhere positive {because} explain a negative logit."
+    return text
 
 
 def _truth(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> Bools:
