@@ -54,10 +54,7 @@ def bench(model: nn.Module, number: int, seed: int) -> Bench:
                 masks.astype(np.float64),
             ),
         ),
-        (
-            f"Mosaics: {len(rows)} of {4 * number} classes in {number} mosaics have a positive logit, and are "
-            "explained.",
-        ),
+        (f"Mosaics: {len(rows)} of {4 * number} classes in {number} have a positive logit, and are explained.",),
         example,
     )
 
@@ -99,7 +96,8 @@ def halved(picture: Bytes) -> Bytes:
     """Return the picture (H, W, 3) at half its size, each pixel the mean of four."""
     height, width, channels = picture.shape
     fourths = picture.reshape(height // 2, 2, width // 2, 2, channels)
-    return np.rint(fourths.mean((1, 3))).astype(np.uint8)
+    half: Bytes = np.rint(fourths.mean((1, 3))).astype(np.uint8)
+    return half
 
 
 def joined(pictures: list[Bytes]) -> Bytes:

@@ -13,7 +13,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import nn
 
 from relprop.data.clutter import CLASSES, Clutter
@@ -63,8 +62,7 @@ class Redrawn:
     @cached_property
     def ground(self) -> Bools:
         """The pixels that are no digit's, (H, W)."""
-        inside: Bools = ~self.digits.any(0)
-        return inside
+        return np.logical_not(self.digits.any(0), out=np.empty(self.digits.shape[1:], dtype=bool))
 
 
 def redraw(model: nn.Module, scene: Scene, others: Sequence[Scene]) -> Redrawn:
@@ -202,8 +200,15 @@ def spearman(a: Floats, b: Floats) -> float:
     """Return the rank correlation of (P,) and (P,); NaN where one of them is the same everywhere, or P is small."""
     if len(a) < LEAST or not np.isfinite(a).all() or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
-    x, y = (rankdata(values) - (len(a) + 1) / 2 for values in (a, b))
+    x, y = _ranks(a), _ranks(b)
     return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum()))
+
+
+def _ranks(values: Floats) -> Floats:
+    """Return the ranks of (P,) values less their mean; equal values share theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[which] - (len(values) + 1) / 2
+    return ranks
 
 
 # -- target sensitivity ------------------------------------------------------------------------------
@@ -219,8 +224,8 @@ def sensitivity(rows: Sequence[Row]) -> Measure:
     oracle = np.stack([_spread(row.redrawn.digits, row.redrawn.digit_effects[:, row.target]) for row in rows])
     return Measure(
         "target sensitivity",
-        "of two classes in a picture, how often a digit has more relevance for the class for which leaving it out takes "
-        "more; the truth has 1, a map that knows no class 0.5",
+        "of two classes in a picture, how often a digit has more relevance for the class for which leaving it out "
+        "takes more; the truth has 1, a map that knows no class 0.5",
         1.0,
         score,
         np.array([rows[a].picture for a, _ in pairs], dtype=np.int64),

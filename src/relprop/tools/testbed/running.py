@@ -66,13 +66,13 @@ def run(
     asked = [m for m in (every_method() if methods is None else dict.fromkeys(methods)) if m not in REFERENCES]
     progress("drawing", 0, 4)
     benches: list[Bench] = []
-    for make in (
-        lambda: redrawn.bench(model, pictures, seed),
-        lambda: mosaics.bench(model, pictures // 2, seed),
-        lambda: apart.bench(model, max(pictures // 4, FEWEST), seed),
-        lambda: planted.bench(model, pictures // 2, seed),
+    for protocol, number in (
+        (redrawn.bench, pictures),
+        (mosaics.bench, pictures // 2),
+        (apart.bench, max(pictures // 4, FEWEST)),
+        (planted.bench, pictures // 2),
     ):
-        benches.append(make())
+        benches.append(protocol(model, number, seed))
         progress("drawing", len(benches), 4)
     left_out = {bench.name: reasons(bench, asked) for bench in benches}
     if methods is not None:
