@@ -69,7 +69,9 @@ def _scenes(split: str, number: int, seed: int) -> list[Scene]:
     return found
 
 
-def clever_hans(network: nn.Module, seed: int, training: int = TRAINING, steps: int = STEPS) -> nn.Module:
+def clever_hans(
+    network: nn.Module, seed: int, training: int = TRAINING, steps: int = STEPS, *, patterns: bool = True
+) -> nn.Module:
     """Return a copy of a network whose last layers, fitted anew, go by the mark.
 
     Args:
@@ -77,6 +79,7 @@ def clever_hans(network: nn.Module, seed: int, training: int = TRAINING, steps: 
         seed: of the pictures and the first weights.
         training: pictures that it is fitted on.
         steps: of the optimiser, each on all of the pictures.
+        patterns: whether it gets patterns of its own, where the network has some.
 
     Raises:
         InputError: the network is not made so.
@@ -95,7 +98,7 @@ def clever_hans(network: nn.Module, seed: int, training: int = TRAINING, steps: 
     vars(hans).pop("patterns", None)
     x = as_input(network, pictures)
     _fit(hans, x, labels, seed, steps)
-    if isinstance(getattr(network, "patterns", None), Patterns):
+    if patterns and isinstance(getattr(network, "patterns", None), Patterns):
         vars(hans).update(patterns=fit_patterns(hans, x[:PATTERNS].split(64), estimator=_estimator(network)))
     return hans
 
@@ -128,7 +131,15 @@ def _estimator(network: nn.Module) -> str:
     return next((name for name in ("two-component-bias", "two-component") if name in estimators), "linear")
 
 
-def bench(network: nn.Module, number: int, seed: int, training: int = TRAINING, steps: int = STEPS) -> Bench:
+def bench(
+    network: nn.Module,
+    number: int,
+    seed: int,
+    training: int = TRAINING,
+    steps: int = STEPS,
+    *,
+    patterns: bool = True,
+) -> Bench:
     """Return the bench of the planted artefact: pictures of other classes, each with the mark and without.
 
     Args:
@@ -137,8 +148,9 @@ def bench(network: nn.Module, number: int, seed: int, training: int = TRAINING, 
         seed: of the pictures and of the fit.
         training: pictures that the last layers are fitted on.
         steps: of their optimiser.
+        patterns: as for `clever_hans`.
     """
-    hans = clever_hans(network, seed, training, steps)
+    hans = clever_hans(network, seed, training, steps, patterns=patterns)
     scenes = [scene for scene in _scenes("test", 2 * number, seed) if scene.labels[0] != CLASS][:number]
     with_it, without_it = [s.with_mark(mark()).draw() for s in scenes], [s.draw() for s in scenes]
     fooled = [(logits(hans, pictures)[:, CLASS] > 0).mean() for pictures in (with_it, without_it)]

@@ -219,7 +219,8 @@ def sensitivity(rows: Sequence[Row]) -> Measure:
     pairs = [pair for k in range(len(rows)) for pair in _pairs(rows, k)]
 
     def score(R: Floats) -> Floats:
-        return np.array([np.nanmean([_agrees(rows, R, *one) for one in (p, p[::-1])]) for p in pairs], dtype=np.float64)
+        both = [(_agrees(rows, R, a, b) + _agrees(rows, R, b, a)) / 2 for a, b in pairs]
+        return np.array(both, dtype=np.float64)
 
     oracle = np.stack([_spread(row.redrawn.digits, row.redrawn.digit_effects[:, row.target]) for row in rows])
     return Measure(

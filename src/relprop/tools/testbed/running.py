@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
+from relprop.catalogue.names import resolve
+from relprop.catalogue.table import METHODS
+from relprop.composites.profiles import profile_named
 from relprop.data.clutter import CLASSES, SIDE
 from relprop.models.networks.digits import NAMES
 from relprop.models.registry import load
@@ -64,21 +68,13 @@ def run(
         raise InputError(f"{pictures} pictures in batches of {batch}: give {FEWEST} pictures or more, in batches of 1")
     name, model = _opened(network)
     asked = [m for m in (every_method() if methods is None else dict.fromkeys(methods)) if m not in REFERENCES]
-    progress("drawing", 0, 4)
-    benches: list[Bench] = []
-    for protocol, number in (
-        (redrawn.bench, pictures),
-        (mosaics.bench, pictures // 2),
-        (apart.bench, max(pictures // 4, FEWEST)),
-        (planted.bench, pictures // 2),
-    ):
-        benches.append(protocol(model, number, seed))
-        progress("drawing", len(benches), 4)
-    left_out = {bench.name: reasons(bench, asked) for bench in benches}
     if methods is not None:
         for method in asked:
-            if all(method in each for each in left_out.values()):
-                raise InputError(left_out[benches[0].name][method])
+            resolve(method, model, profile_named("paper"))  # of a name that is wrong, the user hears at once
+    benches = _benches(model, asked, pictures, seed, progress)
+    left_out = {bench.name: reasons(bench, asked) for bench in benches}
+    if methods is not None:
+        _demand_some_use(asked, left_out)
     total, done = sum(len(bench.target) for bench in benches), 0
     columns: list[Column] = []
     examples: list[Shown] = []
@@ -97,6 +93,35 @@ def run(
             examples.append(Shown(bench.example.title, bench.pictures[at], bench.example.regions, shown))
     facts = tuple(fact for bench in benches for fact in bench.facts)
     return TestBed(name, (*asked, *REFERENCES), tuple(columns), facts, left_out, tuple(examples))
+
+
+def _benches(model: nn.Module, methods: Sequence[str], pictures: int, seed: int, progress: Progress) -> list[Bench]:
+    """Draw the pictures of all protocols, and see what the network makes of them."""
+    progress("drawing", 0, 4)
+    benches: list[Bench] = []
+    for protocol, number in (
+        (redrawn.bench, pictures),
+        (mosaics.bench, pictures // 2),
+        (apart.bench, max(pictures // 4, FEWEST)),
+        (partial(planted.bench, patterns=_need_patterns(methods)), pictures // 2),
+    ):
+        benches.append(protocol(model, number, seed))
+        progress("drawing", len(benches), 4)
+    return benches
+
+
+def _demand_some_use(methods: Sequence[str], left_out: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse a method that was named and can explain nothing here."""
+    for method in methods:
+        why = [reasons[method] for reasons in left_out.values() if method in reasons]
+        if len(why) == len(left_out):
+            raise InputError(why[0])
+
+
+def _need_patterns(methods: Sequence[str]) -> bool:
+    """Whether one of the methods explains with patterns."""
+    names = [method.partition(":")[0] for method in methods]
+    return any("patterns" in METHODS[name].options for name in names if name in METHODS)
 
 
 def _column(bench: Bench, measure: Measure, R: dict[str, Floats], seed: int) -> Column:
