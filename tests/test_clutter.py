@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from relprop.data import clutter
+from relprop.data import clutter, scenes
 from relprop.data.clutter import Clutter
 from relprop.support.errors import RelpropError
 
@@ -102,7 +102,7 @@ def test_boxes_hardly_overlap(drawn):
 def test_boxes_end_where_digits_do(drawn, monkeypatch):
     """Each digit is painted a second time, on black and on white: somewhere each pixel of it shows."""
     sequence, samples = drawn
-    blend = clutter._blend
+    blend = scenes.blend
     changes = []
 
     def watched(canvas, opacity, colour, x, y):
@@ -115,7 +115,7 @@ def test_boxes_end_where_digits_do(drawn, monkeypatch):
             shows |= (plain != shade).any(axis=2)
         changes.append(((canvas != before).any(axis=2), shows))
 
-    monkeypatch.setattr(clutter, "_blend", watched)
+    monkeypatch.setattr(scenes, "blend", watched)
     exact = []
     for i, sample in enumerate(samples):
         changes.clear()

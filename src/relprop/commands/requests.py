@@ -317,6 +317,36 @@ class ConceptsRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TestbedRequest:
+    """Of ``relprop testbed``; without methods every one that can explain the network."""
+
+    __test__ = False  # no test of pytest's
+
+    network: Annotated[str, Option(metavar="NAME", help="digits-shallow, digits-deep or both.")] = "both"
+    methods: Annotated[
+        tuple[str, ...],
+        Option(
+            "--method",
+            "--methods",
+            metavar="NAMES",
+            callback=split_names,
+            help="As `relprop methods` lists them, by commas. Without it every one.",
+        ),
+    ] = ()
+    pictures: Annotated[
+        int,
+        Option(metavar="N", min=4, help="So many pictures are redrawn; the time goes with it."),
+    ] = 24
+    seed: Annotated[int, Option(min=0, help="Of the pictures, the planted mark's network, and the bootstrap.")] = 0
+    out: Annotated[Path, Option(metavar="FOLDER", help="Where tables, figures and the page go.")] = Path(
+        "relprop-testbed"
+    )
+    batch: Batch = 16
+    json: Json = False
+    threads: Threads = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportRequest:
     """Of ``relprop report``."""
 

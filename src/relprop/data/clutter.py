@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
+from relprop.data.scenes import Mark, Scene
 from relprop.support.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
     Floats = NDArray[np.float32]
     Ints = NDArray[np.int64]
+    Box = tuple[int, int, int, int]
 
 Split = Literal["train", "test"]
 Variant = Literal["single", "multi"]
@@ -94,16 +96,20 @@ class Clutter:
 
     def sample(self, i: int) -> Sample:
         """Draw picture i, a non-negative integer."""
-        key = (self.seed, _SPLITS.index(self.split), _VARIANTS.index(self.variant), i)
-        rng = np.random.default_rng(key)
-        canvas = _ground(rng, self.split)
-        for _ in range(rng.integers(0, 4)):
-            _fragment(rng, canvas, self.split)
-        wanted = 1 if self.variant == "single" else int(rng.integers(1, 4))
-        labels, boxes = _digits(rng, canvas, self.split, wanted)
-        return Sample(canvas, labels, boxes)
+        scene = self.scene(i)
+        return Sample(scene.draw(), scene.labels, scene.boxes())
 
     __getitem__ = sample
+
+    def scene(self, i: int) -> Scene:
+        """Return picture i as plain data, to be edited and drawn again; ``scene(i).draw()`` is picture i."""
+        key = (self.seed, _SPLITS.index(self.split), _VARIANTS.index(self.variant), i)
+        rng = np.random.default_rng(key)
+        ground = _ground(rng, self.split)
+        canvas = ground.copy()  # what is painted so far: a mark's colour stands out from what is under it
+        fragments = [_fragment(rng, canvas, self.split) for _ in range(rng.integers(0, 4))]
+        wanted = 1 if self.variant == "single" else int(rng.integers(1, 4))
+        return Scene(ground, (*fragments, *_digits(rng, canvas, self.split, wanted)))
 
 
 def sample_picture() -> Sample:
@@ -189,7 +195,7 @@ def _cut_out(digit: Bytes) -> Image.Image:
     return Image.fromarray(np.pad(digit[y0:y1, x0:x1], _MARGIN))
 
 
-def _extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+def _extent(mask: NDArray[np.bool_]) -> Box:
     """The half-open box ``x0, y0, x1, y1`` of the pixels that are set."""
     xs = np.flatnonzero(mask.any(axis=0))
     ys = np.flatnonzero(mask.any(axis=1))
@@ -231,49 +237,42 @@ def _colour(rng: Generator, under: Bytes) -> Floats:
     return np.clip(colour, 0, 255).astype(np.float32)
 
 
-def _blend(canvas: Bytes, opacity: Floats, colour: Floats, x: int, y: int) -> None:
-    """Paint onto the canvas, in place, the upper left corner at (x, y)."""
-    height, width = opacity.shape
-    under = canvas[y : y + height, x : x + width]
-    under[...] = np.rint(under + opacity[..., None] * (colour - under))
-
-
-def _fragment(rng: Generator, canvas: Bytes, split: Split) -> None:
-    """Paint a corner of a digit, too little of it to be read."""
+def _fragment(rng: Generator, canvas: Bytes, split: Split) -> Mark:
+    """Paint a corner of a digit, too little of it to be read, and return it."""
     images, _ = _handwriting(split)
     glyph = _glyph(rng, images[rng.integers(len(images))], rng.uniform(SMALLEST, 40))
     height, width = (n // 2 for n in glyph.shape)
     top, left = (int(n) for n in rng.integers(0, 2, size=2))
     part = glyph[top * height : top * height + height, left * width : left * width + width]
     x, y = int(rng.integers(0, SIDE - width + 1)), int(rng.integers(0, SIDE - height + 1))
-    _blend(canvas, part, _colour(rng, canvas[y : y + height, x : x + width]), x, y)
+    mark = Mark(part, _colour(rng, canvas[y : y + height, x : x + width]), x, y)
+    mark.paint(canvas)
+    return mark
 
 
-def _digits(rng: Generator, canvas: Bytes, split: Split, wanted: int) -> tuple[tuple[int, ...], Ints]:
-    """Paint up to the wanted number of digits, fewer where there is no room; their classes and boxes."""
+def _digits(rng: Generator, canvas: Bytes, split: Split, wanted: int) -> list[Mark]:
+    """Paint up to the wanted number of digits, fewer where there is no room, and return them."""
     images, classes = _handwriting(split)
     taken = np.zeros((SIDE, SIDE), dtype=bool)
-    labels: list[int] = []
-    boxes: list[tuple[int, int, int, int]] = []
+    digits: list[Mark] = []
     for _ in range(wanted):
         one = int(rng.integers(len(images)))
-        if classes[one] in labels and rng.random() < 0.8:  # mostly different classes
+        if any(digit.label == classes[one] for digit in digits) and rng.random() < 0.8:  # mostly different classes
             continue
         glyph = _glyph(rng, images[one], rng.uniform(SMALLEST, _LARGEST_OF[wanted]))
-        box = _place(rng, glyph, taken, boxes)
+        box = _place(rng, glyph, taken, [digit.box for digit in digits])
         if box is None:
             continue
         x0, y0, x1, y1 = box
-        _blend(canvas, glyph * rng.uniform(0.8, 1), _colour(rng, canvas[y0:y1, x0:x1]), x0, y0)
+        opacity: Floats = glyph * rng.uniform(0.8, 1)
+        digit = Mark(opacity, _colour(rng, canvas[y0:y1, x0:x1]), x0, y0, classes[one])
+        digit.paint(canvas)
         taken[y0:y1, x0:x1] |= glyph > 0
-        labels.append(classes[one])
-        boxes.append(box)
-    return tuple(labels), np.array(boxes, dtype=np.int64)
+        digits.append(digit)
+    return digits
 
 
-def _place(
-    rng: Generator, glyph: Floats, taken: NDArray[np.bool_], boxes: list[tuple[int, int, int, int]]
-) -> tuple[int, int, int, int] | None:
+def _place(rng: Generator, glyph: Floats, taken: NDArray[np.bool_], boxes: list[Box]) -> Box | None:
     """Find a place where the glyph covers no pixel taken, its box hardly any of another; None without one."""
     height, width = glyph.shape
     for _ in range(20):
@@ -285,7 +284,7 @@ def _place(
     return None
 
 
-def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
+def _overlap(a: Box, b: Box) -> float:
     """The area common to two boxes, as a share of the smaller one."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
