@@ -37,6 +37,7 @@ _PLACES = {
     "plots": "relprop.plots",
     "quantus": "relprop.quantus",
     "rules": "relprop.rules",
+    "tune": "relprop.tools.tune:tune",
 }
 
 # The same again, for editors and mypy.
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from relprop.support.errors import RuleError as RuleError
     from relprop.support.errors import UnsupportedOp as UnsupportedOp
     from relprop.tokens import at as at
+    from relprop.tools.tune import tune as tune
 
 __all__ = [*_PLACES]  # noqa: PLE0604
 

@@ -153,8 +153,8 @@ def _kind(name: str, where: str) -> type[Rule]:
         raise WrittenError(f"{where}: rule {name!r}: {error}") from error.__cause__
     if not (isinstance(found, type) and issubclass(found, Rule)):
         raise WrittenError(f"{where}: rule {name!r} must be a subclass of relprop.rules.Rule")
-    kind = found
-    return kind
+    users: type[Rule] = found
+    return users
 
 
 # -- selectors ---------------------------------------------------------------------------------------
