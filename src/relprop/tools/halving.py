@@ -44,13 +44,13 @@ def rounds(candidates: int, pictures: int, last: int, eta: int = 3) -> list[Roun
 Round(candidates=3, pictures=108)]
     """
     last = min(last, candidates)
-    number = max(math.ceil(math.log(candidates / last) / math.log(eta) - 1e-9), 0) + 1
-    found = []
-    for k in range(number):
-        kept = max(last, math.ceil(candidates / eta**k)) if k < number - 1 else last
-        seen = math.ceil(pictures / eta ** (number - 1 - k))
-        found.append(Round(kept, min(pictures, max(seen, LEAST))))
-    return found
+    steps = max(math.ceil(math.log(candidates / last) / math.log(eta) - 1e-9), 0) + 1
+    found: dict[int, Round] = {}
+    for k in range(steps):
+        kept = max(last, math.ceil(candidates / eta**k)) if k < steps - 1 else last
+        seen = min(pictures, max(math.ceil(pictures / eta ** (steps - 1 - k)), LEAST))
+        found.setdefault(seen, Round(kept, seen))  # another round on as many pictures would see nothing new
+    return list(found.values())
 
 
 def work(plan: Sequence[Round]) -> int:

@@ -136,6 +136,7 @@ def tune(
         pairs=pairs,
         maps=judge.maps,
         seconds=time.process_time() - began,
+        history=search.history,
         left_out=refused | search.refused | few | unread,
     )
 
@@ -191,6 +192,7 @@ class Search:
         composites, texts: of all candidates, by name.
         number, distinct: how many candidates there were, and how many of them differ on this network.
         refused: why others do not fit it.
+        history: by candidate, the mean of the first measure in each round that it was in.
     """
 
     judge: Judge
@@ -204,6 +206,7 @@ class Search:
         self.composites: dict[str, Composite] = {}
         self.texts: dict[str, str] = {}
         self.refused: dict[str, str] = {}
+        self.history: dict[str, tuple[float, ...]] = {}
         self.number = self.distinct = 0
 
     def best(self, space: Space, most: int, trials: int) -> tuple[list[Planned], list[Round]]:
@@ -223,10 +226,15 @@ class Search:
         count = _counting(self.progress, "searching", work(plan))
         seen = 0
         for n, (_, number) in enumerate(plan):
-            self.judge.measure(alive, self.pictures[:number], lambda _: None)
-            count(len(alive) * max(number - seen, 0))
+            self.judge.measure(alive, self.pictures[seen:number], count)
             seen = max(seen, number)
-            order = ranking(values_of(self.judge, alive, self.pictures[:number])[0])
+            values, _ = values_of(self.judge, alive, self.pictures[:number])
+            _demand(
+                bool(np.isfinite(values).all(2).any()), "no candidate's measures are defined on any of the pictures"
+            )
+            for k, each in enumerate(alive):
+                self.history[each.name] = (*self.history.get(each.name, ()), mean_of(values[:, k, 0]))
+            order = ranking(values)
             keep = plan[n + 1].candidates if n + 1 < len(plan) else self.finalists
             ranked = [alive[k] for k in order[:keep]]
             alive = ranked if n + 1 == len(plan) else sorted(ranked, key=lambda each: each.rules)
@@ -259,6 +267,12 @@ class Search:
             for name in (each.name, *each.same) if len(defined) else ():
                 scores[int(name)] = defined.mean(0).tolist()
         return scores
+
+
+def mean_of(values: Floats) -> float:
+    """The mean over what is defined; NaN of nothing."""
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def values_of(judge: Judge, methods: Sequence[Planned], pictures: Sequence[int]) -> tuple[Floats, Ints]:
@@ -310,7 +324,7 @@ def _told(
                 texts.get(each.name, "") if k < len(best) else "",
                 {m: _estimate(resamples, values[:, k, j], picture, common) for j, m in enumerate(measures)},
                 {m: _estimate(resamples, gap, picture, common) for m, gap in gaps.items()},
-                {m: float(np.nanmean(before[:, k, j])) for j, m in enumerate(measures)} if k < len(best) else {},
+                {m: mean_of(before[:, k, j]) for j, m in enumerate(measures)} if k < len(best) else {},
             )
         )
     named = sorted(rows[len(best) :], key=lambda row: -row.estimates[measures[0]].mean)

@@ -68,6 +68,7 @@ class Tuned:
         pictures: how many were searched by, and how many this table is of.
         pairs: of a picture and a class that the table is over, and how many there are.
         maps: how many were made, not counting those found on disk; `seconds`: of CPU time.
+        history: by candidate, the mean of the first measure in each round that it was in.
         left_out: why candidates, methods and pictures are not among them, by name.
     """
 
@@ -83,6 +84,7 @@ class Tuned:
     pairs: tuple[int, int]
     maps: int
     seconds: float
+    history: Mapping[str, tuple[float, ...]]
     left_out: Mapping[str, str]
 
     @property
