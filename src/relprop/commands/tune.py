@@ -99,9 +99,9 @@ def _found(request: TuneRequest, model: torch.nn.Module, samples: Framed) -> Tun
 
 
 def _figure(found: Tuned) -> Any:
-    """How the search went by the first measure; as lines the chosen one and the best named method elsewhere."""
+    """How the search went by the first measure, and the other finalists and named methods beside the chosen one."""
     measure = found.by[0]
     labels = [f"{candidates} on {pictures}" for candidates, pictures in found.rounds]
-    told = [found.finalists[0], *found.presets[:1]]
-    levels = {f"{each.name}, on the other pictures": each.estimates[measure].mean for each in told}
-    return tuning(found.history, found.finalists[0].name, labels, measure, levels)
+    told = {each.name: each.differences[measure] for each in (*found.finalists[1:], *found.presets)}
+    gaps = {name: (gap.mean, gap.low, gap.high) for name, gap in told.items()}
+    return tuning(found.history, found.finalists[0].name, labels, measure, gaps)
