@@ -89,7 +89,10 @@ def test_a_file_is_a_method_wherever_a_name_is_one(call, tmp_path, monkeypatch):
         told[command] = json.loads(call(command, *words).stdout)
     assert "AlphaBeta(alpha=2)" in [step["rule"] for step in told["plan"]]
     assert [each["method"] for each in told["explain"]["explanations"]] == ["mine.toml"]
-    assert "no such file; did you mean mine.toml?" in call("plan", "--model", "digits-shallow", "--method", "mina.toml", code=1).stderr
+    assert (
+        "no such file; did you mean mine.toml?"
+        in call("plan", "--model", "digits-shallow", "--method", "mina.toml", code=1).stderr
+    )
 
 
 def test_a_study_knows_the_file_by_its_content(call, tmp_path, monkeypatch):

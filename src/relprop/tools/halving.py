@@ -39,9 +39,8 @@ def rounds(candidates: int, pictures: int, last: int, eta: int = 3) -> list[Roun
         The last round is on all pictures, whatever the numbers.
 
     Example:
-        >>> rounds(90, 108, last=3)
-        [Round(candidates=90, pictures=8), Round(candidates=30, pictures=12), Round(candidates=10, pictures=36), \
-Round(candidates=3, pictures=108)]
+        >>> [tuple(each) for each in rounds(90, 250, last=3)]
+        [(90, 8), (30, 10), (10, 28), (4, 84), (3, 250)]
     """
     last = min(last, candidates)
     steps = max(math.ceil(math.log(candidates / last) / math.log(eta) - 1e-9), 0) + 1

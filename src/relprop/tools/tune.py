@@ -305,7 +305,7 @@ def _told(
     values, picture = values_of(judge, [*best, *presets], told)
     _demand(len(values) > 0, "none of the pictures to tell on can be explained; give more pictures")
     share = np.isfinite(values).all(2).mean(0)
-    fit = [k for k in range(values.shape[1]) if k < len(best) or share[k] >= DEFINED * share[0]]
+    fit = [k for k in range(values.shape[1]) if not k or share[k] >= DEFINED * share[0]]
     few = {
         each.name: f"it defines {share[k]:.0%} of the pairs, the chosen composite {share[0]:.0%}"
         for k, each in enumerate([*best, *presets])
@@ -327,8 +327,9 @@ def _told(
                 {m: mean_of(before[:, k, j]) for j, m in enumerate(measures)} if k < len(best) else {},
             )
         )
-    named = sorted(rows[len(best) :], key=lambda row: -row.estimates[measures[0]].mean)
-    return tuple(rows[: len(best)]), tuple(named), (int(common.sum()), len(values)), few
+    finals = [row for row in rows if row.searched]
+    named = sorted((row for row in rows if not row.searched), key=lambda row: -row.estimates[measures[0]].mean)
+    return tuple(finals), tuple(named), (int(common.sum()), len(values)), few
 
 
 def _estimate(resamples: Resamples, values: Floats, picture: Ints, common: Any) -> Estimate:

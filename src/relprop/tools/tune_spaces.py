@@ -48,7 +48,7 @@ SPACES: dict[str, dict[str, Any]] = {
             _slot("on.weighted", _SIDES, _gamma(0.25)),
         ],
     },
-    # A rule for each third of the layers, more numbers, two epsilons, zB: 8,064; drawn from the seed.
+    # A rule for each third of the layers, more numbers, two epsilons, zB: 6,048; drawn from the seed.
     "large": {
         "name": "large",
         "slot": [
