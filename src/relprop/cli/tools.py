@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from relprop.cli.app import command
 from relprop.commands.console import waiting
-from relprop.commands.requests import ConceptsRequest, TuneRequest
+from relprop.commands.requests import ConceptsRequest
+from relprop.commands.tune_request import TuneRequest
 
 
 @command(

@@ -12,7 +12,8 @@ import torch
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
 from relprop.commands.preparation import in_words
-from relprop.commands.requests import ConceptsRequest, ReportRequest, StudyRequest, TuneRequest
+from relprop.commands.requests import ConceptsRequest, ReportRequest, StudyRequest
+from relprop.commands.tune_request import TuneRequest
 from relprop.data import embedded, folder, imagenet, voc
 from relprop.data.entries import DataError, Dataset
 from relprop.data.geometry import Geometry, like, shortest_side, warp

@@ -11,8 +11,8 @@ import torch
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
 from relprop.commands.explain import on_device
-from relprop.commands.requests import TuneRequest
 from relprop.commands.study import class_map, dataset, geometry_of
+from relprop.commands.tune_request import TuneRequest
 from relprop.composites.written import SUFFIX
 from relprop.data.preprocess import Preprocess
 from relprop.models.registry import load

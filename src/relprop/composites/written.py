@@ -219,6 +219,12 @@ def _called(tree: ast.Call) -> Selector:
 
 
 def _argument(tree: ast.expr) -> Any:
+    """A number, a fraction such as 1/3, a text, or a selector."""
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Div):
+        above, below = (_argument(part) for part in (tree.left, tree.right))
+        if not all(type(part) in (int, float) and part for part in (above, below)):
+            raise ValueError(f"{ast.unparse(tree)!r} is no fraction")
+        return above / below
     return tree.value if isinstance(tree, ast.Constant) else _selector(tree)
 
 
