@@ -20,6 +20,7 @@ from relprop.commands.options import (
     Index,
     Json,
     Limit,
+    Masks,
     Model,
     Profile,
     Root,
@@ -60,6 +61,7 @@ class TuneRequest:
     year: Year = "2007"
     variant: Variant = "multi"
     annotations: Annotations = None
+    masks: Masks = False
     index: Index = None
     ground_truth: GroundTruth = None
     synsets: Synsets = None
