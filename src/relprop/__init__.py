@@ -38,6 +38,7 @@ _PLACES = {
     "quantus": "relprop.quantus",
     "rules": "relprop.rules",
     "study": "relprop.study",
+    "tune": "relprop.tools.tune:tune",
 }
 
 # The same again, for editors and mypy.
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from relprop.support.errors import RuleError as RuleError
     from relprop.support.errors import UnsupportedOp as UnsupportedOp
     from relprop.tokens import at as at
+    from relprop.tools.tune import tune as tune
 
 __all__ = [*_PLACES]  # noqa: PLE0604
 

@@ -14,6 +14,7 @@ from relprop.catalogue.presets import Options
 from relprop.catalogue.table import COMPOSITES, METHODS
 from relprop.composites.composite import Composite
 from relprop.composites.profiles import Profile
+from relprop.composites.written import is_file, read_composite
 from relprop.record.acceptance import Model
 from relprop.support import user_code
 from relprop.support.errors import InputError, RelpropError
@@ -30,8 +31,8 @@ def resolve(method: Any, model: Model, profile: Profile) -> Composite | Function
     """What a method means for this model: a composite, or a function.
 
     Args:
-        method: a name with options after a colon, "package.module:function" for one of the user's own, a
-            composite, or a function (model, x, target (B,)) to relevance of x's shape.
+        method: a name with options after a colon, "package.module:function" for one of the user's own, "FILE.toml"
+            for a composite in a file, a composite, or a function (model, x, target (B,)) to relevance of x's shape.
         model: what is to be explained.
         profile: whose conventions the named methods follow.
 
@@ -43,6 +44,8 @@ def resolve(method: Any, model: Model, profile: Profile) -> Composite | Function
     if isinstance(method, Composite):
         return method
     if isinstance(method, str):
+        if is_file(method):
+            return read_composite(method)
         return _listed(method, model, profile) if method.partition(":")[0] in METHODS else _users(method)
     if not callable(method):
         raise InputError(f"a method is a name, a Composite or a function (model, x, target), not {method!r}")
@@ -110,11 +113,14 @@ def _errors_named(name: str, function: Callable[..., Any]) -> Function:
 
 
 def source_sha256(name: str) -> str | None:
-    """SHA-256 of the file that is named by a method "package.module:function"; None for any other name.
+    """SHA-256 of the file that is named by a method "package.module:function" or "FILE.toml"; None for other names.
 
     Raises:
         InputError: as `resolve` does for such a method.
     """
+    if is_file(name):
+        read_composite(name)
+        return file_sha256(Path(name))
     place = name.partition(":")[0]
     if not user_code.is_name(name) or place in METHODS:
         return None

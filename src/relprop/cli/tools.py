@@ -1,4 +1,4 @@
-"""``relprop concepts`` and ``testbed``: questions that many pictures answer, to a network and to its explanations."""
+"""``relprop concepts``, ``testbed`` and ``tune``: questions that many pictures answer, to a network and its maps."""
 
 # ruff: noqa: PLC0415
 # A command imports its work when it runs: torch takes seconds, and --help must not wait for it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 from relprop.cli.app import command
 from relprop.commands.console import waiting
 from relprop.commands.requests import ConceptsRequest, TestbedRequest
+from relprop.commands.tune_request import TuneRequest
 
 
 @command(
@@ -53,5 +54,28 @@ def testbed(request: TestbedRequest) -> None:
     """
     with waiting("starting"):
         from relprop.commands.testbed import run
+
+    run(request)
+
+
+@command(
+    "Which composite explains a network best.",
+    "relprop tune",
+    "relprop tune --space large --by mu_w,srg --limit 400 --folder search --figure search.png",
+    "relprop tune --space my-space.toml --model digits-shallow --out mine.toml",
+    "relprop tune --data imagenet --root val --annotations boxes --index imagenet_class_index.json --model vgg16",
+    "relprop explain cat.jpg --method tuned.toml",
+)
+def tune(request: TuneRequest) -> None:
+    """Search a space of composites by how well their maps find the objects of a data set, or by flipping.
+
+    One part of the pictures is searched by: all candidates on a few, then ever fewer on ever more. On the other part,
+    which the search does not see, the best is compared with the named methods: it beats one where the 95 % interval of
+    the difference, pair by pair, is above zero. Candidates share the way down as far as their rules agree, so that many
+    cost little more than a few. The best is printed as Python code and written as TOML, which every command takes as a
+    method.
+    """
+    with waiting("starting"):
+        from relprop.commands.tune import run
 
     run(request)

@@ -13,6 +13,7 @@ from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
 from relprop.commands.preparation import in_words
 from relprop.commands.requests import ConceptsRequest, ReportRequest, StudyRequest
+from relprop.commands.tune_request import TuneRequest
 from relprop.data import embedded, folder, imagenet, voc
 from relprop.data.entries import DataError, Dataset
 from relprop.data.geometry import Geometry, like, shortest_side, warp
@@ -70,7 +71,7 @@ def task_of(request: StudyRequest) -> Task:
         data=data,
         model=model,
         model_name=name,
-        geometry=_geometry(request, preprocess),
+        geometry=geometry_of(request, preprocess),
         targets=class_targets(data.classes, outputs, class_map(request.class_map)),
         methods=request.methods,
         limit=request.limit if request.data != "embedded" else None,
@@ -88,7 +89,7 @@ def without_place(model: str) -> str:
     return form + path.absolute().name if placed else model
 
 
-def dataset(request: StudyRequest | ConceptsRequest) -> Dataset:
+def dataset(request: StudyRequest | ConceptsRequest | TuneRequest) -> Dataset:
     """Open the data that was named."""
     if request.data not in DATA:
         raise InputError(f"no data {request.data!r}{did_you_mean(request.data, DATA) or ': ' + ', '.join(DATA)}")
@@ -109,7 +110,8 @@ def dataset(request: StudyRequest | ConceptsRequest) -> Dataset:
     return folder.folder(request.root, request.annotations, masks=request.masks)
 
 
-def _geometry(request: StudyRequest, preprocess: Preprocess) -> Geometry:
+def geometry_of(request: StudyRequest | TuneRequest, preprocess: Preprocess) -> Geometry:
+    """How pictures and boxes are brought to the network's input."""
     if request.geometry not in GEOMETRIES:
         raise InputError(f"no geometry {request.geometry!r}; there are: {', '.join(GEOMETRIES)}")
     if request.geometry == "model" or request.data == "embedded":

@@ -53,7 +53,8 @@ class Composite:
 
     def __repr__(self) -> str:
         lines = "".join(f"    ({selector}, {rule}),\n" for selector, rule in self)
-        return f"Composite([\n{lines}])"
+        start = "" if self.start is None else f", start={self.start!r}"
+        return f"Composite([\n{lines}]{start})"
 
 
 def _checked(entry: object) -> tuple[Selector, Rule]:

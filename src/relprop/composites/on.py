@@ -5,6 +5,7 @@ By kind of op, by module path, by what lies before and after; combined with & | 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -143,14 +144,14 @@ class OnPath(Selector):
 class First(Selector):
     """`rp.on.first`."""
 
-    n: int
+    n: float
     of: Selector
 
     def select(self, nodes: Sequence[Node]) -> set[Node]:
         """By what lies before them."""
         chosen = self.of.select(nodes)
         depth = order.before(nodes, chosen)
-        return {node for node in chosen if depth[node] < self.n}
+        return _up_to(self.n, {node: depth[node] for node in chosen})
 
     def __str__(self) -> str:
         return f"on.first({self.n}, of={self.of})"
@@ -160,17 +161,23 @@ class First(Selector):
 class Last(Selector):
     """`rp.on.last`."""
 
-    n: int
+    n: float
     of: Selector
 
     def select(self, nodes: Sequence[Node]) -> set[Node]:
         """By what lies after them."""
         chosen = {node for node in self.of.select(nodes) if not node.beyond}
         depth = order.after(nodes, chosen)
-        return {node for node in chosen if depth[node] < self.n}
+        return _up_to(self.n, {node: depth[node] for node in chosen})
 
     def __str__(self) -> str:
         return f"on.last({self.n}, of={self.of})"
+
+
+def _up_to(n: float, depth: dict[Node, int]) -> set[Node]:
+    """Those of a depth below n, or, where n is a share, below that share of the greatest depth, rounded up."""
+    most = math.ceil(n * (max(depth.values(), default=0) + 1)) if 0 < n < 1 else n
+    return {node for node, at in depth.items() if at < most}
 
 
 @dataclass(frozen=True, repr=False)
@@ -308,16 +315,20 @@ def path(glob: str) -> Selector:
     return OnPath(glob)
 
 
-def first(n: int = 1, of: Selector = weighted) -> Selector:
+def first(n: float = 1, of: Selector = weighted) -> Selector:
     """The first n of what another selector means: at most n - 1 others lie on any way from the input to them.
 
-    By how the ops depend on each other: a network that is shown two pictures has two first layers.
+    An n between 0 and 1 is a share of the longest way, rounded up: on.first(1 / 3) is the lowest third. It goes by how
+    the ops depend on each other: a network that is shown two pictures has two first layers.
     """
     return First(n, of)
 
 
-def last(n: int = 1, of: Selector = weighted) -> Selector:
-    """The last n of what another selector means: at most n - 1 others lie on any way from them to the output."""
+def last(n: float = 1, of: Selector = weighted) -> Selector:
+    """The last n of what another selector means: at most n - 1 others lie on any way from them to the output.
+
+    An n between 0 and 1 is a share of the longest way, as for `first`.
+    """
     return Last(n, of)
 
 

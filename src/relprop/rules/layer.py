@@ -261,12 +261,10 @@ class Rule:
 
     def __eq__(self, other: object) -> bool:
         """Also for a class of the user's own that is no dataclass, whose numbers stand in its attributes."""
+        if type(self) is not type(other):
+            return False
         mine, theirs = _numbers(self), _numbers(other)
-        return (
-            type(self) is type(other)
-            and mine.keys() == theirs.keys()
-            and all(_same(number, theirs[name]) for name, number in mine.items())
-        )
+        return mine.keys() == theirs.keys() and all(_same(number, theirs[name]) for name, number in mine.items())
 
     def __hash__(self) -> int:
         return hash((type(self), *sorted(_numbers(self))))

@@ -31,7 +31,7 @@ class Epsilon(Rule):
             raise RuleError(f"Epsilon(eps={self.eps}): eps must be at least 0")
 
     def _says(self, name: str) -> bool:
-        return name == "eps"
+        return name == "eps" or super()._says(name)
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
