@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from relprop.ops.linear_map import LinearMap
+from relprop.ops.linear_map import Elementwise, LinearMap
 from relprop.rules.division import quotient, sums_in
 from relprop.rules.layer import Share, Zero
 from relprop.support.errors import RuleError
 from relprop.tape.tape import Node
 from relprop.tape.visit import Visit
+
+
+class Unmerged(NamedTuple):
+    """A layer's own weight and bias, and the scale and the shift of the BatchNorm behind it, broadcastable to it."""
+
+    w: Tensor
+    b: Tensor | None
+    scale: Tensor
+    shift: Tensor
 
 
 @dataclass
@@ -38,6 +47,7 @@ class LinearOp:
         one_by_one: whether the first axis of x and z is the batch, so that some pictures can go alone.
         made: what is made once, however often rules ask for it.
         weights: likewise, of the weight alone.
+        unmerged: its own weight and bias, and the scale and shift of a BatchNorm that is part of it.
     """
 
     x: Tensor
@@ -56,6 +66,7 @@ class LinearOp:
     one_by_one: bool = False
     made: dict[Any, Tensor] = field(default_factory=dict)
     weights: dict[int, Tensor] = field(default_factory=dict)
+    unmerged: Unmerged | None = None
 
     @property
     def z(self) -> Tensor:
@@ -95,6 +106,19 @@ class LinearOp:
         below = sum_of(self._times(self.backward(s, w), x) for x, w in terms)
         zero = Zero.WITH_INPUT if all(x is self.x for x, _ in terms) else Zero.UNPROVED
         return Share((below,), self.dot(s, b), took, zero=zero)
+
+    def apart(self) -> tuple[LinearOp, LinearOp] | None:
+        """The layer as it was before a BatchNorm was merged into it, and that BatchNorm."""
+        if self.unmerged is None:
+            return None
+        w, b, scale, shift = self.unmerged
+        z, plain = self.forward(self.x, w, b), {"unmerged": None, "rectified": False}
+        norm = replace(
+            self, x=z, w=scale, b=shift, linear_map=Elementwise(), nonneg=False, real=None, made={}, weights={}, **plain
+        )
+        within = replace(self.visit, vanishes=False, may_overwrite=False, shared=False)
+        inner = replace(self, held=z, w=w, b=b, visit=within, made={}, weights={}, **plain)
+        return inner, norm
 
     def _ones(self, x: Tensor | None) -> Tensor:
         if x is not None:
@@ -236,6 +260,7 @@ def layer_of_call(
     *,
     unbatched: bool = False,
     one_by_one: bool = False,
+    unmerged: Unmerged | None = None,
 ) -> LinearOp:
     """A recorded call of a linear op as the rules see it.
 
@@ -247,6 +272,7 @@ def layer_of_call(
         b: bias, likewise.
         unbatched: whether x and z are of a single picture without an axis of pictures, and get one.
         one_by_one: whether some pictures can go alone, provided that they are the first axis of x and z.
+        unmerged: what w and b were made of.
     """
     value, out = node.inputs[0], node.output
     x, held = value.data.to(visit.dtype), out.data.to(visit.dtype)
@@ -265,6 +291,7 @@ def layer_of_call(
         rectified=out.rectified,
         rounded=torch.promote_types(out.data.dtype, visit.dtype) != out.data.dtype,
         one_by_one=one_by_one and all(v.owners.first_axis_of(v.shape) for v in (value, out)),
+        unmerged=unmerged,
     )
 
 

@@ -2,10 +2,13 @@
 
 from relprop.rules.attend import Attend
 from relprop.rules.layer import Call, Kind, Layer, Rule, Share, Zero
+from relprop.rules.norms import Absolute, Apart
 from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Pass, WSquare, Z, ZBox, ZPlus
 
 __all__ = [
+    "Absolute",
     "AlphaBeta",
+    "Apart",
     "Attend",
     "Call",
     "Epsilon",
