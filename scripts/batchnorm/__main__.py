@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--only", choices=NAMES, nargs="*", default=list(NAMES), help="these networks alone")
     parser.add_argument("--ways", nargs="*", help="these ways alone; all if nothing is said")
     parser.add_argument("--number", type=int, nargs="*", default=[250], help="pictures, one number or one a network")
+    parser.add_argument("--randomised", type=int, default=50, help="of these, pictures that weights are shuffled for")
     parser.add_argument("--batch", type=int, default=50, help="pictures at a time")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no new batch is begun after so long")
@@ -59,7 +60,10 @@ def main() -> None:
 def steps(given: argparse.Namespace, name: str, number: int) -> Iterator[None]:
     """Measure one network, a batch a step."""
     found = {way: rule for way, rule in ways(merged="lite" in name).items() if not given.ways or way in given.ways}
-    yield from rows(task(name, given.data), found, given.out / f"{name}.jsonl", number, given.device, given.batch)
+    file = given.out / f"{name}.jsonl"
+    yield from rows(
+        task(name, given.data), found, file, number, given.device, given.batch, given.randomised
+    )
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 import relprop as rp
 
 Row = dict[str, Any]
-RANDOMISED = 50
-"""Pictures that the network is randomised for."""
 
 
-def rows(task: Task, ways: Mapping[str, Any], file: Path, number: int, device: str, batch: int) -> Iterator[None]:
-    """Localisation, flipping and, on the first pictures, randomisation; a batch a step."""
+def rows(
+    task: Task, ways: Mapping[str, Any], file: Path, number: int, device: str, batch: int, randomised: int
+) -> Iterator[None]:
+    """Localisation and flipping, and of the first pictures (`randomised`) randomisation; a batch a step."""
     known = {(row["picture"], row["way"]) for row in read(file)}
     model = task.model.to(device)
     total = min(number, task.total)
@@ -34,7 +34,7 @@ def rows(task: Task, ways: Mapping[str, Any], file: Path, number: int, device: s
         if not missing:
             continue
         began = time.monotonic()
-        found = list(measured(task, model, missing, indices, device, randomise=start < RANDOMISED))
+        found = list(measured(task, model, missing, indices, device, randomise=start < randomised))
         with file.open("a") as lines:
             lines.writelines(json.dumps(row) + "\n" for row in found)
         print(f"{file.stem} {indices[-1] + 1}/{total}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)

@@ -7,14 +7,12 @@ as the two that they are written as.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from relprop.rules.layer import LINEAR, Layer, Rule, Share, Zero
 from relprop.rules.lrp import Epsilon, Pass
 
 if TYPE_CHECKING:
-    from typing import ClassVar
-
     from torch import Tensor
 
 
