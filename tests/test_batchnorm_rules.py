@@ -46,8 +46,8 @@ RULES = {
     "z-without-bias": (rules.Z(bias=False), partial(epsilon_without_bias, eps=0.0)),
     "epsilon-to-inputs": (rules.Epsilon(0.1, bias="inputs"), partial(epsilon_to_inputs, eps=0.1)),
     "alpha2-to-other": (rules.AlphaBeta(2, empty="other"), partial(sides, alpha=2, bias=True)),
-    "alpha2-to-other-without-bias": (rules.AlphaBeta(2, bias=False, empty="other"), partial(sides, alpha=2, bias=False)),
-    "alpha1-to-other-without-bias": (rules.AlphaBeta(1, bias=False, empty="other"), partial(sides, alpha=1, bias=False)),
+    "alpha2-to-other-bare": (rules.AlphaBeta(2, bias=False, empty="other"), partial(sides, alpha=2, bias=False)),
+    "alpha1-to-other-bare": (rules.AlphaBeta(1, bias=False, empty="other"), partial(sides, alpha=1, bias=False)),
     "absolute": (rules.Absolute(), absolute),
     "absolute-stabilised": (rules.Absolute(0.1), partial(absolute, eps=0.1)),
 }
@@ -150,9 +150,7 @@ def test_absolute_on_a_norm_of_its_own():
 def network(*, inplace: bool) -> nn.Sequential:
     """Convolutions with BatchNorm and ReLU, as networks have them; float64."""
     torch.manual_seed(3)
-    blocks = [
-        [*normed(partial(nn.Conv2d, c, 6, 3, bias=False), nn.BatchNorm2d(6)), nn.ReLU(inplace)] for c in (3, 6)
-    ]
+    blocks = [[*normed(partial(nn.Conv2d, c, 6, 3, bias=False), nn.BatchNorm2d(6)), nn.ReLU(inplace)] for c in (3, 6)]
     return nn.Sequential(*blocks[0], *blocks[1], nn.Flatten(), nn.Linear(96, 3)).double().eval()
 
 
@@ -164,7 +162,7 @@ WAYS = {
 
 @pytest.mark.parametrize("inplace", [False, True], ids=["relu", "relu-in-place"])
 def test_ledgers_close_and_shortcuts_below_a_relu_change_nothing(inplace):
-    """Where relevance is 0 below a ReLU rules save passes; a map per rule alone, and from a network that they do not."""
+    """Where relevance is 0 below a ReLU rules save passes, which they do not where nothing is known of it."""
     x = inputs((3, 8, 8), "mixed")
     ways = {name: rp.Composite([(rp.on.weighted, rule)]) for name, rule in WAYS.items()}
     e = rp.explain(network(inplace=inplace), x, [0, 2], ways)

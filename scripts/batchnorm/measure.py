@@ -104,7 +104,10 @@ def explained(
         for name in methods:
             maps[name] = e.relevance[name][0].sum(1)
             ledger = e.ledger[name].rows if name in e.ledger else []
-            took[name] = {c: sum((getattr(row, c)[0].double() for row in ledger), torch.zeros_like(logit)) for c in ("bias", "eps", "lost")}
+            took[name] = {
+                column: sum((getattr(row, column)[0].double() for row in ledger), torch.zeros_like(logit))
+                for column in ("bias", "eps", "lost")
+            }
     return logit, maps, took
 
 

@@ -25,7 +25,8 @@ def printed(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         f"### {name}, {counted} pictures",
         "",
-        "| way | mu_w | less the paper's | SRG | less the paper's | similarity | less the paper's | on pixels | bias | empty |",
+        "| way | mu_w | less the paper's | SRG | less the paper's | similarity | less the paper's "
+        "| on pixels | bias | empty |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     ways.sort(key=lambda way: -_mean(found["mu_w"][way]))

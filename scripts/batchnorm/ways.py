@@ -13,7 +13,7 @@ from relprop import rules
 from relprop.rules import Rule
 
 BIASES: dict[str, Callable[[float], Rule]] = {
-    "in": lambda alpha: rules.AlphaBeta(alpha),
+    "in": rules.AlphaBeta,
     "out": lambda alpha: rules.AlphaBeta(alpha, bias=False),
     "out, empty to other": lambda alpha: rules.AlphaBeta(alpha, bias=False, empty="other"),
     "apart, epsilon": lambda alpha: rules.Apart(rules.AlphaBeta(alpha), rules.Epsilon()),

@@ -112,12 +112,13 @@ class LinearOp:
         if self.unmerged is None:
             return None
         w, b, scale, shift = self.unmerged
-        z, plain = self.forward(self.x, w, b), {"unmerged": None, "rectified": False}
+        z = self.forward(self.x, w, b)
+        whole = replace(self, held=self.z, rectified=False, unmerged=None)
         norm = replace(
-            self, x=z, w=scale, b=shift, linear_map=Elementwise(), nonneg=False, real=None, made={}, weights={}, **plain
+            whole, x=z, w=scale, b=shift, linear_map=Elementwise(), nonneg=False, real=None, made={}, weights={}
         )
         within = replace(self.visit, vanishes=False, may_overwrite=False, shared=False)
-        inner = replace(self, held=z, w=w, b=b, visit=within, made={}, weights={}, **plain)
+        inner = replace(whole, held=z, w=w, b=b, visit=within, rounded=False, made={}, weights={})
         return inner, norm
 
     def _ones(self, x: Tensor | None) -> Tensor:

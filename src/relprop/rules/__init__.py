@@ -2,8 +2,8 @@
 
 from relprop.rules.attend import Attend
 from relprop.rules.layer import Call, Kind, Layer, Rule, Share, Zero
-from relprop.rules.norms import Absolute, Apart
 from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Pass, WSquare, Z, ZBox, ZPlus
+from relprop.rules.norms import Absolute, Apart
 
 __all__ = [
     "Absolute",

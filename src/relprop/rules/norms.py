@@ -1,7 +1,7 @@
 """Rules for networks with BatchNorm: the shift and the layer before it as two ops, and shares by size.
 
-A layer and the BatchNorm that alone reads it are one layer to a rule, w scaled and the shift its bias. `Apart` sees them
-as the two that they are written as.
+A layer and the BatchNorm that alone reads it are one layer to a rule, w scaled and the shift its bias. `Apart` sees
+them as the two that they are written as.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from relprop.rules.layer import LINEAR, Layer, Rule, Share, Zero
-from relprop.rules.lrp import Epsilon, Pass
+from relprop.rules.lrp import Pass
 
 if TYPE_CHECKING:
     from torch import Tensor
