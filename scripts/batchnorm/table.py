@@ -13,6 +13,7 @@ from relprop.study.statistics import Resamples, interval
 
 PAPER = "cmp2 in"
 MEASURES = ("mu_w", "srg", "similar")
+HEADINGS = ("mu_w", "SRG", "similarity")
 Floats = NDArray[np.float64]
 
 
@@ -25,8 +26,7 @@ def printed(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         f"### {name}, {counted} pictures",
         "",
-        "| way | mu_w | less the paper's | SRG | less the paper's | similarity | less the paper's "
-        "| on pixels | bias | empty |",
+        f"| way | {' | '.join(f'{m} | to the paper' for m in HEADINGS)} | on pixels | bias | empty |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     ways.sort(key=lambda way: -_mean(found["mu_w"][way]))
