@@ -38,6 +38,7 @@ class Options:
         conv, linear: gamma in convolutions and in linear layers.
         gamma: both.
         through: what of attention takes relevance, "all" or "values".
+        bias: whether biases stand in alpha-beta's denominators: "on" or "off".
         projections: whether gamma is also for the layers that make queries, keys and values, and that read what
             attention gives: "on" or "off".
         model: what is to be explained, no option of the user's.
@@ -55,6 +56,7 @@ class Options:
     gamma: float | None = None
     through: str | None = None
     projections: str | None = None
+    bias: str = "on"
     model: Any = None
 
     @property
@@ -76,13 +78,25 @@ def everywhere(rule: Callable[[Options], Rule], selector: Selector = on.any, sta
     return lambda options: Composite([(selector, rule(options))], start=start)
 
 
-def layered(conv: Rule, input_layer: Callable[[Options], list[tuple[Selector, Rule]]] | None = None) -> Preset:
+def alpha_beta(alpha: float) -> Callable[[Options], Rule]:
+    """LRP_alpha,beta, with biases or without."""
+    return lambda options: AlphaBeta(alpha) if options.bias == "on" else AlphaBeta(alpha, bias=False)
+
+
+def z_plus(options: Options) -> Rule:
+    """z+, with biases or without."""
+    return ZPlus() if options.bias == "on" else ZPlus(bias=False)
+
+
+def layered(
+    conv: Callable[[Options], Rule], input_layer: Callable[[Options], list[tuple[Selector, Rule]]] | None = None
+) -> Preset:
     """LRP_CMP: epsilon in the fully connected layers, another rule below, perhaps a third in the input layer."""
     return lambda options: Composite(
         [
             *(input_layer(options) if input_layer else []),
             (options.fully_connected, Epsilon(options.epsilon)),
-            (on.weighted, conv),
+            (on.weighted, conv(options)),
         ]
     )
 
@@ -110,19 +124,19 @@ def zbox(options: Options) -> list[tuple[Selector, Rule]]:
 
 lrp_z = everywhere(lambda _: Z())
 lrp_epsilon = everywhere(lambda options: Epsilon(options.epsilon))
-lrp_alpha1 = everywhere(lambda _: AlphaBeta(1), on.weighted)
-lrp_alpha2 = everywhere(lambda _: AlphaBeta(2), on.weighted)
+lrp_alpha1 = everywhere(alpha_beta(1), on.weighted)
+lrp_alpha2 = everywhere(alpha_beta(2), on.weighted)
 
-cmp_alpha1 = layered(AlphaBeta(1))
-cmp_alpha2 = layered(AlphaBeta(2))
-cmp_alpha1_flat = layered(AlphaBeta(1), flat)
-cmp_alpha2_flat = layered(AlphaBeta(2), flat)
-cmp_alpha1_zbox = layered(AlphaBeta(1), zbox)
-cmp_alpha2_zbox = layered(AlphaBeta(2), zbox)
+cmp_alpha1 = layered(alpha_beta(1))
+cmp_alpha2 = layered(alpha_beta(2))
+cmp_alpha1_flat = layered(alpha_beta(1), flat)
+cmp_alpha2_flat = layered(alpha_beta(2), flat)
+cmp_alpha1_zbox = layered(alpha_beta(1), zbox)
+cmp_alpha2_zbox = layered(alpha_beta(2), zbox)
 
-epsilon_gamma_box = layered(Gamma(0.25), zbox)
-epsilon_plus = layered(ZPlus())
-epsilon_plus_flat = layered(ZPlus(), flat)
+epsilon_gamma_box = layered(lambda _: Gamma(0.25), zbox)
+epsilon_plus = layered(z_plus)
+epsilon_plus_flat = layered(z_plus, flat)
 
 guided_backprop = everywhere(lambda _: GuidedBackprop(), start="one")
 deconvnet = everywhere(lambda _: Deconvnet(), start="one")
