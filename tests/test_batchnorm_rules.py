@@ -85,53 +85,52 @@ NORMED = {
     "conv2d-depthwise": (partial(nn.Conv2d, 3, 3, 2, groups=3, bias=False), nn.BatchNorm2d(3), (3, 4, 3)),
     "transposed2d-grouped": (partial(nn.ConvTranspose2d, 4, 2, 2, groups=2), nn.BatchNorm2d(2), (4, 3, 2)),
 }
-NORMS = {
-    "pass": (rules.Pass(), lambda z, norm: torch.ones_like(z)),
-    "epsilon": (rules.Epsilon(0.1), lambda z, norm: _diagonal(partial(reference.epsilon, eps=0.1), z, norm)),
-    "absolute": (rules.Absolute(), lambda z, norm: _diagonal(absolute, z, norm)),
-    "alpha2": (rules.AlphaBeta(2), lambda z, norm: _diagonal(partial(reference.alpha_beta, alpha=2, beta=-1), z, norm)),
+BIASES = {
+    "pass": (rules.Pass(), lambda z, b: torch.ones_like(z)),
+    "epsilon": (rules.Epsilon(0.1), lambda z, b: z / torch.where(z + b >= 0, z + b + 0.1, z + b - 0.1)),
+    "absolute": (rules.Absolute(), lambda z, b: z.abs() / (z.abs() + b.abs())),
+    "alpha2": (
+        rules.AlphaBeta(2),
+        lambda z, b: (
+            2 * positive(z) / (positive(z) + positive(b)).clamp(min=1e-300)
+            - negative(z) / (negative(z) + negative(b)).clamp(max=-1e-300)
+        ),
+    ),
 }
 BEFORE = {
     "alpha2": (rules.AlphaBeta(2), partial(reference.alpha_beta, alpha=2, beta=-1)),
     "epsilon": (rules.Epsilon(0.1), partial(reference.epsilon, eps=0.1)),
     "gamma": (rules.Gamma(0.25), partial(reference.gamma, gamma=0.25)),
+    "flat": (rules.Flat(), reference.flat),
 }
 
 
-def _diagonal(definition, z: Tensor, norm: nn.Module) -> Tensor:
-    """The share that a BatchNorm's input has of its output, as a layer of one input an output; z is (B, C, ...)."""
-    flat = z.flatten(1)
-    shares = definition(flat, reference.dense(norm, z.shape[1:]))
-    return shares.diagonal(dim1=1, dim2=2)
-
-
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("before", BEFORE)
-@over(NORMED)
-def test_apart_is_the_norm_then_the_layer(case, before, norm):
+@over(
+    {name: case for name, case in NORMED.items() if name != "linear"}
+    | {"biased": (*LAYERS["conv2d"][:1], None, (2, 5, 4))}
+)
+def test_apart_is_the_bias_then_the_layer_without_it(case, before, bias):
+    """With a BatchNorm its shift and what it scales the layer's own bias to, without one the bias."""
     make, batchnorm, shape = case
-    pair, x = normed(make, batchnorm), inputs(shape, "mixed")
-    (below, of_layer), (above, of_norm) = BEFORE[before], NORMS[norm]
-    with torch.no_grad():
-        z = pair[0](x)
-    expected = of_layer(x.flatten(1), reference.dense(pair[0], shape)) * of_norm(z, pair[1]).flatten(1)[:, None]
-    assert_same(shares(pair, x, rules.Apart(below, above)), expected)
+    whole, x = made(make) if batchnorm is None else normed(make, batchnorm), inputs(shape, "mixed")
+    (below, of_layer), (above, kept) = BEFORE[before], BIASES[bias]
+    layer = reference.dense(whole, shape)
+    z = x.flatten(1) @ layer.w
+    expected = of_layer(x.flatten(1), Dense(layer.w, layer.b * 0, layer.real)) * kept(z, layer.b)[:, None]
+    assert_same(shares(whole, x, rules.Apart(below, above)), expected)
 
 
-def test_apart_without_a_norm_is_the_layers_rule():
-    make, shape = LAYERS["conv2d"]
+def test_apart_without_a_bias_is_the_layers_rule():
+    make, shape = LAYERS["conv2d-depthwise"]
     layer, x = made(make), inputs(shape, "mixed")
-    assert torch.equal(
-        shares(layer, x, rules.Apart(rules.AlphaBeta(2), rules.Absolute())), shares(layer, x, rules.AlphaBeta(2))
-    )
+    assert torch.equal(shares(layer, x, rules.Apart(rules.AlphaBeta(2))), shares(layer, x, rules.AlphaBeta(2)))
 
 
-def test_a_norm_that_passes_leaves_no_bias_where_scales_are_positive():
-    """Then both sides of a layer without biases of its own keep their inputs, whatever it is scaled by."""
+def test_a_bias_that_keeps_nothing_is_left_out():
     make, batchnorm, shape = NORMED["conv2d-depthwise"]
     pair, x = normed(make, batchnorm), inputs(shape, "mixed")
-    with torch.no_grad():
-        batchnorm.weight.abs_()
     apart = shares(pair, x, rules.Apart(rules.AlphaBeta(2), rules.Pass()))
     assert_same(apart, shares(pair, x, rules.AlphaBeta(2, bias=False)))
 
@@ -156,7 +155,7 @@ def network(*, inplace: bool) -> nn.Sequential:
 
 WAYS = {
     **{name: rule for name, (rule, _) in RULES.items()},
-    **{f"apart-{name}": rules.Apart(rules.AlphaBeta(2), rule) for name, (rule, _) in NORMS.items()},
+    **{f"apart-{name}": rules.Apart(rules.AlphaBeta(2), rule) for name, (rule, _) in BIASES.items()},
 }
 
 

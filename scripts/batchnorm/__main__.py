@@ -59,7 +59,7 @@ def main() -> None:
 
 def steps(given: argparse.Namespace, name: str, number: int) -> Iterator[None]:
     """Measure one network, a batch a step."""
-    found = {way: rule for way, rule in ways(merged="lite" in name).items() if not given.ways or way in given.ways}
+    found = {way: rule for way, rule in ways().items() if not given.ways or way in given.ways}
     file = given.out / f"{name}.jsonl"
     yield from rows(task(name, given.data), found, file, number, given.device, given.batch, given.randomised)
 

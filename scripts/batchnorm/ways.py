@@ -34,8 +34,8 @@ def composed(conv: Rule, *, flat: bool = True) -> rp.Composite:
     return rp.Composite([*lowest, (rp.on.head, rules.Epsilon()), (rp.on.weighted, conv)])
 
 
-def ways(*, merged: bool = True) -> dict[str, rp.Composite | str]:
-    """Every way by name; where BatchNorm was folded into the weights (merged is False), nothing can be seen apart."""
+def ways() -> dict[str, rp.Composite | str]:
+    """Every way by name."""
     found: dict[str, rp.Composite | str] = {}
     for alpha in (1, 2):
         for name, rule in BIASES.items():
@@ -52,4 +52,4 @@ def ways(*, merged: bool = True) -> dict[str, rp.Composite | str]:
     found["epsilon out"] = everywhere(rules.Epsilon(bias=False))
     found["epsilon to inputs"] = everywhere(rules.Epsilon(bias="inputs"))
     found["guided backprop"] = "guided-backprop"
-    return {name: way for name, way in found.items() if merged or "apart" not in name}
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,15 +15,6 @@ from relprop.rules.layer import Share, Zero
 from relprop.support.errors import RuleError
 from relprop.tape.tape import Node
 from relprop.tape.visit import Visit
-
-
-class Unmerged(NamedTuple):
-    """A layer's own weight and bias, and the scale and the shift of the BatchNorm behind it, broadcastable to it."""
-
-    w: Tensor
-    b: Tensor | None
-    scale: Tensor
-    shift: Tensor
 
 
 @dataclass
@@ -47,7 +38,6 @@ class LinearOp:
         one_by_one: whether the first axis of x and z is the batch, so that some pictures can go alone.
         made: what is made once, however often rules ask for it.
         weights: likewise, of the weight alone.
-        unmerged: its own weight and bias, and the scale and shift of a BatchNorm that is part of it.
     """
 
     x: Tensor
@@ -66,7 +56,6 @@ class LinearOp:
     one_by_one: bool = False
     made: dict[Any, Tensor] = field(default_factory=dict)
     weights: dict[int, Tensor] = field(default_factory=dict)
-    unmerged: Unmerged | None = None
 
     @property
     def z(self) -> Tensor:
@@ -108,18 +97,14 @@ class LinearOp:
         return Share((below,), self.dot(s, b), took, zero=zero)
 
     def apart(self) -> tuple[LinearOp, LinearOp] | None:
-        """The layer as it was before a BatchNorm was merged into it, and that BatchNorm."""
-        if self.unmerged is None:
+        """The layer without its bias, and what adds the bias to that."""
+        if self.b is None:
             return None
-        w, b, scale, shift = self.unmerged
-        z = self.forward(self.x, w, b)
-        whole = replace(self, held=self.z, rectified=False, unmerged=None)
-        norm = replace(
-            whole, x=z, w=scale, b=shift, linear_map=Elementwise(), nonneg=False, real=None, made={}, weights={}
-        )
+        z = self.forward(self.x, self.w)
         within = replace(self.visit, vanishes=False, may_overwrite=False, shared=False)
-        inner = replace(whole, held=z, w=w, b=b, visit=within, rounded=False, made={}, weights={})
-        return inner, norm
+        bare = replace(self, held=z, b=None, visit=within, rectified=False, rounded=False, made={})
+        affine = replace(self, held=self.z, linear_map=Elementwise(), nonneg=False, real=None, rectified=False)
+        return bare, replace(affine, x=z, w=torch.ones_like(self.b), made={}, weights={})
 
     def _ones(self, x: Tensor | None) -> Tensor:
         if x is not None:
@@ -261,7 +246,6 @@ def layer_of_call(
     *,
     unbatched: bool = False,
     one_by_one: bool = False,
-    unmerged: Unmerged | None = None,
 ) -> LinearOp:
     """A recorded call of a linear op as the rules see it.
 
@@ -273,7 +257,6 @@ def layer_of_call(
         b: bias, likewise.
         unbatched: whether x and z are of a single picture without an axis of pictures, and get one.
         one_by_one: whether some pictures can go alone, provided that they are the first axis of x and z.
-        unmerged: what w and b were made of.
     """
     value, out = node.inputs[0], node.output
     x, held = value.data.to(visit.dtype), out.data.to(visit.dtype)
@@ -292,7 +275,6 @@ def layer_of_call(
         rectified=out.rectified,
         rounded=torch.promote_types(out.data.dtype, visit.dtype) != out.data.dtype,
         one_by_one=one_by_one and all(v.owners.first_axis_of(v.shape) for v in (value, out)),
-        unmerged=unmerged,
     )
 
 

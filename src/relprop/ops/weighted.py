@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from relprop.ops.convolution import convolution_of
-from relprop.ops.layer import LinearOp, Unmerged, layer_of_call
+from relprop.ops.layer import LinearOp, layer_of_call
 from relprop.ops.linear_map import Linear, NeuronMap, Product
 from relprop.ops.parts import in_parts
 from relprop.rules.layer import Kind, Rule, Share
@@ -50,16 +50,12 @@ def _layer(node: Node, visit: Visit) -> LinearOp:
         w = w.to_dense()
     one_by_one = not single and (b is None or b.ndim < 2)  # addmm may add to each picture a bias of its own
     one_by_one = one_by_one and (node.kind == Kind.CONV or w.ndim == 2)  # likewise a batch of matrices
-    channels = linear_map.channels(len(node.output.shape) + single)
-    unmerged = None
     if node.merged is not None:
         scale, shift = node.merged.scale.to(visit.dtype), node.merged.shift.to(visit.dtype)
-        own = b if b is None or node.kind != Kind.CONV else b.view(channels)
-        unmerged = Unmerged(w, own, scale.view(channels), shift.view(channels))
         w, b = linear_map.scale(w, scale), shift + (0.0 if b is None else b * scale)
     if b is not None and (node.merged is not None or node.kind == Kind.CONV):
-        b = b.view(channels)
-    return layer_of_call(node, visit, linear_map, w, b, unbatched=single, one_by_one=one_by_one, unmerged=unmerged)
+        b = b.view(linear_map.channels(len(node.output.shape) + single))
+    return layer_of_call(node, visit, linear_map, w, b, unbatched=single, one_by_one=one_by_one)
 
 
 def unbatched(node: Node) -> bool:

@@ -161,7 +161,7 @@ class Layer(Protocol):
         ...
 
     def apart(self) -> tuple[Layer, Layer] | None:
-        """The layer as it was before a BatchNorm was merged into it, and that BatchNorm; None: there is none."""
+        """The layer without its bias, and z_j + b_j as a layer of one input an output; None: there is no bias."""
         ...
 
 

@@ -1,7 +1,8 @@
-"""Rules for networks with BatchNorm: the shift and the layer before it as two ops, and shares by size.
+"""Rules for networks with BatchNorm, whose shifts are large biases: the bias on its own, and shares by size.
 
-A layer and the BatchNorm that alone reads it are one layer to a rule, w scaled and the shift its bias. `Apart` sees
-them as the two that they are written as.
+To a rule a layer and the BatchNorm that alone reads it are one layer, w scaled, and the shift with what is left of the
+layer's own bias is b; so it is where BatchNorm was folded into the weights, which nobody can tell then. `Apart` sees
+the bias as an op of its own behind the layer, in both.
 """
 
 from __future__ import annotations
@@ -40,14 +41,16 @@ class Absolute(Rule):
 
 @dataclass(frozen=True, eq=False)
 class Apart(Rule):
-    """A layer by one rule and the BatchNorm merged into it by another, first the norm, then the layer as it was.
+    """A layer in two steps: y_j = z_j + b_j by one rule, z_j = sum_i z_ij by another, which sees no bias.
 
-    Without a BatchNorm behind it the layer goes by its rule alone.
+    The first says what the bias keeps of R_j, the second hands down what is left. That is BatchNorm on its own behind
+    the layer, up to the sign of its scale, which goes with the weights. Whether the shift comes after the scale,
+    s z + t, or before it, s (z + t / s), shares do not tell. A layer without a bias goes by the second alone.
 
     Attributes:
-        layer: rule of the layer, its own bias included.
-        norm: rule of y = scale z + shift. `Pass`: the shift takes nothing. `Epsilon`: scale z / y, without bound where
-            shift and scale z cancel. `Absolute`: at most all.
+        layer: rule of the layer without its bias.
+        bias: rule of z_j + b_j, a layer of one input. `Pass`: the bias keeps nothing. `Epsilon`: b_j / y_j of R_j is
+            its own, without bound where z_j and b_j cancel. `Absolute`: in proportion to their sizes, at most all.
 
     Example:
         >>> import relprop as rp
@@ -55,12 +58,12 @@ class Apart(Rule):
         >>> rp.Composite([(rp.on.head, rp.rules.Epsilon()), (rp.on.conv, conv)])
         Composite([
             (on.head, Epsilon(eps=1e-06)),
-            (on.conv, Apart(layer=AlphaBeta(alpha=2), norm=Absolute())),
+            (on.conv, Apart(layer=AlphaBeta(alpha=2), bias=Absolute())),
         ])
     """
 
     layer: Rule
-    norm: Rule = field(default_factory=Pass)
+    bias: Rule = field(default_factory=Absolute)
 
     @property
     def sides(self) -> int:
@@ -68,18 +71,18 @@ class Apart(Rule):
         return self.layer.sides
 
     def _says(self, name: str) -> bool:
-        return name in ("layer", "norm")
+        return name in ("layer", "bias")
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
         both = layer.apart()
         if both is None:
             return self.layer.share(layer, R)
-        inner, norm = both
-        upper = Share((R,)) if isinstance(self.norm, Pass) else self.norm.share(norm, R)
+        bare, shifted = both
+        upper = Share((R,)) if isinstance(self.bias, Pass) else self.bias.share(shifted, R)
         (middle,) = upper.relevance
         assert middle is not None
-        below = self.layer.share(inner, middle)
+        below = self.layer.share(bare, middle)
         return Share(
             below.relevance, upper.bias + below.bias, upper.eps + below.eps, upper.lost + below.lost, zero=below.zero
         )
