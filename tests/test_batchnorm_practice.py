@@ -6,12 +6,18 @@ import torch
 import relprop as rp
 from small_networks import pictures, plain
 
-WITHOUT = {
+OPTIONS = {
     "lrp-alpha2:bias=off": [(rp.on.weighted, rp.rules.AlphaBeta(2, bias=False))],
     "cmp-alpha1:bias=off": [(rp.on.head, rp.rules.Epsilon()), (rp.on.weighted, rp.rules.AlphaBeta(1, bias=False))],
     "epsilon-plus:bias=off,eps=0.1": [
         (rp.on.head, rp.rules.Epsilon(0.1)),
         (rp.on.weighted, rp.rules.ZPlus(bias=False)),
+    ],
+    "lrp-alpha1:bias=apart": [(rp.on.weighted, rp.rules.Apart(rp.rules.AlphaBeta(1)))],
+    "cmp-alpha2-flat:bias=apart": [
+        (rp.on.first(1) & ~rp.on.head, rp.rules.Flat()),
+        (rp.on.head, rp.rules.Epsilon()),
+        (rp.on.weighted, rp.rules.Apart(rp.rules.AlphaBeta(2))),
     ],
     "cmp-alpha2-flat:bias=off": [
         (rp.on.first(1) & ~rp.on.head, rp.rules.Flat()),
@@ -21,19 +27,19 @@ WITHOUT = {
 }
 
 
-@pytest.mark.parametrize("name", WITHOUT)
-def test_biases_are_left_out_by_name(name):
+@pytest.mark.parametrize("name", OPTIONS)
+def test_what_becomes_of_biases_is_an_option(name):
     model, x = plain(), pictures()
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
             if parameter_name.endswith("bias"):
                 parameter.normal_()
-    maps = rp.explain(model, x, [1], {"named": name, "built": rp.Composite(WITHOUT[name]), "with": name.split(":")[0]})
+    maps = rp.explain(model, x, [1], {"named": name, "built": rp.Composite(OPTIONS[name]), "with": name.split(":")[0]})
     R = maps.relevance
     assert torch.equal(R["named"], R["built"])
     assert not torch.allclose(R["named"], R["with"])
 
 
 def test_a_bias_that_is_neither_on_nor_off_is_refused():
-    with pytest.raises(rp.InputError, match="bias is 'no', and must be 'on' or 'off'"):
+    with pytest.raises(rp.InputError, match="bias is 'no', and must be 'on', 'off' or 'apart'"):
         rp.attribute(plain(), pictures(), 1, "lrp-alpha2:bias=no")

@@ -191,3 +191,15 @@ def test_numbers_with_no_meaning_are_refused():
         rules.Epsilon(bias="whole")
     with pytest.raises(rp.RuleError, match="'other'"):
         rules.AlphaBeta(2, empty="flat")
+    with pytest.raises(rp.RuleError, match="a layer's inputs"):
+        rules.Apart(rules.Pass())
+    with pytest.raises(rp.RuleError, match="fully connected"):
+        shares(made(LAYERS["linear"][0]), inputs((6,), "mixed"), rules.Apart(rules.Flat()))
+
+
+def test_a_profile_goes_into_what_is_apart():
+    layer, x = made(LAYERS["conv2d"][0]), inputs((2, 5, 4), "mixed")
+    zennits = [rules.Apart(rules.AlphaBeta(2)), rules.Apart(rules.AlphaBeta(2, eps=1e-6))]
+    first, second = (shares(layer, x, rule, profile="zennit") for rule in zennits)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, shares(layer, x, zennits[0]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from relprop.catalogue.backprop import Deconvnet, GuidedBackprop
@@ -19,6 +20,7 @@ from relprop.composites.composite import Composite
 from relprop.composites.on import Selector
 from relprop.rules.layer import Rule
 from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Z, ZBox, ZPlus
+from relprop.rules.norms import Absolute, Apart
 
 Bound = float | tuple[float, ...] | None
 
@@ -38,7 +40,7 @@ class Options:
         conv, linear: gamma in convolutions and in linear layers.
         gamma: both.
         through: what of attention takes relevance, "all" or "values".
-        bias: whether biases stand in alpha-beta's denominators: "on" or "off".
+        bias: of alpha-beta and z+: "on", in the denominators; "off", none; "apart", each on its own behind its layer.
         projections: whether gamma is also for the layers that make queries, keys and values, and that read what
             attention gives: "on" or "off".
         model: what is to be explained, no option of the user's.
@@ -78,14 +80,19 @@ def everywhere(rule: Callable[[Options], Rule], selector: Selector = on.any, sta
     return lambda options: Composite([(selector, rule(options))], start=start)
 
 
-def alpha_beta(alpha: float) -> Callable[[Options], Rule]:
-    """LRP_alpha,beta, with biases or without."""
-    return lambda options: AlphaBeta(alpha) if options.bias == "on" else AlphaBeta(alpha, bias=False)
+def biased(rule: Callable[..., Rule]) -> Callable[[Options], Rule]:
+    """A rule with what becomes of biases: in its denominators, left out, or each on its own behind its layer."""
+
+    def chosen(options: Options) -> Rule:
+        if options.bias == "off":
+            return rule(bias=False)
+        return Apart(rule(), Absolute()) if options.bias == "apart" else rule()
+
+    return chosen
 
 
-def z_plus(options: Options) -> Rule:
-    """z+, with biases or without."""
-    return ZPlus() if options.bias == "on" else ZPlus(bias=False)
+alpha1, alpha2 = (biased(partial(AlphaBeta, alpha)) for alpha in (1, 2))
+z_plus = biased(ZPlus)
 
 
 def layered(
@@ -124,15 +131,15 @@ def zbox(options: Options) -> list[tuple[Selector, Rule]]:
 
 lrp_z = everywhere(lambda _: Z())
 lrp_epsilon = everywhere(lambda options: Epsilon(options.epsilon))
-lrp_alpha1 = everywhere(alpha_beta(1), on.weighted)
-lrp_alpha2 = everywhere(alpha_beta(2), on.weighted)
+lrp_alpha1 = everywhere(alpha1, on.weighted)
+lrp_alpha2 = everywhere(alpha2, on.weighted)
 
-cmp_alpha1 = layered(alpha_beta(1))
-cmp_alpha2 = layered(alpha_beta(2))
-cmp_alpha1_flat = layered(alpha_beta(1), flat)
-cmp_alpha2_flat = layered(alpha_beta(2), flat)
-cmp_alpha1_zbox = layered(alpha_beta(1), zbox)
-cmp_alpha2_zbox = layered(alpha_beta(2), zbox)
+cmp_alpha1 = layered(alpha1)
+cmp_alpha2 = layered(alpha2)
+cmp_alpha1_flat = layered(alpha1, flat)
+cmp_alpha2_flat = layered(alpha2, flat)
+cmp_alpha1_zbox = layered(alpha1, zbox)
+cmp_alpha2_zbox = layered(alpha2, zbox)
 
 epsilon_gamma_box = layered(lambda _: Gamma(0.25), zbox)
 epsilon_plus = layered(z_plus)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from relprop.rules.layer import LINEAR, Layer, Rule, Share, Zero
 from relprop.rules.lrp import Pass
+from relprop.support.errors import RuleError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 class Absolute(Rule):
     """Shares by size: R_i = sum_j abs(z_ij) / (sum_i abs(z_ij) + abs(b_j)) R_j.
 
-    Nothing cancels, so no share is above 1. On a BatchNorm y = scale x + shift it is the rule that Hui and Binder
-    (2019), "BatchNorm Decomposition for Deep Neural Network Interpretation", propose for it.
+    Nothing cancels, so no share is above 1. For BatchNorm, y = scale x + shift, after Hui and Binder (2019), "BatchNorm
+    Decomposition for Deep Neural Network Interpretation", who found epsilon, alpha-beta and passing to fail there.
 
     Attributes:
         eps: stabiliser of the denominator.
@@ -64,6 +65,13 @@ class Apart(Rule):
 
     layer: Rule
     bias: Rule = field(default_factory=Absolute)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.layer, Pass) or not (self.layer.conserves and self.bias.conserves):
+            raise RuleError(
+                f"{self}: its rules hand down what a layer's inputs or its bias have a share in; give one such as "
+                f"AlphaBeta(2) for the layer, and Pass, Epsilon or Absolute for the bias"
+            )
 
     @property
     def sides(self) -> int:
