@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -103,6 +103,7 @@ def layered(
         [
             *(input_layer(options) if input_layer else []),
             (options.fully_connected, Epsilon(options.epsilon)),
+            *([(on.norm, Absolute())] if options.bias == "apart" else []),
             (on.weighted, conv(options)),
         ]
     )
@@ -140,6 +141,12 @@ cmp_alpha1_flat = layered(alpha1, flat)
 cmp_alpha2_flat = layered(alpha2, flat)
 cmp_alpha1_zbox = layered(alpha1, zbox)
 cmp_alpha2_zbox = layered(alpha2, zbox)
+
+
+def cmp_alpha2_flat_apart(options: Options) -> Composite:
+    """The paper's best with each bias on its own behind its layer, for networks with BatchNorm."""
+    return cmp_alpha2_flat(replace(options, bias="apart"))
+
 
 epsilon_gamma_box = layered(lambda _: Gamma(0.25), zbox)
 epsilon_plus = layered(z_plus)

@@ -15,6 +15,9 @@ BEST = "cmp-alpha2-flat"
 BEST_WHERE_IT_ATTENDS = "attnlrp-vit"
 """The same for pictures and networks that attend, and below for what reads tokens: docs/transformers.md measures it."""
 
+BEST_WITH_BATCHNORM = "cmp-alpha2-flat-apart"
+"""The same for networks with BatchNorm that do not attend: docs/batchnorm.md measures it."""
+
 BEST_FOR_TEXTS = "cp-lrp"
 
 
@@ -61,6 +64,11 @@ COMPOSITES: dict[str, Entry] = {
         "presets:cmp_alpha2_flat",
         (*FLAT, *BIAS),
         "cmp-alpha2 with the flat rule in the input layer; the paper's best, and our default",
+    ),
+    "cmp-alpha2-flat-apart": Entry(
+        "presets:cmp_alpha2_flat_apart",
+        FLAT,
+        "cmp-alpha2-flat with each bias on its own behind its layer; our default for networks with BatchNorm",
     ),
     "cmp-alpha1-zbox": Entry("presets:cmp_alpha1_zbox", (*ZBOX, *BIAS), "cmp-alpha1 with zB in the input layer"),
     "cmp-alpha2-zbox": Entry("presets:cmp_alpha2_zbox", (*ZBOX, *BIAS), "cmp-alpha2 with zB in the input layer"),
