@@ -43,12 +43,17 @@ class Weighs(nn.Module):
 
 
 PICTURE, ROWS, IDS = torch.randn(2, 3, 8, 8), torch.randn(2, 5, 6), torch.randint(0, 9, (2, 5))
+NORMED = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)]
+nn.init.normal_(NORMED[1].bias)
 CASES = [
     (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)), PICTURE, "cmp-alpha2-flat"),
     (Weighs(), PICTURE, "cmp-alpha2-flat"),
     (Attends(fused=True), ROWS, "attnlrp-vit"),
     (Attends(fused=False), ROWS, "attnlrp-vit"),
     (Reads(), IDS, "cp-lrp"),
+    (nn.Sequential(*NORMED), PICTURE, "cmp-alpha2-flat-apart"),
+    (nn.Sequential(NORMED[0], nn.ReLU(), NORMED[1], *NORMED[2:]), PICTURE, "cmp-alpha2-flat-apart"),
+    (nn.Sequential(nn.BatchNorm2d(3), NORMED[0], *NORMED[2:]), PICTURE, "cmp-alpha2-flat"),
 ]
 
 

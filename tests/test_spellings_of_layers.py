@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spelled import EXACT, METHODS, NEAR, STACK, Case, Parts, assert_alike, cases
+import relprop as rp
+from relprop import rules
+from spelled import EXACT, METHODS, NEAR, STACK, Case, Parts, assert_alike, cases, pictures
 
 
 def affine(n: Parts) -> tuple[Tensor, Tensor]:
@@ -218,3 +220,11 @@ def test_a_norm_by_hand_is_a_merged_one_to_lrp_z():
 @pytest.mark.xfail(strict=True, reason="BatchNorm's shift is part of the layer's bias, a constant by hand is a term")
 def test_a_norm_by_hand_is_no_merged_one_to_alpha_beta():
     assert_alike(Parts(lambda n, y: n.norm(n.c1(y))), Parts(by_hand), ["lrp-z", "lrp-alpha2"], NEAR)
+
+
+def test_a_norm_by_hand_is_one_apart_to_alpha_beta():
+    """Seen apart by epsilon, the shift takes of every sum what a constant that is added takes."""
+    apart = rp.Composite([(rp.on.weighted, rules.Apart(rules.AlphaBeta(2), rules.Epsilon()))])
+    one, other = (Parts(middle) for middle in (lambda n, y: n.norm(n.c1(y)), by_hand))
+    R, S = (rp.attribute(net, pictures(), 1, method=apart) for net in (one, other))
+    torch.testing.assert_close(R, S, rtol=0, atol=NEAR * float(R.abs().max()))

@@ -94,6 +94,7 @@ READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "linear": (_from(0, _number), "a gamma of at least 0"),
     "gamma": (_from(0, _number), "a number of at least 0"),
     "through": (_one_of("all", "values"), "'all' or 'values'"),
+    "bias": (_one_of("on", "off", "apart"), "'on', 'off' or 'apart'"),
     "projections": (_one_of("on", "off"), "'on' or 'off'"),
     "samples": (_from(1), "a whole number from 1"),
     "std": (_from(0, _number), "a number of at least 0"),

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from relprop.catalogue.backprop import Deconvnet, GuidedBackprop
@@ -19,6 +20,7 @@ from relprop.composites.composite import Composite
 from relprop.composites.on import Selector
 from relprop.rules.layer import Rule
 from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Z, ZBox, ZPlus
+from relprop.rules.norms import Absolute, Apart
 
 Bound = float | tuple[float, ...] | None
 
@@ -38,6 +40,7 @@ class Options:
         conv, linear: gamma in convolutions and in linear layers.
         gamma: both.
         through: what of attention takes relevance, "all" or "values".
+        bias: of alpha-beta and z+: "on", in the denominators; "off", none; "apart", each on its own behind its layer.
         projections: whether gamma is also for the layers that make queries, keys and values, and that read what
             attention gives: "on" or "off".
         model: what is to be explained, no option of the user's.
@@ -55,6 +58,7 @@ class Options:
     gamma: float | None = None
     through: str | None = None
     projections: str | None = None
+    bias: str = "on"
     model: Any = None
 
     @property
@@ -76,13 +80,31 @@ def everywhere(rule: Callable[[Options], Rule], selector: Selector = on.any, sta
     return lambda options: Composite([(selector, rule(options))], start=start)
 
 
-def layered(conv: Rule, input_layer: Callable[[Options], list[tuple[Selector, Rule]]] | None = None) -> Preset:
+def biased(rule: Callable[..., Rule]) -> Callable[[Options], Rule]:
+    """A rule with what becomes of biases: in its denominators, left out, or each on its own behind its layer."""
+
+    def chosen(options: Options) -> Rule:
+        if options.bias == "off":
+            return rule(bias=False)
+        return Apart(rule(), Absolute()) if options.bias == "apart" else rule()
+
+    return chosen
+
+
+alpha1, alpha2 = (biased(partial(AlphaBeta, alpha)) for alpha in (1, 2))
+z_plus = biased(ZPlus)
+
+
+def layered(
+    conv: Callable[[Options], Rule], input_layer: Callable[[Options], list[tuple[Selector, Rule]]] | None = None
+) -> Preset:
     """LRP_CMP: epsilon in the fully connected layers, another rule below, perhaps a third in the input layer."""
     return lambda options: Composite(
         [
             *(input_layer(options) if input_layer else []),
             (options.fully_connected, Epsilon(options.epsilon)),
-            (on.weighted, conv),
+            *([(on.norm, Absolute())] if options.bias == "apart" else []),
+            (on.weighted, conv(options)),
         ]
     )
 
@@ -110,19 +132,25 @@ def zbox(options: Options) -> list[tuple[Selector, Rule]]:
 
 lrp_z = everywhere(lambda _: Z())
 lrp_epsilon = everywhere(lambda options: Epsilon(options.epsilon))
-lrp_alpha1 = everywhere(lambda _: AlphaBeta(1), on.weighted)
-lrp_alpha2 = everywhere(lambda _: AlphaBeta(2), on.weighted)
+lrp_alpha1 = everywhere(alpha1, on.weighted)
+lrp_alpha2 = everywhere(alpha2, on.weighted)
 
-cmp_alpha1 = layered(AlphaBeta(1))
-cmp_alpha2 = layered(AlphaBeta(2))
-cmp_alpha1_flat = layered(AlphaBeta(1), flat)
-cmp_alpha2_flat = layered(AlphaBeta(2), flat)
-cmp_alpha1_zbox = layered(AlphaBeta(1), zbox)
-cmp_alpha2_zbox = layered(AlphaBeta(2), zbox)
+cmp_alpha1 = layered(alpha1)
+cmp_alpha2 = layered(alpha2)
+cmp_alpha1_flat = layered(alpha1, flat)
+cmp_alpha2_flat = layered(alpha2, flat)
+cmp_alpha1_zbox = layered(alpha1, zbox)
+cmp_alpha2_zbox = layered(alpha2, zbox)
 
-epsilon_gamma_box = layered(Gamma(0.25), zbox)
-epsilon_plus = layered(ZPlus())
-epsilon_plus_flat = layered(ZPlus(), flat)
+
+def cmp_alpha2_flat_apart(options: Options) -> Composite:
+    """The paper's best with each bias on its own behind its layer, for networks with BatchNorm."""
+    return cmp_alpha2_flat(replace(options, bias="apart"))
+
+
+epsilon_gamma_box = layered(lambda _: Gamma(0.25), zbox)
+epsilon_plus = layered(z_plus)
+epsilon_plus_flat = layered(z_plus, flat)
 
 guided_backprop = everywhere(lambda _: GuidedBackprop(), start="one")
 deconvnet = everywhere(lambda _: Deconvnet(), start="one")

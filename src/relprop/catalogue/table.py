@@ -15,6 +15,9 @@ BEST = "cmp-alpha2-flat"
 BEST_WHERE_IT_ATTENDS = "attnlrp-vit"
 """The same for pictures and networks that attend, and below for what reads tokens: docs/transformers.md measures it."""
 
+BEST_WITH_BATCHNORM = "cmp-alpha2-flat-apart"
+"""The same for networks with BatchNorm that do not attend: docs/batchnorm.md measures it."""
+
 BEST_FOR_TEXTS = "cp-lrp"
 
 
@@ -41,30 +44,38 @@ HEAD = ("eps", "head")
 FLAT = (*HEAD, "layers")
 ZBOX = (*HEAD, "low", "high")
 PATTERNS = ("patterns",)
+BIAS = ("bias",)
 
 COMPOSITES: dict[str, Entry] = {
     "lrp-z": Entry("presets:lrp_z", (), "LRP_z in every layer; gradient x input in ReLU networks"),
     "lrp-epsilon": Entry("presets:lrp_epsilon", ("eps",), "LRP_epsilon in every layer"),
-    "lrp-alpha1": Entry("presets:lrp_alpha1", (), "LRP_alpha,beta with alpha 1, beta 0 in every layer"),
-    "lrp-alpha2": Entry("presets:lrp_alpha2", (), "LRP_alpha,beta with alpha 2, beta -1 in every layer"),
+    "lrp-alpha1": Entry("presets:lrp_alpha1", BIAS, "LRP_alpha,beta with alpha 1, beta 0 in every layer"),
+    "lrp-alpha2": Entry("presets:lrp_alpha2", BIAS, "LRP_alpha,beta with alpha 2, beta -1 in every layer"),
     "cmp-alpha1": Entry(
-        "presets:cmp_alpha1", HEAD, "epsilon in the fully connected layers, alpha 1 in the convolutions"
+        "presets:cmp_alpha1", (*HEAD, *BIAS), "epsilon in the fully connected layers, alpha 1 in the convolutions"
     ),
     "cmp-alpha2": Entry(
-        "presets:cmp_alpha2", HEAD, "epsilon in the fully connected layers, alpha 2 in the convolutions"
+        "presets:cmp_alpha2", (*HEAD, *BIAS), "epsilon in the fully connected layers, alpha 2 in the convolutions"
     ),
-    "cmp-alpha1-flat": Entry("presets:cmp_alpha1_flat", FLAT, "cmp-alpha1 with the flat rule in the input layer"),
+    "cmp-alpha1-flat": Entry(
+        "presets:cmp_alpha1_flat", (*FLAT, *BIAS), "cmp-alpha1 with the flat rule in the input layer"
+    ),
     "cmp-alpha2-flat": Entry(
         "presets:cmp_alpha2_flat",
-        FLAT,
+        (*FLAT, *BIAS),
         "cmp-alpha2 with the flat rule in the input layer; the paper's best, and our default",
     ),
-    "cmp-alpha1-zbox": Entry("presets:cmp_alpha1_zbox", ZBOX, "cmp-alpha1 with zB in the input layer"),
-    "cmp-alpha2-zbox": Entry("presets:cmp_alpha2_zbox", ZBOX, "cmp-alpha2 with zB in the input layer"),
+    "cmp-alpha2-flat-apart": Entry(
+        "presets:cmp_alpha2_flat_apart",
+        FLAT,
+        "cmp-alpha2-flat with each bias on its own behind its layer; our default for networks with BatchNorm",
+    ),
+    "cmp-alpha1-zbox": Entry("presets:cmp_alpha1_zbox", (*ZBOX, *BIAS), "cmp-alpha1 with zB in the input layer"),
+    "cmp-alpha2-zbox": Entry("presets:cmp_alpha2_zbox", (*ZBOX, *BIAS), "cmp-alpha2 with zB in the input layer"),
     "epsilon-gamma-box": Entry(
         "presets:epsilon_gamma_box", ZBOX, "epsilon, gamma 0.25 in the convolutions, zB in the input layer"
     ),
-    "epsilon-plus": Entry("presets:epsilon_plus", HEAD, "epsilon, z+ in the convolutions"),
+    "epsilon-plus": Entry("presets:epsilon_plus", (*HEAD, *BIAS), "epsilon, z+ in the convolutions"),
     "guided-backprop": Entry(
         "presets:guided_backprop", (), "the gradient, of which only the positive part passes an activation"
     ),
@@ -79,7 +90,7 @@ COMPOSITES: dict[str, Entry] = {
         "z+ without biases in every layer, started at one: the probabilities of a winner that is drawn going down",
     ),
     "epsilon-plus-flat": Entry(
-        "presets:epsilon_plus_flat", FLAT, "epsilon, z+ in the convolutions, flat in the input layer"
+        "presets:epsilon_plus_flat", (*FLAT, *BIAS), "epsilon, z+ in the convolutions, flat in the input layer"
     ),
     "attnlrp": Entry(
         "attention:attnlrp", ("eps", "through"), "AttnLRP: softmax by Taylor, two factors half each, epsilon elsewhere"

@@ -10,6 +10,7 @@ from relprop.composites.on import Selector
 from relprop.composites.profiles import Profile
 from relprop.rules.layer import WEIGHTED, Fixed, Rule
 from relprop.rules.lrp import Flat
+from relprop.rules.norms import Apart
 from relprop.support.errors import InputError, RuleError
 from relprop.tape.tape import Node
 
@@ -145,7 +146,8 @@ def _serves(rule: Rule, node: Node, selector: Selector) -> bool:
 
 
 def _refuse_flat_on_head(node: Node, rule: Rule) -> None:
-    if isinstance(rule, Flat) and node.kind in WEIGHTED and node.head:
+    flat = isinstance(rule.layer if isinstance(rule, Apart) else rule, Flat)
+    if flat and node.kind in WEIGHTED and node.head:
         raise RuleError(
             f"the flat rule on {node.where}, which is fully connected: there it would spread relevance over "
             f"everything alike; use 'lrp-epsilon', or a composite without flat"

@@ -41,6 +41,8 @@ class Profile:
 
     def adapt(self, rule: Rule) -> Rule:
         """The rule in this profile's conventions."""
+        if isinstance(rule, rules.Apart):
+            return replace(rule, layer=self.adapt(rule.layer), bias=self.adapt(rule.bias))
         for kind, values in self.overrides.items():
             if type(rule) is kind:
                 rule = replace(rule, **{name: v for name, v in values.items() if name not in rule.given})

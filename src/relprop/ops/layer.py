@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from relprop.ops.linear_map import LinearMap
+from relprop.ops.linear_map import Elementwise, LinearMap
 from relprop.rules.division import quotient, sums_in
 from relprop.rules.layer import Share, Zero
 from relprop.support.errors import RuleError
@@ -95,6 +95,16 @@ class LinearOp:
         below = sum_of(self._times(self.backward(s, w), x) for x, w in terms)
         zero = Zero.WITH_INPUT if all(x is self.x for x, _ in terms) else Zero.UNPROVED
         return Share((below,), self.dot(s, b), took, zero=zero)
+
+    def apart(self) -> tuple[LinearOp, LinearOp] | None:
+        """The layer without its bias, and what adds the bias to that."""
+        if self.b is None:
+            return None
+        z = self.forward(self.x, self.w)
+        within = replace(self.visit, vanishes=False, may_overwrite=False, shared=False)
+        bare = replace(self, held=z, b=None, visit=within, rectified=False, rounded=False, made={})
+        affine = replace(self, held=self.z, linear_map=Elementwise(), nonneg=False, real=None, rectified=False)
+        return bare, replace(affine, x=z, w=torch.ones_like(self.b), made={}, weights={})
 
     def _ones(self, x: Tensor | None) -> Tensor:
         if x is not None:

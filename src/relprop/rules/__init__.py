@@ -3,9 +3,12 @@
 from relprop.rules.attend import Attend
 from relprop.rules.layer import Call, Kind, Layer, Rule, Share, Zero
 from relprop.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Pass, WSquare, Z, ZBox, ZPlus
+from relprop.rules.norms import Absolute, Apart
 
 __all__ = [
+    "Absolute",
     "AlphaBeta",
+    "Apart",
     "Attend",
     "Call",
     "Epsilon",

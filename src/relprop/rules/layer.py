@@ -160,6 +160,10 @@ class Layer(Protocol):
         """A bound, or one per channel, as a tensor of the shape of x; 0 for constants among it."""
         ...
 
+    def apart(self) -> tuple[Layer, Layer] | None:
+        """The layer without its bias, and z_j + b_j as a layer of one input an output; None: there is no bias."""
+        ...
+
 
 class Call(Protocol):
     """One call of an op, as a rule sees it that has a way of its own through ops that are not weighted."""

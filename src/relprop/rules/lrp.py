@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from relprop.rules.division import divide, empty, stabilize
+from relprop.rules.division import divide, empty, sign, stabilize
 from relprop.rules.layer import LINEAR, SUMS, Kind, Layer, Rule, Share, Zero
 from relprop.support.errors import RuleError
 
@@ -20,22 +20,43 @@ class Epsilon(Rule):
     """LRP_epsilon: R_i = sum_j z_ij / (z_j + eps sign(z_j)) R_j.
 
     Bach et al. (2015), eq. 58. The bias stands in the denominator.
+
+    Attributes:
+        eps: stabiliser.
+        bias: True: the bias keeps its share; False: there is none, z_j = sum_i z_ij, so that the inputs take all in
+            proportion to z_ij, without bound where these cancel; "inputs": its share goes to the inputs in proportion
+            to abs(z_ij), which nothing cancels.
     """
 
     eps: float = 1e-6
+    bias: bool | str = True
     fits: ClassVar[frozenset[str]] = LINEAR | SUMS
     can: ClassVar[frozenset[str]] = LINEAR | SUMS
 
     def __post_init__(self) -> None:
         if not self.eps >= 0:
-            raise RuleError(f"Epsilon(eps={self.eps}): eps must be at least 0")
+            raise RuleError(f"{type(self).__name__}(eps={self.eps}): eps must be at least 0")
+        if self.bias not in (True, False, "inputs"):
+            raise RuleError(f"{type(self).__name__}(bias={self.bias!r}): bias is True, False or 'inputs'")
 
     def _says(self, name: str) -> bool:
         return name == "eps" or super()._says(name)
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
-        return layer.ratio(R, [(layer.x, layer.w)], layer.b, self.eps)
+        if self.bias == "inputs" and layer.b is not None:
+            return self._to_inputs(layer, layer.b, R)
+        return layer.ratio(R, [(layer.x, layer.w)], layer.b if self.bias else None, self.eps)
+
+    def _to_inputs(self, layer: Layer, b: Tensor, R: Tensor) -> Share:
+        """R_i = sum_j (z_ij + abs(z_ij) / sum_i abs(z_ij) b_j) / (z_j + eps sign(z_j)) R_j."""
+        plus, minus = layer.signed([+1, -1])
+        s, eps = layer.quotient(R, layer.z, self.eps)
+        size = plus - minus
+        t = divide(s * b, size)
+        below = layer.backward(s, layer.w).mul_(layer.x) + layer.signed_backward([t, -t], [+1, -1])
+        left = layer.total(s * b * empty(size))  # of a neuron all of whose terms are 0
+        return Share((below,), left, eps, zero=Zero.WITH_INPUT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +80,14 @@ class AlphaBeta(Rule):
         beta: weight of the negative side; 1 - alpha if None.
         bias: True: b^+ joins z^+ and b^- joins z^-; False: no bias; "whole": all of b joins both.
         eps: stabiliser of both denominators (0 in the paper).
+        empty: what becomes of an empty side's part: "lost" (the paper), or to the "other" side, which then takes all.
     """
 
     alpha: float = 1.0
     beta: float | None = None
     bias: bool | str = True
     eps: float = 0.0
+    empty: str = "lost"
 
     def __post_init__(self) -> None:
         if self.beta is None:
@@ -76,6 +99,8 @@ class AlphaBeta(Rule):
             )
         if self.bias not in (True, False, "whole"):
             raise RuleError(f"AlphaBeta(bias={self.bias!r}): bias is True, False or 'whole'")
+        if self.empty not in ("lost", "other"):
+            raise RuleError(f"AlphaBeta(empty={self.empty!r}): empty is 'lost' or 'other'")
 
     def _says(self, name: str) -> bool:
         return name == "alpha" or (name != "beta" and super()._says(name))
@@ -90,6 +115,8 @@ class AlphaBeta(Rule):
 
     def share(self, layer: Layer, R: Tensor) -> Share:
         """See the class."""
+        if self.empty == "other":
+            return self._both_sides(layer, R)
         sides = self._weights()
         shares: list[Tensor] = []
         bias: Tensor | float = 0.0
@@ -99,6 +126,21 @@ class AlphaBeta(Rule):
             bias, eps = bias + layer.dot(s, layer.signed_bias(side, self.bias)), eps + took
             shares.append(s)
         return Share((layer.signed_backward(shares, [*sides]),), bias, eps, zero=Zero.WITH_INPUT)
+
+    def _both_sides(self, layer: Layer, R: Tensor) -> Share:
+        """Where one side is empty, the other one has weight 1 = alpha + beta."""
+        sides, weights = [+1, -1], (self.alpha, self.beta or 0.0)
+        z = layer.signed(sides, self.bias)
+        nothing = [empty(stabilize(d, self.eps)) for d in z]
+        shares: list[Tensor] = []
+        bias: Tensor | float = 0.0
+        eps: Tensor | float = layer.total(R * (nothing[0] & nothing[1]))
+        for k, side in enumerate(sides):
+            s = divide(R, z[k], self.eps) * torch.where(nothing[1 - k], 1.0, weights[k]).to(R.dtype)
+            bias = bias + layer.dot(s, layer.signed_bias(side, self.bias))
+            eps = eps + layer.total(s * (self.eps * sign(z[k]))) if self.eps else eps
+            shares.append(s)
+        return Share((layer.signed_backward(shares, sides),), bias, eps, zero=Zero.WITH_INPUT)
 
 
 @dataclass(frozen=True, eq=False)
