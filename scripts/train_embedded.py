@@ -3,8 +3,12 @@
     python scripts/train_embedded.py --network both
 
 writes ``<network>.safetensors`` into ``src/relprop/models/weights`` after every epoch, and at the end
-``<network>.json`` into ``docs``: the figures of ``docs/model-card.md``. The deep network's 30 epochs took 41
-minutes, the shallow one's 20 (``--epochs 20``) 22, both at once on two cores that others used as well.
+``<network>.json`` into ``docs``: the figures of ``docs/model-card.md``. Networks are trained as the paper's were,
+without BatchNorm: what lets a deep one learn is that its first weights are scaled until every layer's output has a
+standard deviation of 1 (Mishkin and Matas 2016). Biases are pulled to zero, so that a decision is made of pixels.
+``--batchnorm`` trains them as they were up to version 0.4, with a BatchNorm after each convolution, folded at the end.
+
+Drawing pictures takes most of the time; ``--drawn FILE`` keeps them for the next training of the same seed.
 The seed fixes the pictures and the first weights; the order of floating-point sums is the machine's, so that
 another run gives weights as good, not the same.
 """  # noqa: INP001 - a script beside the package, no part of one
@@ -21,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from sklearn.metrics import average_precision_score
 from torch import nn
 from torch.nn import functional
@@ -29,17 +33,17 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.data import DataLoader, Dataset
 
 from relprop.data.clutter import CLASSES, SIDE, Clutter, Sample
-from relprop.models.families.embedded import trained
 from relprop.models.networks.digits import MEAN, NAMES, STD, Network, architecture
 from relprop.support.files import file_sha256, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "src/relprop/models/weights"
+RECIPE = ("epochs", "easy", "images", "batch", "rate", "bias_decay", "batchnorm", "seed", "device")
 EDGES = (0, 0.05, 0.1, 0.25, 0.5, 1)  # edges of the classes of S_in/S_tot that accuracy is told by
 
 
@@ -84,7 +88,7 @@ def multi_hot(samples: list[Sample]) -> Tensor:
 
 def normalize(images: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) uint8 as the networks take them: float32, channels last in memory."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (MEAN, STD))
     return ((images / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
@@ -109,30 +113,105 @@ def without_batchnorm(network: Network) -> Network:
     return Network(nn.Sequential(*layers), network.classifier).eval()
 
 
+@torch.no_grad()
+def normalised(network: Network, images: Tensor) -> Network:
+    """The network with no bias, and weights such that each layer's outputs of these pictures have deviation 1."""
+    network.eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.orthogonal_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type] - all of these have one
+            seen: list[Tensor] = []
+            hook = layer.register_forward_hook(lambda _, __, output, seen=seen: seen.append(output))
+            network(images)
+            hook.remove()
+            layer.weight /= seen[0].std()
+    return network
+
+
+def grouped(network: Network, settings: argparse.Namespace) -> list[dict[str, Any]]:
+    """Weights decay slowly, biases fast: AdamW moves a number by up to the rate a step, so below 1 / decay."""
+    weights = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim == 1]
+    pull = 0.05 if settings.batchnorm else settings.bias_decay
+    return [{"params": weights, "weight_decay": 0.05}, {"params": others, "weight_decay": pull}]
+
+
+def epochs(settings: argparse.Namespace) -> Iterator[Iterable[tuple[Tensor, Tensor]]]:
+    """The batches of each epoch: drawn as they are needed, or read where they are kept."""
+    kept = None if settings.drawn is None else keep(settings)
+    for epoch in range(settings.epochs):
+        if kept is None:
+            pictures = Pictures(settings.seed, epoch, settings.images, epoch < settings.easy)
+            yield DataLoader(pictures, settings.batch, num_workers=settings.workers, drop_last=True)
+        else:
+            start, whole = epoch * settings.images, settings.images // settings.batch * settings.batch
+            yield zip(*(t[start : start + whole].split(settings.batch) for t in kept), strict=True)
+
+
+def keep(settings: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    """All pictures of all epochs and their classes, drawn once into a file."""
+    path, number = Path(settings.drawn), settings.epochs * settings.images
+    shape = (number, SIDE * SIDE * 3 + len(CLASSES))
+    if not path.exists():
+        unfinished = path.with_suffix(".part")
+        file = np.memmap(unfinished, np.uint8, "w+", shape=shape)
+        for epoch in range(settings.epochs):
+            pictures = Pictures(settings.seed, epoch, settings.images, epoch < settings.easy)
+            loader = DataLoader(pictures, 500, num_workers=settings.workers)
+            for k, (images, present) in enumerate(loader):
+                start = epoch * settings.images + 500 * k
+                both = (images.permute(0, 2, 3, 1).flatten(1), present.byte())
+                file[start : start + len(images)] = torch.cat(both, 1).numpy()
+            report(f"drew the pictures of epoch {epoch + 1}/{settings.epochs}")
+        file.flush()
+        unfinished.replace(path)
+    found = torch.from_numpy(np.memmap(path, np.uint8, "c")).view(-1, shape[1])[:number]
+    if len(found) < number:
+        raise SystemExit(f"{path} holds {len(found)} pictures, and {number} are asked for: remove it, or ask for fewer")
+    images = found[:, : -len(CLASSES)].view(-1, SIDE, SIDE, 3).permute(0, 3, 1, 2)
+    return images, found[:, -len(CLASSES) :].float()
+
+
+def graphed(network: Network, images: Tensor) -> Any:
+    """The network as one launch a pass: of layers as small as these a GPU spends its time on being told what to do."""
+    return torch.cuda.make_graphed_callables(network, (normalize(images),)) if images.is_cuda else network
+
+
 def train(name: str, settings: argparse.Namespace) -> float:
-    """Train a network, save its folded weights after every epoch, and return the seconds it took."""
+    """Train a network, save its weights after every epoch, and return the seconds it took."""
     torch.manual_seed(settings.seed)
-    network = with_batchnorm(architecture(name)).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.rate, weight_decay=0.05)
-    steps = -(-settings.images // settings.batch)
+    device = torch.device(settings.device)
+    began = time.monotonic()
+    network = architecture(name)
+    first = torch.stack([Pictures(settings.seed, 0, 256, easy=False)[i][0] for i in range(256)])
+    if settings.start is not None:
+        network.load_state_dict(load_file(settings.start / f"{name}.safetensors"))
+    elif settings.batchnorm:
+        network = with_batchnorm(network)
+    else:
+        network = normalised(network, normalize(first))
+    network = network.to(device, memory_format=torch.channels_last).train()
+    steps = settings.images // settings.batch
+    optimizer = torch.optim.AdamW(grouped(network, settings), lr=settings.rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.rate, total_steps=settings.epochs * steps, pct_start=0.1
     )
-    began = time.monotonic()
-    for epoch in range(settings.epochs):
+    called = graphed(network, first[: settings.batch].to(device))
+    for epoch, batches in enumerate(epochs(settings)):
         network.train()
-        pictures = Pictures(settings.seed, epoch, settings.images, epoch < settings.easy)
-        loss = 0.0
-        for images, present in DataLoader(pictures, settings.batch, num_workers=settings.workers):
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = network(normalize(images))
-            objective = functional.binary_cross_entropy_with_logits(logits.float(), present)
+        loss = torch.zeros((), device=device)
+        for images, present in batches:
+            with torch.autocast("cpu", torch.bfloat16, enabled=device.type == "cpu"):
+                logits = called(normalize(images.to(device)))
+            objective = functional.binary_cross_entropy_with_logits(logits.float(), present.to(device))
             optimizer.zero_grad()
             objective.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            loss += objective.item() * len(images) / settings.images
-        store(network.eval(), WEIGHTS / f"{name}.safetensors")
+            loss += objective.detach() / steps
+        store(network.eval(), settings.out / f"{name}.safetensors")
         seconds = time.monotonic() - began
         report(f"{name} epoch {epoch + 1}/{settings.epochs}: loss {loss:.4f}, {seconds:.0f} s")
     return time.monotonic() - began
@@ -144,8 +223,8 @@ def report(text: str) -> None:
 
 
 def store(network: Network, path: Path) -> None:
-    """Write the folded weights; the file is whole at any time."""
-    state = {key: value.contiguous() for key, value in without_batchnorm(network).state_dict().items()}
+    """Write the weights, each BatchNorm folded; the file is whole at any time."""
+    state = {key: value.cpu().contiguous() for key, value in without_batchnorm(network).state_dict().items()}
     write_whole(path, save(state))
 
 
@@ -156,9 +235,10 @@ def outputs(network: Network, samples: list[Sample]) -> Tensor:
     return torch.cat([network(normalize(part)) for part in images.split(256)])
 
 
-def measure(name: str, pictures: int) -> dict[str, Any]:
-    """Measure the saved network on `pictures` held-out pictures of each variant."""
-    network = trained(name)
+def measure(name: str, folder: Path, pictures: int) -> dict[str, Any]:
+    """Measure the network saved in the folder on `pictures` held-out pictures of each variant."""
+    network = architecture(name).eval()
+    network.load_state_dict(load_file(folder / f"{name}.safetensors"))
     single = [Clutter("test", "single").sample(i) for i in range(pictures)]
     multi = [Clutter("test", "multi").sample(i) for i in range(pictures)]
     labels = torch.tensor([sample.labels[0] for sample in single])
@@ -166,7 +246,7 @@ def measure(name: str, pictures: int) -> dict[str, Any]:
     hits = (ranking == labels[:, None]).double().numpy()
     precision = average_precision_score(multi_hot(multi).numpy(), outputs(network, multi).numpy(), average=None)
     return {
-        "sha256": file_sha256(WEIGHTS / f"{name}.safetensors"),
+        "sha256": file_sha256(folder / f"{name}.safetensors"),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "pictures": pictures,
         "top1": hits[:, 0].mean(),
@@ -194,10 +274,17 @@ def options() -> argparse.Namespace:
     add("--easy", type=int, default=2, help="of these, epochs with large single digits (%(default)s)")
     add("--images", type=int, default=20_000, help="pictures an epoch (%(default)s)")
     add("--batch", type=int, default=32, help="pictures a step (%(default)s)")
-    add("--rate", type=float, default=2e-3, help="highest learning rate (%(default)s)")
+    add("--bias-decay", type=float, default=10.0, help="how strongly biases are pulled to zero (%(default)s)")
+    add("--batchnorm", action="store_true", help="with a BatchNorm after each convolution, folded at the end")
+    add("--rate", type=float, default=1e-3, help="highest learning rate (%(default)s)")
     add("--seed", type=int, default=0, help="of pictures and first weights (%(default)s)")
     add("--threads", type=int, default=1, help="threads that train (%(default)s)")
     add("--workers", type=int, default=1, help="processes that draw pictures (%(default)s)")
+    add("--device", default="cpu", help="(%(default)s)")
+    add("--drawn", type=Path, metavar="FILE", help="where pictures are kept for another training; none: nowhere")
+    add("--start", type=Path, metavar="FOLDER", help="go on from the weights there, without BatchNorm")
+    add("--out", type=Path, default=WEIGHTS, metavar="FOLDER", help="where weights go (the package's)")
+    add("--figures", type=Path, default=ROOT / "docs", metavar="FOLDER", help="where figures go (docs)")
     add("--pictures", type=int, default=5000, help="held-out pictures to measure on (%(default)s)")
     return parser.parse_args()
 
@@ -206,7 +293,7 @@ def main() -> None:
     """Train, measure, write."""
     settings = options()
     torch.set_num_threads(settings.threads)
-    recipe = {key: vars(settings)[key] for key in ("epochs", "easy", "images", "batch", "rate", "seed")}
+    recipe = {key: vars(settings)[key] for key in RECIPE}
     for name in NAMES:
         if settings.network in ("both", name.removeprefix("digits-")):
             seconds = round(train(name, settings))
@@ -214,10 +301,10 @@ def main() -> None:
                 "network": name,
                 "recipe": recipe,
                 "seconds": seconds,
-                **measure(name, settings.pictures),
+                **measure(name, settings.out, settings.pictures),
             }
             text = json.dumps(figures, indent=2) + "\n"
-            write_whole(ROOT / "docs" / f"{name}.json", text.encode())
+            write_whole(settings.figures / f"{name}.json", text.encode())
             sys.stdout.write(text)
 
 

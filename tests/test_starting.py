@@ -80,7 +80,7 @@ def test_the_library_imports_nothing_it_may_not_need():
 
 
 def test_the_public_names_are_these():
-    names = "attribute explain plan check at methods fit_patterns metrics models on plots rules study"
+    names = "attribute explain plan check at methods fit_patterns metrics models on plots quantus rules study"
     kinds = "Check Composite Explanation Patterns"
     errors = "RelpropError InputError RuleError UnsupportedOp"
     assert dir(rp) == sorted(rp.__all__) == sorted(f"{names} {kinds} {errors}".split())

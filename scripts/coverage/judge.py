@@ -163,8 +163,10 @@ class Judged(TorchFunctionMode):
         if func in named("softmax softmin"):
             return func(*args, **kwargs).detach().requires_grad_()
         if func in ATTENTION:
-            q, k = args[0].detach(), args[1].detach()
-            return func(q, k, *args[2:], **kwargs)
+            q, k, v, *rest = args
+            rest = [a.detach() if isinstance(a, Tensor) else a for a in rest]  # a mask can be made of values too
+            masks = {name: a.detach() if isinstance(a, Tensor) else a for name, a in kwargs.items()}
+            return func(q.detach(), k.detach(), v, *rest, **masks)
         if func is F.normalize:
             axis = kwargs.get("dim", args[2] if len(args) > 2 else 1)
             return args[0] / args[0].detach().norm(dim=axis, keepdim=True).clamp_min(1e-12)

@@ -35,6 +35,7 @@ _PLACES = {
     "on": "relprop.composites.on",
     "plan": "relprop.planning:plan",
     "plots": "relprop.plots",
+    "quantus": "relprop.quantus",
     "rules": "relprop.rules",
     "study": "relprop.study",
 }
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from relprop import metrics as metrics
     from relprop import models as models
     from relprop import plots as plots
+    from relprop import quantus as quantus
     from relprop import rules as rules
     from relprop import study as study
     from relprop.catalogue.pattern_fit import fit_patterns as fit_patterns

@@ -1,4 +1,4 @@
-"""What may follow the colon in a method's name: ``layers=3,eps=0.1`` is read, and what is none is refused."""
+"""What may follow the colon in a method's or a measure's name: ``layers=3,eps=0.1`` is read, or refused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def parse_options(name: str, text: str, takes: Collection[str]) -> dict[str, Any
     """The options in "layers=3,eps=0.1".
 
     Args:
-        name: of the method, as typed, for messages.
+        name: of the method or measure, as typed, for messages.
         text: what stands after the colon.
-        takes: the options that the method has.
+        takes: the options that it has.
 
     Raises:
-        InputError: for an option that the method does not take, or a value that is none.
+        InputError: for an option that it does not take, or a value that is none.
     """
     given: dict[str, Any] = {}
     parts = [text] if "patterns" in takes else text.split(",")  # a file's name may hold commas
@@ -100,7 +100,13 @@ READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "seed": (_from(0), "a whole number from 0"),
     "steps": (_from(1), "a whole number from 1"),
     "baseline": (_or("black", _number), "a number or 'black'"),
+    "region": (_from(1), "a whole number of pixels from 1"),
+    "replace": (
+        _one_of("mean-image", "blur", "neighbours", "mean"),
+        "'mean-image', 'blur', 'neighbours' or 'mean'",
+    ),
+    "order": (_one_of("top", "bottom", "independent"), "'top', 'bottom' or 'independent'"),
     "layer": (_some, "a module path"),
     "position": (_or("mean", int), "a whole number or 'mean'"),
 }
-"""Every option of every method: how its value is read, and what that must be."""
+"""Every option of every method and measure: how its value is read, and what that must be."""

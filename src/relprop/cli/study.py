@@ -18,6 +18,8 @@ from relprop.commands.requests import ReportRequest, ReproduceRequest, StudyRequ
     "relprop study --data folder --root pictures --annotations coco.json --model resnet50 --class-map map.json",
     "relprop study --methods lrp-z,cmp-alpha1-flat:layers=3,eps=0.1,uniform",
     "relprop study --config study.toml --limit 50",
+    "relprop study --limit 50 --measures occlusion,flipping:region=8,randomisation,sparseness",
+    "relprop study --data voc --root VOCdevkit --masks --model vgg16 --class-map voc_to_imagenet.json",
     "relprop study --limit 1000 --shard 2/4 --out results",
 )
 def study(request: StudyRequest) -> None:

@@ -206,9 +206,11 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         InputError: the file cannot be read, or it names an option that there is not.
     """
     if path is not None:
-        flags = {str(each.name): bool(getattr(each, "is_flag", False)) for each in context.command.params}
-        known = [name for name in flags if name not in ("config", "help")]
-        context.default_map = settings(path, known, [name for name in known if flags[name]])
+        options = [each for each in context.command.params if each.name not in ("config", "help")]
+        names = {option.removeprefix("--"): str(each.name) for each in options for option in each.opts}
+        flags = [str(each.name) for each in options if getattr(each, "is_flag", False)]
+        several = [str(each.name) for each in options if getattr(each, "multiple", False)]
+        context.default_map = settings(path, names, flags, several)
     return path
 
 
@@ -226,7 +228,17 @@ Config = Annotated[
 
 DataName = Annotated[str, typer.Option(metavar="NAME", help="embedded, voc, imagenet or folder.")]
 Split = Annotated[str | None, typer.Option(help="Of VOC (train, val, trainval, test, all) or embedded data.")]
-Annotations = Annotated[Path | None, typer.Option(help="Folder of XML files, or a COCO JSON file.")]
+Annotations = Annotated[
+    Path | None, typer.Option(help="Folder of XML files, a COCO JSON file, or with --masks a folder of PNG files.")
+]
+Masks = Annotated[
+    bool,
+    typer.Option(
+        "--masks",
+        help="Of VOC (SegmentationClass), COCO JSON (extra coco) or your own PNG files, ANNOTATIONS/CLASS/PICTURE.png: "
+        "measure against masks instead of boxes.",
+    ),
+]
 Index = Annotated[Path | None, typer.Option(help="ImageNet's class index, a JSON file.")]
 GroundTruth = Annotated[Path | None, typer.Option(help="ImageNet's labels, a text or CSV file.")]
 Synsets = Annotated[Path | None, typer.Option(help="What ILSVRC2012_ID means, a text file.")]

@@ -31,6 +31,7 @@ from relprop.commands.options import (
     Json,
     Layers,
     Limit,
+    Masks,
     Method,
     Methods,
     Model,
@@ -233,6 +234,7 @@ class StudyRequest:
     year: Year = "2007"
     variant: Variant = "multi"
     annotations: Annotations = None
+    masks: Masks = False
     index: Index = None
     ground_truth: GroundTruth = None
     synsets: Synsets = None
@@ -257,6 +259,17 @@ class StudyRequest:
     shard: Shard = (1, 1)
     batch: Batch = 16
     seed: Annotated[int, Option(min=0, help="Of the embedded data and the bootstrap.")] = 0
+    measures: Annotated[
+        tuple[str, ...],
+        Option(
+            "--measure",
+            "--measures",
+            metavar="NAMES",
+            callback=split_names,
+            help="Beside localisation, by commas: occlusion, flipping, randomisation, sparseness, or "
+            "package.module:object of your own. Without it occlusion.",
+        ),
+    ] = ()
     occlusion: Annotated[bool, Option(help="Hide object and context in turn, for Figure 2.")] = True
     json: Json = False
     device: Device = "cpu"
@@ -277,6 +290,7 @@ class ConceptsRequest:
     year: Year = "2007"
     variant: Variant = "multi"
     annotations: Annotations = None
+    masks: Masks = False
     index: Index = None
     ground_truth: GroundTruth = None
     synsets: Synsets = None

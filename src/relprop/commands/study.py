@@ -75,6 +75,7 @@ def task_of(request: StudyRequest) -> Task:
         methods=request.methods,
         limit=request.limit if request.data != "embedded" else None,
         occlusion=request.occlusion,
+        measures=request.measures,
         seed=request.seed,
     )
 
@@ -91,6 +92,8 @@ def dataset(request: StudyRequest | ConceptsRequest) -> Dataset:
     """Open the data that was named."""
     if request.data not in DATA:
         raise InputError(f"no data {request.data!r}{did_you_mean(request.data, DATA) or ': ' + ', '.join(DATA)}")
+    if request.masks and request.data in ("embedded", "imagenet"):
+        raise DataError(f"{request.data} has boxes and no masks; leave --masks out, or name voc or folder with --data")
     if request.data == "embedded" and request.root is not None:
         raise DataError(f"what kind of data is in {request.root}? Add --data voc, imagenet or folder")
     if request.data == "embedded":
@@ -98,12 +101,12 @@ def dataset(request: StudyRequest | ConceptsRequest) -> Dataset:
     if request.root is None:
         raise DataError(f"where is the data? Name its folder: --data {request.data} --root FOLDER")
     if request.data == "voc":
-        return voc.voc(request.root, request.year, request.split or "all")
+        return voc.voc(request.root, request.year, request.split or "all", masks=request.masks)
     if request.data == "imagenet":
         return imagenet.imagenet(
             request.root, request.annotations, request.index, request.ground_truth, request.synsets
         )
-    return folder.folder(request.root, request.annotations)
+    return folder.folder(request.root, request.annotations, masks=request.masks)
 
 
 def _geometry(request: StudyRequest, preprocess: Preprocess) -> Geometry:

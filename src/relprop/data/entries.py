@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from relprop.support.errors import RelpropError
@@ -28,11 +30,14 @@ class Thing:
         box: ``x0, y0, x1, y1``, half-open, in pixels of the annotated picture: the upper left pixel alone is
             ``0, 0, 1, 1``. It has area, but may reach beyond the picture.
         difficult: the annotators found it hard to recognise. It counts as part of its class all the same.
+        mask: where it is known to the pixel: gives (height, width) of bool, of the whole annotated picture; raises
+            `relprop.data.pictures.PictureError` if it cannot be read. None: the box is all that is known.
     """
 
     name: str
     box: tuple[float, float, float, float]
     difficult: bool = False
+    mask: Callable[[], NDArray[np.bool_]] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,8 @@ class Listing:
         read: from an id to its entry.
         name_classes: gives the classes; asked once at most, as some can only be told by reading everything.
         more: what else identifies the data set, fit for JSON.
-        annotation_file: from an id to the file that its annotation is in, missing or not; None: there are no files.
+        annotation_file: from an id to the file that its annotation is in, or files, missing or not; None: there are
+            none.
         picture_file: likewise the file of the picture.
 
     Raises:
@@ -110,7 +116,7 @@ class Listing:
     read: Callable[[str], Entry]
     name_classes: Callable[[], tuple[str, ...]]
     more: Mapping[str, Any] = field(default_factory=dict)
-    annotation_file: Callable[[str], Path] | None = None
+    annotation_file: Callable[[str], Path | Sequence[Path]] | None = None
     picture_file: Callable[[str], Path] | None = None
 
     def __post_init__(self) -> None:
@@ -140,7 +146,8 @@ class Listing:
         """Return the hash of the annotations' files of the first pictures, each once, in order; "" without any."""
         if self.annotation_file is None:
             return ""
-        files = dict.fromkeys(map(self.annotation_file, self.ids[:number]))
+        named = map(self.annotation_file, self.ids[:number])
+        files = dict.fromkeys(file for some in named for file in ([some] if isinstance(some, Path) else some))
         lines = (f"{file.name} {_sha256(file) or ''}" for file in files)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

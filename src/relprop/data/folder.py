@@ -1,4 +1,4 @@
-"""Pictures of your own with boxes: VOC-style XML, a file per picture, or one COCO-style JSON.
+"""Pictures of your own with boxes or masks: VOC-style XML, a file per picture, one COCO-style JSON, or PNG masks.
 
 XML boxes count from 1, both ends included, as VOC's and those of the tools that write its format; COCO's are
 x, y, width and height from 0, fractions allowed. Objects that COCO calls crowds count as difficult.
@@ -16,19 +16,23 @@ from typing import Any, TypeVar
 
 from relprop.data.annotations import Annotation, entry_of, read_annotation, read_names
 from relprop.data.entries import DataError, Entry, Listing, Thing, demand_folder, read_text
+from relprop.data.masks import demand_pycocotools, folders_of, read_files, with_segmentation
 from relprop.data.pictures import list_pictures
 from relprop.support.files import kind_of
 
 Value = TypeVar("Value")
 
 
-def folder(pictures: str | Path, annotations: str | Path | None = None) -> Listing:
+def folder(pictures: str | Path, annotations: str | Path | None = None, *, masks: bool = False) -> Listing:
     """Open a folder of pictures, those in folders within it too. An id is the file's name within the folder.
 
     Args:
         pictures: the folder.
         annotations: a folder of XML files that are named (and sorted into folders) as the pictures are; a
             ``.json`` file in COCO's format; None: XML files beside the pictures.
+        masks: take objects from COCO's segmentation (polygons or run lengths; extra ``coco``) instead of its boxes; or,
+            where `annotations` is a folder, from PNG files in it, in a folder for each class, named as the pictures
+            are, with 0 where the class is not: ``masks/dog/walk.png`` of ``walk.jpg``.
 
     Raises:
         DataError: a file or folder is missing, there are no pictures, or the JSON is not COCO's.
@@ -36,11 +40,19 @@ def folder(pictures: str | Path, annotations: str | Path | None = None) -> Listi
     root = demand_folder(pictures)
     ids = tuple(path.relative_to(root).as_posix() for path in list_pictures(root))
     if annotations is not None and Path(annotations).suffix.lower() == ".json":
-        coco = _coco(root, Path(annotations))
+        if masks:
+            demand_pycocotools()
+        coco = _coco(root, Path(annotations), masks=masks)
         absent = len(set(coco.annotations) - set(map(coco.name, ids)))
-        more = {"annotated_but_absent": absent}
+        more = {"annotated_but_absent": absent} | ({"masks": "coco"} if masks else {})
         return Listing("folder", str(root), "all", ids, coco.entry, coco.classes, more, coco.file, root.joinpath)
     place = root if annotations is None else demand_folder(annotations)
+    if masks:
+        if annotations is None:
+            raise DataError("where are the masks? Name a COCO JSON file, or a folder with a folder for each class")
+        drawn = _Masks(root, place, tuple(folders_of(place)))
+        more = {"masks": "png"}
+        return Listing("folder", str(root), "all", ids, drawn.entry, drawn.names, more, drawn.files, root.joinpath)
     xml = _Xml(root, place, ids)
     return Listing("folder", str(root), "all", ids, xml.entry, xml.classes, {}, xml.file, root.joinpath)
 
@@ -63,6 +75,25 @@ class _Xml:
         """Return where the annotation of a picture is, or should be; Windows writes .XML too."""
         usual, other = ((self.place / id_).with_suffix(suffix) for suffix in (".xml", ".XML"))
         return other if other.exists() and not usual.exists() else usual
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """A PNG file per picture and class."""
+
+    root: Path
+    place: Path
+    classes: tuple[str, ...]
+
+    def entry(self, id_: str) -> Entry:
+        paths = dict(zip(self.classes, self.files(id_), strict=True))
+        return entry_of(id_, self.root / id_, read_files(paths, id_))
+
+    def names(self) -> tuple[str, ...]:
+        return self.classes
+
+    def files(self, id_: str) -> list[Path]:
+        return [(self.place / name / id_).with_suffix(".png") for name in self.classes]
 
 
 @dataclass(frozen=True)
@@ -92,7 +123,7 @@ class _Coco:
 # COCO
 
 
-def _coco(root: Path, file: Path) -> _Coco:
+def _coco(root: Path, file: Path, *, masks: bool) -> _Coco:
     if file.exists() and not file.is_file():  # a pipe would be waited for, and its hash could not be taken
         raise DataError(f"{file}: not a regular file but {kind_of(file)}; name a JSON file in COCO's format")
     try:
@@ -107,7 +138,7 @@ def _coco(root: Path, file: Path) -> _Coco:
         if nowhere and not objects:
             ids = f"{content['annotations'][0]['image_id']!r} is none of {', '.join(map(repr, list(images)[:3]))}"
             raise DataError(f"{file}: none of its {nowhere} annotations names one of its images: image_id {ids}")
-        found = {name: _annotation(name, size, objects[name], names) for name, size in sizes.items()}
+        found = {name: _annotation(name, size, objects[name], names, masks=masks) for name, size in sizes.items()}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{file}: not COCO's format ({reason}); give images, annotations and categories") from None
@@ -141,7 +172,7 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _annotation(
-    name: str, size: tuple[int, int] | None, objects: list[dict[str, Any]], classes: Mapping[str, str]
+    name: str, size: tuple[int, int] | None, objects: list[dict[str, Any]], classes: Mapping[str, str], *, masks: bool
 ) -> Annotation:
     """Read the objects of one picture; a class with a broken one is left out."""
     things: list[Thing] = []
@@ -150,10 +181,12 @@ def _annotation(
     for one in objects:
         class_name = classes.get(_key(one.get("category_id")), "")
         try:
-            things.append(_thing(one, class_name))
+            thing = _thing(one, class_name)
+            things.append(with_segmentation(thing, one.get("segmentation"), size) if masks else thing)
         except (ValueError, TypeError):
             broken.add(class_name)
-            problems.append(f"object {one.get('id')}: box {one.get('bbox')}, category {one.get('category_id')}")
+            what = f"box {one.get('bbox')}, category {one.get('category_id')}"
+            problems.append(f"object {one.get('id')}: {what}{', or no segmentation of it' if masks else ''}")
     if not objects:
         problems.append("no objects in it")
     whole = tuple(thing for thing in things if thing.name not in broken)

@@ -1,4 +1,4 @@
-"""How boxes follow a picture through rescaling and cropping, to masks on what the network sees.
+"""How boxes and masks follow a picture through rescaling and cropping, to masks on what the network sees.
 
 Picture and boxes go through the same `relprop.data.resize`, so that they cannot part. Boxes that a crop cuts are
 cut; a box that it leaves nothing of is gone.
@@ -8,6 +8,8 @@ is i + 0.5, so along each axis these are the i with ``x0 <= i + 0.5 < x1``. Edge
 pixel first: which side of a centre they lie on is then not for floating point to decide. Where an axis has no
 such pixel, the one that the middle of the box lies in is covered: whatever has area covers a pixel at least.
 Boxes that adjoin share no pixel, unless one of them is thinner than a pixel.
+
+Of a mask each pixel of the network's input has the nearest one: no value between inside and outside comes about.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ class Framed:
 
     Attributes:
         image: RGB, of the network's input size.
-        masks: for each class, (H, W) bool: the union of its boxes in pixels of `image`; never empty.
+        masks: for each class, (H, W) bool: the union of its boxes in pixels of `image`, or of its objects' own masks
+            where these are known; never empty.
         dropped: the classes of which nothing is left after the crop.
         rescaled: the picture's size was not the one that the boxes referred to; they were scaled to it, unless only
             width and height were interchanged.
@@ -78,6 +81,7 @@ class Geometry:
         Raises:
             OrientationError: width and height are interchanged, and the boxes only fit so: they are of the picture
                 turned.
+            PictureError: an object's mask cannot be read.
         """
         size = annotated_size or image.size
         if size != image.size and size == image.size[::-1]:
@@ -86,6 +90,11 @@ class Geometry:
         resize = Resize(self.resize, self.crop, self.interpolation)
         masks: dict[str, BoolTensor] = {}
         for thing in things:
+            if thing.mask is not None:
+                covered = torch.from_numpy(resize.mask(thing.mask(), image.size))
+                if covered.any():
+                    masks[thing.name] = BoolTensor(covered | masks.get(thing.name, covered))
+                continue
             box = thing.box if size == image.size else scaled_box(thing.box, size, image.size)
             x0, y0, x1, y1 = resize.box(box, image.size)
             if x0 < x1 and y0 < y1:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from relprop.data.entries import Entry, Thing
 from relprop.data.geometry import Framed, Geometry
@@ -69,7 +73,14 @@ def upright(
     if of_upright:
         return tuple(things), annotated_size
     drawn_on = annotated_size or stored
-    turned = tuple(replace(thing, box=_turned(thing.box, drawn_on, orientation)) for thing in things)
+    turned = tuple(
+        replace(
+            thing,
+            box=_turned(thing.box, drawn_on, orientation),
+            mask=None if thing.mask is None else partial(_turned_mask, thing.mask, orientation),
+        )
+        for thing in things
+    )
     return turned, _other_side(drawn_on, orientation)
 
 
@@ -84,6 +95,14 @@ def _fits(things: Sequence[Thing], annotated_size: Size | None, frame: Size) -> 
         return all(thing.box[2] <= frame[0] + 1 and thing.box[3] <= frame[1] + 1 for thing in things)
     width, height = annotated_size
     return abs(height - width * frame[1] / frame[0]) <= 1
+
+
+def _turned_mask(mask: Callable[[], NDArray[np.bool_]], orientation: int) -> NDArray[np.bool_]:
+    """The mask of the upright picture, of one of the stored picture."""
+    stored = mask()
+    down, across = orientation in (7, 8), orientation in (6, 7)  # which axis of the upright picture is mirrored
+    upright_ = stored.T
+    return upright_[:: -1 if down else 1, :: -1 if across else 1]
 
 
 def _turned(box: tuple[float, float, float, float], size: Size, orientation: int) -> tuple[float, float, float, float]:

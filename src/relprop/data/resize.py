@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 Box = tuple[float, float, float, float]
@@ -31,6 +33,18 @@ class Resize:
         scaled = image.convert("RGB").resize(self._scaled(image.size), Image.Resampling[self.interpolation.upper()])
         left, top = (offset(side, self.crop) for side in scaled.size)
         return scaled.crop((left, top, left + self.crop, top + self.crop))
+
+    def mask(self, mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return a mask, (height, width), where the picture's pixels are brought: each gets its nearest one's.
+
+        Args:
+            mask: of the whole picture, in its proportions or stretched as it was annotated.
+            size: width and height of the picture.
+        """
+        scaled = self._scaled(size)
+        left, top = (offset(side, self.crop) for side in scaled)
+        image = Image.fromarray(np.asarray(mask, np.uint8)).resize(scaled, Image.Resampling.NEAREST)
+        return np.array(image.crop((left, top, left + self.crop, top + self.crop))) > 0
 
     def box(self, box: Box, size: tuple[int, int]) -> Box:
         """Return where a box of a picture comes to lie, less what is cut off; without area if all of it is.

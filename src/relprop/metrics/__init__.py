@@ -1,6 +1,11 @@
 """Measures of how well heat maps find objects. They take tensors and know nothing of how maps are made."""
 
+from importlib import import_module
+from typing import Any
+
+from relprop.metrics.concentration import complexity, sparseness
 from relprop.metrics.flipping import Flips, flip
+from relprop.metrics.likeness import spearman, ssim
 from relprop.metrics.localization import (
     inside_total_ratio,
     negative_share_inside,
@@ -14,8 +19,20 @@ from relprop.metrics.localization import (
 )
 from relprop.metrics.occlusion import delta, occlude
 
-__all__ = [
+# These explain networks, so they stand above the engine, which knows nothing of measures; imported when first used.
+_PLACES = {"Randomised": "relprop.randomising", "randomise": "relprop.randomising"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'relprop.metrics' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+__all__ = [  # noqa: PLE0604
+    *_PLACES,
     "Flips",
+    "complexity",
     "delta",
     "flip",
     "inside_total_ratio",
@@ -24,6 +41,9 @@ __all__ = [
     "pointing_game",
     "relevance_rank_accuracy",
     "similarity",
+    "sparseness",
+    "spearman",
+    "ssim",
     "statuses",
     "top_k",
     "weighted_by_area",

@@ -37,7 +37,7 @@ def inside_total_ratio(R: Array, mask: Array) -> Tensor:
     plane, mask = _checked(R, mask)
     positive = plane.clamp(min=0)
     mu = _sums(positive * mask) / _sums(positive)
-    return _defined(mu, plane, mask).to(_precision(R))
+    return _defined(mu, plane, mask).to(precision(R))
 
 
 def weighted_inside_total_ratio(R: Array, mask: Array) -> Tensor:
@@ -54,7 +54,7 @@ def weighted_inside_total_ratio(R: Array, mask: Array) -> Tensor:
         InputError: as `inside_total_ratio`.
     """
     plane, mask = _checked(R, mask)
-    return weighted_by_area(inside_total_ratio(plane, mask), mask).to(_precision(R))
+    return weighted_by_area(inside_total_ratio(plane, mask), mask).to(precision(R))
 
 
 def weighted_by_area(mu: Array, mask: Array) -> Tensor:
@@ -116,7 +116,7 @@ def top_k(R: Array, mask: Array, k: int) -> Tensor:
     plane, mask = _checked(R, mask)
     if not 1 <= k <= mask[0].numel():
         raise InputError(f"top_k of k={k} pixels: choose k from 1 to {mask[0].numel()}, the number of pixels")
-    return _highest(plane, mask, [k] * len(mask)).to(_precision(R))
+    return _highest(plane, mask, [k] * len(mask)).to(precision(R))
 
 
 def relevance_rank_accuracy(R: Array, mask: Array) -> Tensor:
@@ -135,7 +135,7 @@ def relevance_rank_accuracy(R: Array, mask: Array) -> Tensor:
         InputError: as `inside_total_ratio`.
     """
     plane, mask = _checked(R, mask)
-    return _highest(plane, mask, mask.sum(dim=(1, 2)).tolist()).to(_precision(R))
+    return _highest(plane, mask, mask.sum(dim=(1, 2)).tolist()).to(precision(R))
 
 
 def pointing_game(R: Array, mask: Array) -> Tensor:
@@ -180,7 +180,7 @@ def negative_share_inside(R: Array, other_mask: Array, own_mask: Array) -> tuple
     region = other & ~explained
     height, width = region.shape[1:]
     area = region.sum(dim=(1, 2)).double() / (height * width)
-    return inside_total_ratio(-plane, region).to(_precision(R)), area.to(_precision(R))
+    return inside_total_ratio(-plane, region).to(precision(R)), area.to(precision(R))
 
 
 def similarity(R_a: Array, R_b: Array) -> Tensor:
@@ -204,10 +204,19 @@ def similarity(R_a: Array, R_b: Array) -> Tensor:
         raise InputError(f"maps of shapes {tuple(R_a.shape)} and {tuple(R_b.shape)}: give two of the same pictures")
     a, b = (map_ / map_.abs().amax(dim=(1, 2), keepdim=True) for map_ in (a, b))  # no square over- or underflows
     cosine = _sums(a * b) / (_sums(a * a) * _sums(b * b)).sqrt()
-    return cosine.clamp(-1, 1).to(_precision(R_a))
+    return cosine.clamp(-1, 1).to(precision(R_a))
 
 
 # What they share
+
+
+def checked_plane(R: Array) -> Tensor:
+    """Return a map summed over channels, (B, H, W) float64.
+
+    Raises:
+        InputError: it is none.
+    """
+    return _plane(as_tensor(R, "R"))
 
 
 def _plane(R: Tensor) -> Tensor:
@@ -262,5 +271,6 @@ def _share(values: Tensor, inside: Tensor, k: int) -> float:
     return (int((above & inside).sum()) + expected) / k
 
 
-def _precision(R: Array) -> torch.dtype:
+def precision(R: Array) -> torch.dtype:
+    """Return what a measure of a map is given back in: as precise as the map, float32 at least."""
     return torch.float64 if R.dtype in (torch.float64, np.float64) else torch.float32

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from relprop.data.entries import Dataset
-from relprop.study.schema import TABLES
 from relprop.study.store import Store, StudyError
 
 _SHOWN = 5  # so many parts are named, the others counted
@@ -25,8 +24,9 @@ def demand_as_measured(data: Dataset, store: Store, parts: Mapping[int, Sequence
         StudyError: in one line which parts, and what to do.
     """
     edited: dict[int, str] = {}
+    names = store.tables()
     for part, indices in parts.items():
-        tables = {name: store.read(name, [part]) for name in TABLES}
+        tables = {name: store.read(name, [part]) for name in names}
         measured = tables["predictions"]
         if measured["image_index"].to_pylist() != list(indices):
             raise StudyError(f"{store.part(part)}: not the pictures of that part; remove it and run the study again")

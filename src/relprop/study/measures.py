@@ -1,42 +1,14 @@
-"""What is measured of each map: for every column of `relprop.study.schema.MEASURES`, how it is computed."""
+"""What localisation measures of each map: for every column of `relprop.study.schema.MEASURES`, how it is computed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 
 from torch import Tensor
 
 from relprop import metrics
-
-
-@dataclass(frozen=True)
-class Maps:
-    """N maps of one method, and what they are measured against.
-
-    Attributes:
-        R: relevance summed over channels, (N, H, W) float64.
-        inside: (N, H, W) bool, the union of the boxes of the class that each map explains.
-        others: likewise, of the picture's other classes.
-        top_k: k of the top-k measure, in pixels.
-    """
-
-    R: Tensor
-    inside: Tensor
-    others: Tensor
-    top_k: int
-
-    @cached_property
-    def mu(self) -> Tensor:
-        """The inside-total ratio (N,), which two measures start from."""
-        return metrics.inside_total_ratio(self.R, self.inside)
-
-    @cached_property
-    def contradiction(self) -> tuple[Tensor, Tensor]:
-        """The share of negative relevance on the other classes, and the share of the area that they take."""
-        return metrics.negative_share_inside(self.R, self.others, self.inside)
-
+from relprop.study.measure import Maps, OfMaps
+from relprop.study.schema import MEASURES as COLUMNS
 
 MEASURES: dict[str, Callable[[Maps], Tensor]] = {
     "mu": lambda maps: maps.mu,
@@ -55,3 +27,7 @@ MEASURES: dict[str, Callable[[Maps], Tensor]] = {
 def measured(maps: Maps) -> dict[str, list[float]]:
     """Return every measure of the maps, by column."""
     return {name: measure(maps).tolist() for name, measure in MEASURES.items()}
+
+
+LOCALISATION = OfMaps("localisation", COLUMNS, measured)
+"""Whether relevance lies on the object. Its columns are those of `rows.parquet`, so every study has it."""

@@ -1,9 +1,9 @@
-"""From pictures and maps to the records of the four tables of `relprop.study.schema`."""
+"""From pictures and maps to the records of the tables of a study."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +13,9 @@ from torch import Tensor
 from relprop import metrics
 from relprop.data.entries import Entry
 from relprop.data.geometry import Framed
-from relprop.study.measures import Maps, measured
+from relprop.explanation import Explanation
+from relprop.study.measure import Batch, Measure, Network
+from relprop.study.measures import measured
 from relprop.study.schema import LEDGER, MEASURES
 from relprop.walk.ledger import Ledger
 
@@ -101,35 +103,77 @@ def _undefined(picture: Picture, name: str, status: str, methods: list[str]) -> 
         yield NOTHING | about | area(picture, name) | {"method": method}
 
 
-def rows_and_pairs(
-    pictures: list[Picture], maps: dict[str, Tensor], ledgers: dict[str, Ledger], top_k: int
-) -> tuple[list[Record], list[Record]]:
-    """What the maps of a batch are measured to be, as rows and as pairs.
+@dataclass(frozen=True)
+class Measured:
+    """The maps of a batch of pictures, ready to be measured.
+
+    Attributes:
+        pictures: those of the batch.
+        places: for each of N pairs of picture and class which of the picture's classes, which picture, its name.
+        batch: what measures are given of them.
+        accounts: by method, for each pair whether the ledger closes, and what its row says of it.
+    """
+
+    pictures: list[Picture]
+    places: list[tuple[int, int, str]]
+    batch: Batch
+    accounts: dict[str, list[tuple[bool, Record]]]
+
+    def rows_and_pairs(self) -> tuple[list[Record], list[Record]]:
+        """What localisation says of the maps, as rows; and how alike those of a picture are, as pairs."""
+        about = [_about(self.pictures[b], name) for _, b, name in self.places]
+        rows: list[Record] = []
+        pairs: list[Record] = []
+        for method, R in self.batch.maps.items():
+            columns, accounts = measured(self.batch.by(method)), self.accounts[method]
+            statuses = metrics.statuses(R, self.batch.inside)
+            for k, (found, what, (closed, account)) in enumerate(zip(statuses, about, accounts, strict=True)):
+                trusted = closed or found == "non_finite"  # where nothing is finite, nothing can add up
+                values = {column: numbers[k] for column, numbers in columns.items()} if trusted else UNMEASURED
+                status = found if trusted else "ledger_open"
+                rows.append(values | account | what | {"method": method, "status": status})
+            pairs += _pairs(self.pictures, self.places, R, method, [closed for closed, _ in accounts])
+        return rows, pairs
+
+    def rows_of(self, measure: Measure, network: Network | None) -> list[Record]:
+        """What a measure that has its own table says; of a map whose ledger is open nothing that can be null."""
+        undefined = {column.name: None for column in measure.columns if column.null}
+        found: list[Record] = []
+        for n, row in measure.rows(replace(self.batch, network=network)):
+            _, b, name = self.places[n]
+            picture, accounts = self.pictures[b], self.accounts.get(row.get("method", ""))
+            untrusted = accounts is not None and not accounts[n][0]
+            about = picture.identity() | {"class_name": name, "target": picture.targets[name]}
+            found.append(about | row | (undefined if untrusted else {}))
+        return found
+
+
+def to_measure(pictures: list[Picture], x: Tensor, explanation: Explanation, top_k: int) -> Measured:
+    """Lay the maps of a batch out for measures.
 
     Args:
         pictures: those of the batch; the t-th explained class of each is the t-th of its `targets`.
-        maps: per method (T, B, C, H, W).
-        ledgers: of the methods that have one. Of a map whose ledger is open every figure is undefined.
+        x: what the network was given of them, (B, C, H, W).
+        explanation: with maps per method (T, B, C, H, W), and ledgers of the methods that have one. Of a map whose
+            ledger is open every figure is undefined.
         top_k: k in pixels.
     """
     places = [(t, b, name) for b, p in enumerate(pictures) for t, name in enumerate(p.targets)]
     t, b = torch.tensor([[t, b] for t, b, _ in places]).T
-    inside = torch.stack([pictures[b].mask(name) for _, b, name in places])
-    others = torch.stack([_others(pictures[b], name) for _, b, name in places])
-    about = [_about(pictures[b], name) for _, b, name in places]
-    rows: list[Record] = []
-    pairs: list[Record] = []
-    for method, relevance in maps.items():
-        R = relevance[t, b].sum(1, dtype=torch.float64).cpu()
-        columns = measured(Maps(R, inside, others, top_k))
-        statuses, accounts = metrics.statuses(R, inside), _accounts(ledgers.get(method), places)
-        for k, (found, what, (closed, account)) in enumerate(zip(statuses, about, accounts, strict=True)):
-            trusted = closed or found == "non_finite"  # where nothing is finite, nothing can add up
-            values = {column: numbers[k] for column, numbers in columns.items()} if trusted else UNMEASURED
-            status = found if trusted else "ledger_open"
-            rows.append(values | account | what | {"method": method, "status": status})
-        pairs += _pairs(pictures, places, R, method, [closed for closed, _ in accounts])
-    return rows, pairs
+    maps = {method: R[t, b].sum(1, dtype=torch.float64).cpu() for method, R in explanation.relevance.items()}
+    batch = Batch(
+        maps=maps,
+        inside=torch.stack([pictures[b].mask(name) for _, b, name in places]),
+        others=torch.stack([_others(pictures[b], name) for _, b, name in places]),
+        top_k=top_k,
+        pictures=x,
+        outputs=explanation.outputs,
+        of=b,
+        indices=torch.tensor([pictures[b].index for _, b, _ in places]),
+        targets=torch.tensor([pictures[b].targets[name] for _, b, name in places]),
+    )
+    accounts = {method: _accounts(explanation.ledger.get(method), places) for method in maps}
+    return Measured(pictures, places, batch, accounts)
 
 
 def _accounts(ledger: Ledger | None, places: list[tuple[int, int, str]]) -> list[tuple[bool, Record]]:

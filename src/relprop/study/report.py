@@ -17,6 +17,7 @@ from relprop.plots import curves, dots, page
 from relprop.plots.heatmaps import render
 from relprop.study import abstract, tables, tables_logit
 from relprop.study.claims import claims
+from relprop.study.measure_tables import tables_of_measures
 from relprop.study.results import BASELINE, Study, read_study
 from relprop.study.statistics import ENOUGH, Floats, Ints, Means, binned, deviations, merged
 from relprop.study.store import StudyError
@@ -192,7 +193,7 @@ def _triples(study: Study, means: Means) -> dict[str, tuple[float, float, float]
 def _tables(study: Study, found: Sequence[Claim]) -> list[tables.Table]:
     makers = (tables.localisation, tables_logit.shares, tables.secondary, tables.accuracy, tables.statuses)
     rest = (tables.problems(study), tables.verdicts(found))
-    return [*(make(study) for make in makers), *rest, *tables.by_sign(study)]
+    return [*(make(study) for make in makers), *rest, *tables.by_sign(study), *tables_of_measures(study)]
 
 
 def _write(place: Path, listed: Sequence[tables.Table], drawn: Sequence[Drawing]) -> list[Path]:
@@ -237,6 +238,7 @@ def _results(
         "statuses": "Measurements",
         "problems": "Problems",
     }
+    titles |= {name: name.capitalize() for name in study.later if name in by_name}
     for name, title in titles.items():
         blocks += [page.Heading(title), _shown(by_name[name])]
     return blocks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,7 @@ class Study:
         rows, pairs, occlusion, predictions: the tables.
         resamples: of all its pictures, the same for every figure.
         indices: (N,) the positions of its pictures in the data set.
+        later: the tables that measures added, by name, as Arrow has them.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Study:
     predictions: Predictions
     resamples: Resamples
     indices: Ints
+    later: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def planned(self) -> int:
@@ -224,7 +226,7 @@ def read_study(folder: Path) -> Study:
         StudyError: there is none, nothing is measured yet, or a file is damaged.
     """
     store = Store(folder)
-    config, tables = store.config(), {name: store.read(name) for name in TABLES}
+    config, tables = store.config(), {name: store.read(name) for name in store.tables()}
     if not tables["predictions"].num_rows:
         raise StudyError(f"{folder}: nothing is measured yet; run the study first")
     return arranged(str(config.get("name") or folder.resolve().name), config, tables)
@@ -256,6 +258,7 @@ def arranged(name: str, config: Mapping[str, Any], tables: Mapping[str, Any]) ->
         predictions=_predictions(tables["predictions"]),
         resamples=Resamples(len(pictures), int(config.get("seed") or 0)),
         indices=pictures,
+        later={name: table for name, table in tables.items() if name not in TABLES},
     )
 
 

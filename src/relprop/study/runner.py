@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from relprop import metrics
 from relprop.catalogue.names import resolve
 from relprop.composites.profiles import profile_named
 from relprop.data.geometry import normalise
@@ -20,8 +20,11 @@ from relprop.data.orientation import framed
 from relprop.data.pictures import OrientationError, PictureError
 from relprop.propagate import explain
 from relprop.record.logits import logits_of
+from relprop.study.chosen import later
 from relprop.study.continuing import demand_annotations_as_before, demand_as_measured
-from relprop.study.records import Picture, Record, area, prediction, rows_and_pairs, undefined_rows
+from relprop.study.measure import Network
+from relprop.study.records import Picture, Record, prediction, to_measure, undefined_rows
+from relprop.study.schema import TABLES, Column
 from relprop.study.store import Store
 from relprop.study.task import Task, highest
 
@@ -31,24 +34,33 @@ Progress = Callable[[int], None]
 
 @dataclass
 class Clock:
-    """Seconds by what they were spent on."""
+    """Seconds by what they were spent on.
+
+    Attributes:
+        spent: what was counted.
+        asking: the measures that ask the network.
+    """
 
     spent: dict[str, float] = field(default_factory=dict)
+    asking: frozenset[str] = frozenset()
+    _within: float = 0.0  # seconds that were counted elsewhere since the innermost count began
 
     @contextmanager
     def on(self, what: str) -> Iterator[None]:
-        """Count the time in here."""
-        start = time.perf_counter()
+        """Count the time in here, less what is counted within it on something else."""
+        start, outside, self._within = time.perf_counter(), self._within, 0.0
         try:
             yield
         finally:
-            self.spent[what] = self.spent.get(what, 0.0) + time.perf_counter() - start
+            took = time.perf_counter() - start
+            self.spent[what] = self.spent.get(what, 0.0) + took - self._within
+            self._within = outside + took
 
     @property
     def overhead(self) -> float:
         """The share of the time outside of forward passes and attribution."""
         whole = sum(self.spent.values())
-        return 1 - sum(self.spent.get(k, 0.0) for k in ("attribution", "occlusion")) / whole if whole else 0.0
+        return 1 - sum(self.spent.get(k, 0.0) for k in ("attribution", *self.asking)) / whole if whole else 0.0
 
 
 def run(
@@ -83,21 +95,17 @@ def run(
     store = Store(folder)
     config = task.config()
     store.begin(config)
-    clock = Clock()
+    clock = Clock(asking=frozenset(measure.name for measure in task.measured if measure.needs_model))
     model = task.model.to(device)
     parts, done = task.parts(shard), store.done()
     with clock.on("checking"):
         demand_as_measured(task.data, store, {part: parts[part] for part in parts if part in done})
-    measurement = Measurement(task, model, device, None, clock)
+    measurement = Measurement(task, model, device, store.cache, clock)
     for part, indices in parts.items():
         if part not in done:
-            if task.occlusion and measurement.fill is None:
-                with clock.on("mean image"):
-                    mean = mean_image(task.data, task.geometry, store.cache)
-                    measurement.fill = normalise(mean.pixels, task.preprocess)
             tables = measurement.part(indices, batch)
             with clock.on("writing"):
-                store.write(part, tables)
+                store.write(part, tables, measurement.later)
         progress(len(indices))
     if not done.issuperset(parts):
         demand_annotations_as_before(task.data, task.number, config.get("annotations_sha256", ""))
@@ -111,17 +119,25 @@ class Measurement:
     task: Task
     model: torch.nn.Module
     device: str
-    fill: Tensor | None
+    cache: Path
     clock: Clock
+    fill: Tensor | None = None
+    at_once: int = 1
     checked: bool = False
     """Whether the record of the network was replayed; the first batch proves it for all."""
 
+    @cached_property
+    def later(self) -> dict[str, tuple[Column, ...]]:
+        """The columns of the tables that measures add."""
+        return later(self.task.measured)
+
     def part(self, indices: Sequence[int], batch: int) -> dict[str, list[Record]]:
-        """All four tables for these pictures, in their final order."""
+        """All tables for these pictures, in their final order."""
         with self.clock.on("decoding"):
             pictures = [self._picture(index) for index in indices]
         methods = list(self.task.methods)
-        tables: dict[str, list[Record]] = {"rows": [], "pairs": [], "occlusion": [], "predictions": []}
+        self.at_once = batch
+        tables: dict[str, list[Record]] = {name: [] for name in (*TABLES, *self.later)}
         for readable in batches(pictures, batch):
             self._explain(readable, tables)
         for picture in pictures:
@@ -130,7 +146,8 @@ class Measurement:
         order = {method: k for k, method in enumerate(methods)}
         tables["rows"].sort(key=lambda r: (r["image_index"], r["class_name"], order[r["method"]]))
         tables["pairs"].sort(key=lambda r: (r["image_index"], r["class_a"], r["class_b"], order[r["method"]]))
-        tables["occlusion"].sort(key=lambda r: (r["image_index"], r["class_name"], r["part"]))
+        for name in ("occlusion", *self.later):  # of one pair and method the order is the measure's own
+            tables[name].sort(key=lambda r: (r["image_index"], r["class_name"], order.get(r.get("method", ""), -1)))
         return tables
 
     def _picture(self, index: int) -> Picture:
@@ -167,12 +184,14 @@ class Measurement:
             )
             self.checked = True
         with self.clock.on("metrics"):
-            rows, pairs = rows_and_pairs(pictures, explanation.relevance, explanation.ledger, self.task.top_k)
+            found = to_measure(pictures, x, explanation, self.task.top_k)
+            rows, pairs = found.rows_and_pairs()
         tables["rows"] += rows
         tables["pairs"] += pairs
-        if self.fill is not None:
-            with self.clock.on("occlusion"):
-                tables["occlusion"] += self._occlude(pictures, x, explanation.outputs)
+        for measure in self.task.measured[1:]:  # localisation is what rows are made of
+            network = self._network() if measure.needs_model else None
+            with self.clock.on(measure.name if measure.needs_model else "metrics"):
+                tables[measure.name] += found.rows_of(measure, network)
 
     def _note(self, pictures: list[Picture], outputs: Tensor) -> Tensor:
         """Choose for each class the highest of its outputs; (T, B), filled up with what is explained anyway."""
@@ -186,23 +205,22 @@ class Measurement:
                 chosen[t:, b] = index
         return chosen
 
-    def _occlude(self, pictures: list[Picture], x: Tensor, before: Tensor) -> list[Record]:
-        """How the class's logit changes when its object, or all else, is hidden."""
-        assert self.fill is not None
-        places = [(b, name) for b, p in enumerate(pictures) for name in p.targets]
-        of = [b for b, _ in places]
-        masks = torch.stack([pictures[b].mask(name) for b, name in places])
-        targets = torch.tensor([pictures[b].targets[name] for b, name in places])
-        found: list[Record] = []
-        for part in ("object", "context"):
-            hidden = metrics.occlude(x[of], masks, self.fill, part)
-            with torch.no_grad():
-                after = torch.cat([logits_of(self.model(some)) for some in hidden.split(max(1, len(x)))])
-            changes = metrics.delta(before[of], after, targets).tolist()
-            for (b, name), change in zip(places, changes, strict=True):
-                about = pictures[b].identity() | {"class_name": name, "target": pictures[b].targets[name]}
-                found.append(about | area(pictures[b], name) | {"part": part, "delta": change})
-        return found
+    def _network(self) -> Network:
+        """The network, for measures that ask it something; versions of a picture come as many as pictures do."""
+        return Network(self.model, self.at_once, self._mean_image, self._explained)
+
+    def _mean_image(self) -> Tensor:
+        """The data set's mean image, normalised: computed when a measure first asks for it."""
+        if self.fill is None:
+            with self.clock.on("mean image"):
+                mean = mean_image(self.task.data, self.task.geometry, self.cache)
+                self.fill = normalise(mean.pixels, self.task.preprocess)
+        return self.fill
+
+    def _explained(self, model: torch.nn.Module, x: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Maps of all methods from another model of the same kind, (N, H, W) each."""
+        found = explain(model, x, [targets], self.task.methods, profile=self.task.profile)
+        return {method: R[0].sum(1, dtype=torch.float64).cpu() for method, R in found.relevance.items()}
 
 
 def batches(pictures: Sequence[Picture], size: int) -> Iterator[list[Picture]]:

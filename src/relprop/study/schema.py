@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
@@ -102,6 +104,13 @@ LEDGER = (
 )
 """Where the relevance of each map went that is not on its pixels, as the method's ledger has it."""
 
+OCCLUDED = (
+    Column("part", "string", "what the mean image replaces: object (inside the boxes) or context (all else)"),
+    Column("delta", "float64", "f(x') - f(x): what that adds to the target's logit", null=True),
+    *_AREA,
+)
+"""What occlusion says of a class, of which `relprop.study.occluding` computes the change."""
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "rows": (
         *_PICTURE,
@@ -123,9 +132,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "occlusion": (
         *_PICTURE,
         *_CLASS,
-        Column("part", "string", "what the mean image replaces: object (inside the boxes) or context (all else)"),
-        Column("delta", "float64", "f(x') - f(x): what that adds to the target's logit", null=True),
-        *_AREA,
+        *OCCLUDED,
     ),
     "predictions": (
         *_PICTURE,
@@ -145,14 +152,33 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("scores", "list<float32>", "a logit per class of the data set, in the data set's order of classes"),
     ),
 }
-"""Every table's columns, in order."""
+"""The columns, in order, of the tables that every study has."""
+
+
+DEFAULT = ("localisation", "occlusion")
+"""The measures of a study where nothing is said, and of all studies before there was a choice."""
+
+
+def tables_of(config: Mapping[str, Any]) -> list[str]:
+    """Return which tables a study has, by its `run.json`: beside those of `TABLES` what measures added."""
+    return [*TABLES, *(str(name) for name in config.get("measure_tables") or ())]
+
+
+def table_of(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """Return the columns of a measure's own table: the picture's and the class's, then its own."""
+    return (*_PICTURE, *_CLASS, *columns)
 
 
 def arrow(table: str) -> pa.Schema:
     """Return the Arrow schema of one of `TABLES`, a description at every column."""
+    return arrow_of(TABLES[table])
+
+
+def arrow_of(columns: tuple[Column, ...]) -> pa.Schema:
+    """Return the Arrow schema of a table with these columns."""
     return pa.schema(
         [
             pa.field(column.name, KINDS[column.kind], nullable=column.null, metadata={"description": column.text})
-            for column in TABLES[table]
+            for column in columns
         ]
     )

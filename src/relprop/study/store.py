@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import compute, parquet
 
-from relprop.study.schema import STATUSES, TABLES, arrow
+from relprop.study.schema import DEFAULT, STATUSES, TABLES, Column, arrow, arrow_of, tables_of
 from relprop.support.errors import RelpropError
 from relprop.support.files import WriteError, near, write_folder, write_new
 
@@ -66,7 +66,10 @@ class Store:
             )
         if self._begun_here(text):
             return
-        differences = list(_differences(self.config(), json.loads(text)))
+        before = self.config()
+        if "measures" in config and "measures" not in before:  # of before there was a choice
+            before["measures"] = list(DEFAULT if before.get("occlusion") else DEFAULT[:1])
+        differences = list(_differences(before, json.loads(text)))
         if differences:
             more = f", and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
             raise StudyError(
@@ -96,18 +99,31 @@ class Store:
         names = (entry.name for entry in self.parts.iterdir()) if self.parts.is_dir() else ()
         return {int(match[1]) for match in map(_PART.fullmatch, names) if match}
 
-    def write(self, part: int, tables: Mapping[str, Sequence[Record]]) -> None:
-        """Write a part: all four tables or nothing. A part that exists already is left as it is.
+    def tables(self) -> list[str]:
+        """Return which tables every part of the study has.
+
+        Raises:
+            StudyError: as `config`.
+        """
+        return tables_of(self.config())
+
+    def write(
+        self, part: int, tables: Mapping[str, Sequence[Record]], later: Mapping[str, tuple[Column, ...]] = {}
+    ) -> None:
+        """Write a part: all tables or nothing. A part that exists already is left as it is.
 
         Args:
             part: its number, from 0.
-            tables: every one of `relprop.study.schema.TABLES` by name, a mapping per row. NaN becomes null.
+            tables: every one of `relprop.study.schema.TABLES` and of `later` by name, a mapping per row. NaN becomes
+                null.
+            later: the columns of the tables that measures add, by name.
 
         Raises:
             StudyError: the disk is full, or the folder may not be written to; parts that exist are intact.
             ValueError: the tables, or a row's columns, are not those of the schema.
         """
-        files = {f"{name}.parquet": _parquet(name, rows) for name, rows in _all_of(tables).items()}
+        columns = TABLES | dict(later)
+        files = {f"{name}.parquet": _parquet(name, columns[name], tables[name]) for name in _all_of(tables, columns)}
         folder = self.part(part)
         try:
             write_folder(folder, files)
@@ -119,19 +135,27 @@ class Store:
             ) from None
 
     def read(self, table: str, parts: Collection[int] | None = None) -> pa.Table:
-        """Return one of `relprop.study.schema.TABLES`, the parts in order; without any part, no rows.
+        """Return a table, the parts in order; without any part, no rows.
 
         Args:
-            table: its name.
+            table: one of `relprop.study.schema.TABLES`, or one that a measure of this study added.
             parts: of which parts, all of them written; None: of all that are.
 
         Raises:
-            StudyError: a part's file is missing or damaged.
+            StudyError: a part's file is missing or damaged, or the study has no such table.
         """
-        schema = arrow(table)
+        schema = arrow(table) if table in TABLES else self._schema(table)
         chosen = sorted(self.done() if parts is None else parts)
         found = [_read(self.part(number) / f"{table}.parquet", schema) for number in chosen]
         return pa.concat_tables(found) if found else schema.empty_table()
+
+    def _schema(self, table: str) -> pa.Schema:
+        """Return how a measure's table was written: a measure of the user's may be gone since."""
+        there = self.tables()
+        if table not in there:
+            raise StudyError(f"{self.folder}: no table {table!r} was measured; there are {', '.join(there)}")
+        done = sorted(self.done())
+        return _schema_of(self.part(done[0]) / f"{table}.parquet") if done else pa.schema([])
 
     def measured(self, parts: Collection[int] | None = None) -> int:
         """Return of how many pictures something is measured.
@@ -185,22 +209,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _all_of(tables: Mapping[str, Sequence[Record]]) -> dict[str, Sequence[Record]]:
-    if tables.keys() != TABLES.keys():
-        raise ValueError(f"a part has the tables {', '.join(TABLES)}, not {', '.join(tables)}")
-    return {name: tables[name] for name in TABLES}
+def _all_of(tables: Mapping[str, Sequence[Record]], columns: Mapping[str, tuple[Column, ...]]) -> list[str]:
+    if tables.keys() != columns.keys():
+        raise ValueError(f"a part has the tables {', '.join(columns)}, not {', '.join(tables)}")
+    return list(columns)
 
 
-def _parquet(table: str, rows: Sequence[Record]) -> bytes:
+def _parquet(table: str, columns: tuple[Column, ...], rows: Sequence[Record]) -> bytes:
     """Return the file's content: for the same rows the same bytes."""
-    names = [column.name for column in TABLES[table]]
+    names = [column.name for column in columns]
     for row in rows:
         if row.keys() != set(names):
             raise ValueError(f"{table}: columns missing or unknown: {', '.join(sorted(row.keys() ^ set(names)))}")
-    schema = arrow(table)
-    columns = [pa.array([row[field.name] for row in rows], field.type, from_pandas=field.nullable) for field in schema]
+    schema = arrow_of(columns)
+    arrays = [pa.array([row[field.name] for row in rows], field.type, from_pandas=field.nullable) for field in schema]
     buffer = pa.BufferOutputStream()
-    table_ = pa.Table.from_arrays(columns, schema=schema)
+    table_ = pa.Table.from_arrays(arrays, schema=schema)
     # Without checksums a quarter of all flipped bits would be read as other numbers.
     parquet.write_table(table_, buffer, compression="zstd", write_page_checksum=True)
     return bytes(buffer.getvalue())
@@ -214,10 +238,21 @@ def _with_all_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table
 
 
+def _schema_of(path: Path) -> pa.Schema:
+    try:
+        return parquet.read_schema(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> StudyError:
+    reason = str(error).splitlines()[0]
+    return StudyError(f"{path}: cannot be read ({reason}); remove its folder and run the study again")
+
+
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             return _with_all_columns(file.read(), schema).cast(schema)
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise StudyError(f"{path}: cannot be read ({reason}); remove its folder and run the study again") from None
+        raise _unreadable(path, error) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +16,9 @@ from relprop.catalogue.presets import patterns_named
 from relprop.data.entries import Dataset
 from relprop.data.geometry import Geometry
 from relprop.data.preprocess import Preprocess
+from relprop.study import chosen
+from relprop.study.measure import Measure
+from relprop.study.schema import DEFAULT
 from relprop.support.class_names import classes_named, unnamed
 from relprop.support.errors import InputError
 from relprop.support.fingerprint import tensor_hash, weights_hash
@@ -58,11 +62,12 @@ class Task:
         targets: for each class of the data the model's outputs that mean it; the highest is explained.
         methods: names; none: `METHODS`, those that need patterns only where the network brings some.
         limit: how many pictures, from the first; None: all.
-        occlusion: whether object and context are hidden in turn (Fig. 2).
+        occlusion: whether object and context are hidden in turn (Fig. 2), where `measures` says nothing.
         profile: numeric conventions.
         seed: of the bootstrap in reports.
         top_k: k of the top-k measure, in pixels.
         chunk: pictures per part on disk.
+        measures: names, as `relprop.study.chosen` has them; none: localisation and occlusion.
     """
 
     name: str
@@ -78,8 +83,12 @@ class Task:
     seed: int = 0
     top_k: int = 100
     chunk: int = 50
+    measures: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if not self.measures:
+            object.__setattr__(self, "measures", DEFAULT if self.occlusion else DEFAULT[:1])
+        object.__setattr__(self, "occlusion", "occlusion" in self.measures)
         if not self.methods:
             usable = (name for name in METHODS if name not in LEARNED or hasattr(self.model, "patterns"))
             object.__setattr__(self, "methods", tuple(usable))
@@ -97,6 +106,15 @@ class Task:
         """How many pictures are measured."""
         return len(self.data) if self.limit is None else min(self.limit, len(self.data))
 
+    @cached_property
+    def measured(self) -> list[Measure]:
+        """The measures themselves, localisation first.
+
+        Raises:
+            InputError: there is no such measure, or two of one name.
+        """
+        return chosen.measures(self.measures)
+
     def parts(self, shard: tuple[int, int] = (1, 1)) -> dict[int, range]:
         """Return the pictures of each part, by its number: of shard (i, n) the parts i - 1 modulo n."""
         numbers = range(shard[0] - 1, (self.number + self.chunk - 1) // self.chunk, shard[1])
@@ -110,14 +128,20 @@ class Task:
         """All that the rows depend on, for `run.json`.
 
         Raises:
-            InputError: a method needs patterns, and there are none for this network; or a function of the user's that
-                is named as a method is not there.
+            InputError: a method needs patterns, and there are none for this network; or what is named as a method or
+                a measure of the user's is not there.
         """
         found = {name: patterns_named(name, self.model) for name in self.methods}
         patterns = {name: learned.identity() for name, learned in found.items() if learned}
         annotations = self.data.annotations_sha256(self.number)
         own_methods = {name: source for name in self.methods if (source := source_sha256(name)) is not None}
-        optional = {"patterns": patterns, "own_methods": own_methods, "annotations_sha256": annotations}
+        optional = {
+            "patterns": patterns,
+            "own_methods": own_methods,
+            "own_measures": chosen.sources(self.measures),
+            "measure_tables": list(chosen.later(self.measured)),
+            "annotations_sha256": annotations,
+        }
         return {
             "task_version": VERSION,
             "name": self.name,
@@ -134,6 +158,7 @@ class Task:
             "methods": list(self.methods),
             "limit": self.limit,
             "occlusion": self.occlusion,
+            "measures": list(self.measures),
             "profile": self.profile,
             "seed": self.seed,
             "top_k": self.top_k,
