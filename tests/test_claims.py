@@ -206,3 +206,68 @@ def test_a_claim_as_data_has_its_verdict_as_a_word():
     decided = data[2]["decided_by"][0]
     assert decided["low"] > decided["bound"] == 0
     assert data[5]["decided_by"] == []
+
+
+def test_the_object_matters_most_where_it_is_small_and_a_quarter_is_small():
+    def sizes(small, large):
+        def apply(rows):
+            for row in rows["occlusion"]:
+                quarter = row["image_index"] % 2 == 0
+                row.update(s_in=1024 if quarter else 2048, delta=0.0 if row["part"] == "context" else -1.0)
+                row["delta"] *= small if quarter else large
+
+        return apply
+
+    assert found(change=sizes(9, 5))[1].verdict is Verdict.HELD
+    other = found(change=sizes(5, 9))[1]
+    assert other.verdict is Verdict.NOT_HELD  # though occluding the object lowers the logit more in both
+    assert other.decided_by[0].verdict is Verdict.HELD
+
+
+def test_composing_is_the_mean_of_two_gains():
+    mu_w = {"cmp-alpha1": 2.0, "cmp-alpha2": 3.0, "lrp-alpha1": 1.0, "lrp-alpha2": 2.2}  # 1 and 0.8 against 1.2
+    claim = found(change=flipped("rows", mu_w=lambda r: mu_w.get(r["method"], 1.5)))[5]
+    assert claim.verdict is Verdict.NOT_HELD
+    assert claim.decided_by[0].value == pytest.approx(0.9 - 1.2)
+
+
+def test_in_the_deeper_network_the_composites_must_not_suffer_too():
+    deep, shallow = made(STRENGTH | {"lrp-alpha2": 4.0}), made(STRENGTH | {"lrp-z": 2.4}, SHALLOW)
+    claim = claims(deep, shallow)[5]
+    assert [each.verdict for each in claim.decided_by] == [Verdict.HELD, Verdict.NOT_HELD]
+    assert claim.verdict is Verdict.NOT_HELD
+
+
+def test_differences_of_either_sign_are_differences():
+    def apart(row):
+        return row["mu"] + (row["method"] == "lrp-epsilon") * (0.05 if row["image_index"] % 2 else -0.05)
+
+    assert found(change=flipped("rows", mu=apart))[7].verdict is Verdict.NOT_HELD
+
+
+def test_alpha_beta_must_lose_where_there_are_several_classes():
+    def no_loss(rows):
+        several = {row["image_index"] for row in rows["pairs"]}
+        for row in rows["rows"]:
+            row["mu_w"] = 3.0 - (row["method"].startswith("lrp-alpha") and row["image_index"] not in several)
+
+    claim = found(change=no_loss)[8]
+    assert [each.verdict for each in claim.decided_by] == [Verdict.HELD, Verdict.NOT_HELD]
+
+
+def test_methods_converge_over_half_of_the_picture_the_baseline_left_out():
+    def spans(row):
+        share = row["s_in"] / row["s_tot"]
+        if row["method"] == "uniform" or share == 0.5:
+            return 0.0
+        return {"cmp-alpha1": 0.9, "lrp-z": 0.8}.get(row["method"], 0.85) if share > 0.5 else min(0.9, share + 0.3)
+
+    def change(rows):
+        for row in rows["rows"]:
+            if row["s_in"]:
+                row["s_in"] = (409, 2048, 3000)[row["image_index"] % 3]
+                row["mu"] = spans(row) if row["s_in"] != 409 or row["method"] != "lrp-z" else 0.1
+
+    claim = found(change=change)[10]
+    assert claim.verdict is Verdict.HELD
+    assert claim.decided_by[0].value == pytest.approx(0.1 - 0.5 * 0.3, abs=1e-3)

@@ -70,6 +70,7 @@ def test_settings_from_a_file_are_those_of_the_options(call, tmp_path):
         methods = ["lrp-z", "cmp-alpha1-flat:layers=3,eps=0.1"]
         limit = 3
         class-map = "map.json"
+        measures = ["sparseness"]
         occlusion = false
         shard = "1/1"
         seed = 2
@@ -77,12 +78,23 @@ def test_settings_from_a_file_are_those_of_the_options(call, tmp_path):
             "map.json", str(write(tmp_path / "map.json", json.dumps({name: [k] for k, name in enumerate(CLASSES)})))
         ),
     )
-    words = ("--model", "digits-shallow", "--methods", "lrp-z,cmp-alpha1-flat:layers=3,eps=0.1", "--seed", 2)
+    words = (
+        "--model",
+        "digits-shallow",
+        "--methods",
+        "lrp-z,cmp-alpha1-flat:layers=3,eps=0.1",
+        "--seed",
+        2,
+        "--measure",
+        "sparseness",
+    )
     call("study", *words, "--limit", 3, "--class-map", tmp_path / "map.json", "--no-occlusion", "--out", tmp_path / "a")
     call("study", "--config", file, "--out", tmp_path / "b")
     by_options, by_file = ((tmp_path / name / "run.json").read_text() for name in "ab")
     assert by_file == by_options
-    call("study", "--config", file, "--limit", 2, "--occlusion", "--out", tmp_path / "c")  # what is given here wins
+    call(
+        "study", "--config", file, "--limit", 2, "--occlusion", "--measure", "occlusion", "--out", tmp_path / "c"
+    )  # what is given here wins
     given = json.loads((tmp_path / "c" / "run.json").read_text())
     assert (given["data"]["number"], given["occlusion"]) == (2, True)
     assert given["methods"] == json.loads(by_file)["methods"]
@@ -92,12 +104,14 @@ def test_settings_from_a_file_are_those_of_the_options(call, tmp_path):
     ("text", "told"),
     [
         ('modle = "vgg16"', "no option 'modle'; did you mean model?"),
+        ("mask = true", "did you mean masks?"),
         ("class_mp = 3", "did you mean class-map?"),
         ("limit = true", "limit = True; give text or a number"),
         ("occlusion = 3", "give true or false"),
         ('method = "lrp-z"\nmethods = "uniform"', "'methods' is there twice"),
         ("[study]\nlimit = 3", "no option 'study'"),
-        ("limit = {n = 3}", "give text, a number"),
+        ("limit = {n = 3}", "give text or a number"),
+        ("measures = 3", "give text or a number, or a list of texts"),
         ("limit is 3", "not TOML"),
     ],
 )

@@ -52,5 +52,6 @@ def test_a_model_that_says_nothing_of_itself_is_refused():
 @pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL))
 def test_the_documents_file_of_settings_has_no_key_but_options(block, tmp_path):
     (tmp_path / "study.toml").write_text(block)
-    found = settings(tmp_path / "study.toml", list(StudyRequest.__dataclass_fields__), ["occlusion", "json"])
+    names = {field.replace("_", "-"): field for field in StudyRequest.__dataclass_fields__}
+    found = settings(tmp_path / "study.toml", names, ["occlusion"], ["methods"])
     assert found["methods"][2] == "cmp-alpha1-flat:layers=3,eps=0.1"

@@ -206,9 +206,11 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         InputError: the file cannot be read, or it names an option that there is not.
     """
     if path is not None:
-        flags = {str(each.name): bool(getattr(each, "is_flag", False)) for each in context.command.params}
-        known = [name for name in flags if name not in ("config", "help")]
-        context.default_map = settings(path, known, [name for name in known if flags[name]])
+        options = [each for each in context.command.params if each.name not in ("config", "help")]
+        names = {option.removeprefix("--"): str(each.name) for each in options for option in each.opts}
+        flags = [str(each.name) for each in options if getattr(each, "is_flag", False)]
+        several = [str(each.name) for each in options if getattr(each, "multiple", False)]
+        context.default_map = settings(path, names, flags, several)
     return path
 
 

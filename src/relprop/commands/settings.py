@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from relprop.support.errors import InputError
 from relprop.support.suggest import did_you_mean
 
-ALSO = {"method": "methods"}
-"""Names that an option has beside the one of its field."""
 
-
-def settings(path: Path, known: Collection[str], flags: Collection[str] = ()) -> dict[str, Any]:
+def settings(
+    path: Path, names: Mapping[str, str], flags: Collection[str] = (), several: Collection[str] = ()
+) -> dict[str, Any]:
     """Return a file's settings by the names of the fields, such as ``{"class_map": "map.json", "limit": 200}``.
 
     Args:
         path: a TOML file of keys without tables.
-        known: the fields' names; in the file ``class-map`` and ``class_map`` are the same.
-        flags: those of them that are true or false, and nothing else is.
+        names: by an option's name, as in ``{"class-map": "class_map", "method": "methods"}``, the field's; in the file
+            either may stand.
+        flags: the fields that are true or false, and nothing else is.
+        several: the fields that may be given more than once: a list in the file, or one text.
 
     Raises:
         InputError: the file cannot be read, or it has a key that is no option, a key twice, or a table.
@@ -33,23 +34,25 @@ def settings(path: Path, known: Collection[str], flags: Collection[str] = ()) ->
         raise InputError(f'{path}: not TOML ({error}); its lines are such as limit = 200, model = "vgg16"') from None
     result: dict[str, Any] = {}
     for key, value in found.items():
-        plain = key.replace("-", "_")
-        name = ALSO.get(plain, plain)
-        if name not in known:
-            options = [each.replace("_", "-") for each in known]
-            raise InputError(f"{path}: no option {key!r}{did_you_mean(key, options)}")
+        name = names.get(key, key)
+        if name not in names.values():
+            raise InputError(f"{path}: no option {key!r}{did_you_mean(key, names)}")
         if name in result:
             raise InputError(f"{path}: {key!r} is there twice, under two names; keep one")
-        result[name] = _as_option(path, key, value, flag=name in flags)
+        result[name] = _as_option(path, key, value, flag=name in flags, several=name in several)
     return result
 
 
-def _as_option(path: Path, key: str, value: Any, *, flag: bool) -> Any:
-    """Return a value as the command line would give it: words and numbers, of `methods` several."""
-    if flag != isinstance(value, bool):
-        raise InputError(f"{path}: {key} = {value!r}; give {'true or false' if flag else 'text or a number'}")
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return value if key.startswith("method") else ",".join(value)
-    if isinstance(value, (str, int, float)):
-        return [value] if key.startswith("method") else value
-    raise InputError(f"{path}: {key} = {value!r}; give text, a number, or of methods a list")
+def _as_option(path: Path, key: str, value: Any, *, flag: bool, several: bool) -> Any:
+    """Return a value as the command line would give it."""
+    if flag and not isinstance(value, bool):
+        raise InputError(f"{path}: {key} = {value!r}; give true or false")
+    if several and isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return value
+    if (
+        isinstance(value, (str, int, float))
+        and flag == isinstance(value, bool)
+        and (isinstance(value, str) or not several)
+    ):
+        return [value] if several else value
+    raise InputError(f"{path}: {key} = {value!r}; give text or a number{', or a list of texts' if several else ''}")
