@@ -215,7 +215,8 @@ def test_a_mask_is_turned_with_its_picture(tmp_path, orientation):
 def test_a_study_measures_against_masks(own, call):
     words = ("--data", "folder", "--root", own / "pictures", "--annotations", own / "masks", "--masks")
     network = ("--model", "digits-shallow", "--class-map", write(own / "map.json", '{"one": [1], "two": [2]}'))
-    call("study", *words, *network, "--methods", "uniform", "--no-occlusion", "--out", own / "study")
+    call("study", *words, *network, "--methods", "uniform", "--measures", "sparseness", "--out", own / "study")
+    assert Store(own / "study").read("sparseness").num_rows == 3
     rows = [row for row in Store(own / "study").read("rows").to_pylist() if row["method"] == "uniform"]
     assert [row["status"] for row in rows] == ["ok", "ok", "missing_annotation", "ok"]
     for row in (row for row in rows if row["status"] == "ok"):

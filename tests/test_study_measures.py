@@ -256,6 +256,13 @@ shy = type("Shy", (), {
     "name": "shy", "columns": (), "needs_model": False,
     "rows": lambda self, batch: iter(batch.asked() and ()),
 })
+x = (Column("x", "float64", "", null=True),)
+broken = OfMaps("broken", x, lambda maps: {}["nowhere"])
+other = OfMaps("other", x, lambda maps: {"y": maps.mu})
+far = type("Far", (), {
+    "name": "far", "columns": x, "needs_model": False,
+    "rows": lambda self, batch: iter([(7, {"x": 1.0})]),
+})
 """
 
 
@@ -277,8 +284,15 @@ def test_what_is_no_measure_is_said(tmp_path, monkeypatch):
             measures([name])
     with pytest.raises(rp.InputError, match="'flipping' is there twice"):
         measures(["flipping", "flipping:region=2"])
-    with pytest.raises(ValueError, match="must say so: needs_model"):
-        run(task(measures=("wrong_of_a_test:shy",), limit=1), tmp_path / "study")
+    for name, message in (
+        ("shy", r"failed: ValueError: .* must say so: needs_model"),
+        ("broken", r"failed: KeyError: 'nowhere' \(wrong_of_a_test.py, line \d+\)"),
+        ("other", "columns missing or unknown: x, y"),
+        ("far", "a row of pair 7; the batch has 0 to 0"),
+    ):
+        with pytest.raises(rp.InputError, match=message):
+            run(task(measures=(f"wrong_of_a_test:{name}",), limit=1), tmp_path / name)
+        assert not (tmp_path / name / "parts").exists()
     assert measures(list(MEASURES)[::-1])[0].name == "localisation"
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from relprop.catalogue.options import parse_options
 from relprop.study.flipping import Flipping
-from relprop.study.measure import Measure
+from relprop.study.measure import Batch, Measure, Row
 from relprop.study.measures import LOCALISATION
 from relprop.study.occluding import Occlusion
 from relprop.study.randomisation import Randomisation
 from relprop.study.schema import DEFAULT, KINDS, TABLES, Column, table_of
 from relprop.study.sparse import SPARSENESS
 from relprop.support import user_code
-from relprop.support.errors import InputError
+from relprop.support.errors import InputError, RelpropError
 from relprop.support.files import file_sha256
 from relprop.support.suggest import did_you_mean
 
@@ -86,7 +86,49 @@ def measure(name: str) -> Measure:
         found = user_code.find(name, MEASURES)
     except user_code.UserCodeError as error:
         raise InputError(f"measure {name!r}: {error}") from error.__cause__
-    return _demanded(name, found() if isinstance(found, type) else found)
+    try:
+        with user_code.current_folder_first():
+            made = found() if isinstance(found, type) else found
+    except user_code.FAILURES as error:
+        raise InputError(f"measure {name!r} failed: {user_code.in_one_line(error)}") from error
+    return _Own(name, _demanded(name, made))
+
+
+@dataclass(frozen=True)
+class _Own:
+    """A measure of the user's, whose failures are told in one line with its name."""
+
+    typed: str
+    measure: Measure
+
+    @property
+    def name(self) -> str:
+        return self.measure.name
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(self.measure.columns)
+
+    @property
+    def needs_model(self) -> bool:
+        return bool(self.measure.needs_model)
+
+    def rows(self, batch: Batch) -> Iterator[Row]:
+        wanted = {column.name for column in self.columns}
+        try:
+            with user_code.current_folder_first():
+                found = [(int(n), dict(row)) for n, row in self.measure.rows(batch)]
+        except RelpropError:
+            raise
+        except user_code.FAILURES as error:
+            raise InputError(f"measure {self.typed!r} failed: {user_code.in_one_line(error)}") from error
+        for n, row in found:
+            if not 0 <= n < len(batch):
+                raise InputError(f"measure {self.typed!r}: a row of pair {n}; the batch has 0 to {len(batch) - 1}")
+            if row.keys() != wanted:
+                odd = ", ".join(sorted(row.keys() ^ wanted))
+                raise InputError(f"measure {self.typed!r}: columns missing or unknown: {odd}; give those it names")
+        yield from found
 
 
 def sources(names: Sequence[str]) -> dict[str, str]:
