@@ -82,8 +82,11 @@ def test_layers_come_in_the_order_of_execution_and_shared_weights_once():
             y = self.body(x.flatten(2).transpose(1, 2))
             return self.tied(self.head(self.attention(y, y, y)[0].mean(1)))
 
-    found = [layer for layer, _ in copies(Net().eval(), torch.randn(1, 3, 4, 4), order="bottom")]
-    assert found == ["body", "attention", "attention.out_proj", "head", "tied"]
+    stages = copies(Net().eval(), torch.randn(1, 3, 4, 4), order="bottom")
+    found = {layer: other.head.weight.detach().clone() for layer, other in stages}
+    assert list(found) == ["body", "attention", "attention.out_proj", "head", "tied"]
+    assert torch.equal(found["head"], found["tied"])
+    assert not torch.equal(found["attention"], found["head"])
 
 
 def test_a_method_that_does_not_look_at_the_weights_is_found_out(net):

@@ -28,7 +28,10 @@ ORDERS = ("top", "bottom", "independent")
 
 @dataclass(frozen=True, eq=False)
 class Randomised:
-    """How alike the maps of a network and of its randomised copies are: 1 is the same, around 0 is sound.
+    """How alike the maps of a network and of its randomised copies are: 1 is the same.
+
+    Cosine and rank correlation of what has nothing in common are around 0; structural similarity is above 0 where both
+    maps are empty in most places, so compare it between methods.
 
     Attributes:
         layers: (L,) module paths, in the order in which they were randomised. With the orders "top" and "bottom" all

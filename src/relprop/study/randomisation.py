@@ -35,7 +35,12 @@ class Randomisation:
             Column("stage", "int32", "which of the stages that was, from 1"),
             Column("cosine", "float64", "between the network's map and the randomised one's: 0 is sound", null=True),
             Column("spearman", "float64", "correlation of the ranks of their pixels, likewise", null=True),
-            Column("ssim", "float64", "structural similarity, likewise; null below 11 pixels", null=True),
+            Column(
+                "ssim",
+                "float64",
+                "structural similarity, above 0 for maps mostly empty; null below 11 pixels",
+                null=True,
+            ),
         )
 
     def rows(self, batch: Batch) -> Iterator[Row]:
