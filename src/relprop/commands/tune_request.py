@@ -48,7 +48,7 @@ class TuneRequest:
             metavar="MEASURES",
             callback=split_names,
             help="mu_w (if nothing is said), mu, pointing_game, rank_accuracy, srg, abpc, morf, lerf, or "
-            "package.module:function; several, by commas.",
+            "package.module:function, or a column of a study's measure: sparseness/gini; several, by commas.",
         ),
     ] = ()
     against: Annotated[

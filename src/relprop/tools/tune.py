@@ -156,7 +156,7 @@ def _split(number: int, share: float, seed: int) -> tuple[list[int], list[int]]:
 def _config(model: nn.Module, data: Mapping[str, Any], by: Any, profile: str) -> dict[str, Any]:
     """All that values depend on."""
     names = [by] if isinstance(by, str) else list(by)
-    own = {name: source_of_method(name) for name in names if ":" in name}
+    own = {name: source_of_method(name) for name in names if ":" in name and "/" not in name}
     libraries = {library: version(library) for library in ("torch", "relprop")}
     return {
         "tune_version": VERSION,

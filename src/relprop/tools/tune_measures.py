@@ -1,12 +1,11 @@
 """What `tune` can search by: each measure from the maps of some pictures to a number each.
 
-This is the one place that knows the measures by name; each is a formula of `relprop.metrics`.
+Those by name are formulas of `relprop.metrics`; a column of any measure of a study is one too (`tune_plugins`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,46 +15,8 @@ from relprop import metrics
 from relprop.support import user_code
 from relprop.support.errors import InputError
 from relprop.support.suggest import did_you_mean
-
-STEPS = 10
-"""Of flipping: so many regions at a time that this many steps flip all."""
-SIDE = 16
-"""Regions along the shorter side of a picture that is flipped."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """N maps of one method, and what they are measured against.
-
-    Attributes:
-        model: the network.
-        x: pictures (N, C, H, W), as the network got them.
-        targets: (N,) the output that each map explains.
-        R: relevance summed over channels, (N, H, W) float64.
-        inside: (N, H, W) bool, where the class is; None where the data says nothing of it.
-    """
-
-    model: Any
-    x: Tensor
-    targets: Tensor
-    R: Tensor
-    inside: Tensor | None
-
-    def boxes(self) -> Tensor:
-        """Where the class is.
-
-        Raises:
-            InputError: the data says nothing of it.
-        """
-        if self.inside is None:
-            raise InputError("this measure needs to know where the class is, and the data gives no masks")
-        return self.inside
-
-    def flips(self) -> metrics.Flips:
-        """Flip the pictures by these maps."""
-        region = max(1, min(self.R.shape[1:]) // SIDE)
-        return metrics.flip(self.model, self.x, self.R.to(self.x), self.targets, region=region, steps=STEPS)
-
+from relprop.tools.tune_case import Case
+from relprop.tools.tune_plugins import column, is_column
 
 Measure = Callable[[Case], Tensor]
 """From N maps to a number each, (N,), NaN where undefined."""
@@ -78,7 +39,7 @@ def measures_named(by: str | Sequence[str] | Mapping[str, Measure]) -> dict[str,
 
     Args:
         by: a name, several, or a mapping from names of your own to functions of a `Case`; a name may also be the place
-            of such a function, "package.module:function".
+            of such a function, "package.module:function", or a column of a study's measure, "sparseness/gini".
 
     Raises:
         InputError: there is no such measure.
@@ -94,6 +55,8 @@ def measures_named(by: str | Sequence[str] | Mapping[str, Measure]) -> dict[str,
 
 
 def _users(name: str) -> Measure:
+    if is_column(name):
+        return column(name)
     if not user_code.is_name(name):
         raise InputError(f"no measure is named {name!r}{did_you_mean(name, MEASURES)}")
     try:

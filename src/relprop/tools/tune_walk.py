@@ -25,8 +25,9 @@ from relprop.record.prepare import recorded
 from relprop.rules.layer import WEIGHTED
 from relprop.support.errors import InputError, RelpropError
 from relprop.targets import Starts
+from relprop.tools.tune_case import Case
 from relprop.tools.tune_data import Framed, Sample, Samples
-from relprop.tools.tune_measures import Case, Measure, measured
+from relprop.tools.tune_measures import Measure, measured
 from relprop.tools.tune_store import Measured, Rows
 
 MEMORY = 1 << 29
