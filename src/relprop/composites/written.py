@@ -338,7 +338,8 @@ def as_code(composite: Composite) -> str:
         ])
     """
     kinds: dict[str, set[str]] = {}
-    for _, rule in composite:
+    within = [value for _, rule in composite for value in vars(rule).values() if isinstance(value, Rule)]
+    for rule in (*(rule for _, rule in composite), *within):
         own = RULES.get(type(rule).__name__) is not type(rule)
         kinds.setdefault(type(rule).__module__ if own else "relprop.rules", set()).add(type(rule).__name__)
     imports = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(kinds.items())]
