@@ -64,7 +64,8 @@ def test_files_and_code_give_every_composite_back():
         names = {}
         exec(as_code(composite), names)
         assert names["composite"] == composite
-        own = {type(rule).__name__: type(rule) for _, rule in composite}
+        own = {name: getattr(rules, name) for name in rules.__all__}
+        own |= {type(rule).__name__: type(rule) for _, rule in composite}
         assert eval(repr(composite), {"Composite": rp.Composite, "on": on} | own) == composite
 
 

@@ -131,12 +131,19 @@ def read_rule(name: str, numbers: Mapping[str, Any], where: str = "the rule") ->
         if key not in known:
             takes = did_you_mean(key, known) or (f"; it takes {', '.join(known)}" if known else "; it takes none")
             raise WrittenError(f"{where}: {name} has no {key!r}{takes}")
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in numbers.items()}
+    given = {key: _number(value, f"{where}, {key}") for key, value in numbers.items()}
     try:
         return kind(**given)
     except (RelpropError, TypeError, ValueError) as error:
         shown = ", ".join(f"{key} = {value!r}" for key, value in numbers.items())
         raise WrittenError(f"{where}: {name} with {shown or 'no numbers'}: {error}") from None
+
+
+def _number(value: Any, where: str) -> Any:
+    """A number of a rule as the rule has it: a list is a number per channel, a table a rule within it."""
+    if isinstance(value, dict) and isinstance(value.get("rule"), str):
+        return read_rule(value["rule"], {key: each for key, each in value.items() if key != "rule"}, where)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _kind(name: str, where: str) -> type[Rule]:
@@ -278,13 +285,17 @@ def save_composite(composite: Composite, path: str | Path, about: str = "") -> N
 
 
 def _rule(rule: Rule) -> str:
-    numbers = {f.name: getattr(rule, f.name) for f in fields(rule) if f.init and f.name in rule.given}
-    numbers = {name: value for name, value in numbers.items() if value is not None}
-    name = _place(rule)
+    name, numbers = _place(rule), _given(rule)
     lines = [f"rule = {_value(name)}", *(f"{key} = {_value(value)}" for key, value in numbers.items())]
     if read_rule(name, numbers) != rule:
         raise WrittenError(f"{rule} is more than the numbers of its dataclass, and a file cannot say what it is")
     return "\n".join(lines) + "\n"
+
+
+def _given(rule: Rule) -> dict[str, Any]:
+    """The numbers that a rule was given."""
+    numbers = {f.name: getattr(rule, f.name) for f in fields(rule) if f.init and f.name in rule.given}
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _place(rule: Rule) -> str:
@@ -307,6 +318,9 @@ def _value(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, Rule):
+        pairs = {"rule": _place(value), **_given(value)}.items()
+        return "{" + ", ".join(f"{key} = {_value(each)}" for key, each in pairs) + "}"
     raise WrittenError(f"{type(value).__name__} {value!r} cannot be written as TOML; rules of numbers and texts can")
 
 
@@ -324,7 +338,8 @@ def as_code(composite: Composite) -> str:
         ])
     """
     kinds: dict[str, set[str]] = {}
-    for _, rule in composite:
+    within = [value for _, rule in composite for value in vars(rule).values() if isinstance(value, Rule)]
+    for rule in (*(rule for _, rule in composite), *within):
         own = RULES.get(type(rule).__name__) is not type(rule)
         kinds.setdefault(type(rule).__module__ if own else "relprop.rules", set()).add(type(rule).__name__)
     imports = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(kinds.items())]
