@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
+
 from relprop.models.networks.digits import NAMES
 from relprop.plots.examples import Row, example_grid
 from relprop.plots.heatmaps import render
@@ -34,6 +36,7 @@ def main() -> None:
     """Run, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=PICTURES)
+    torch.set_num_threads(1)  # the networks are small: threads would wait for each other
     beds = [run(name, pictures=parser.parse_args().pictures) for name in NAMES]
     before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
     after = rest.split(END)[1]

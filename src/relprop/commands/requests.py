@@ -343,7 +343,7 @@ class TestbedRequest:
     )
     batch: Batch = 16
     json: Json = False
-    threads: Threads = None
+    threads: Annotated[int, Option(metavar="N", min=1, help="CPU threads. One is fastest: the networks are small.")] = 1
 
 
 @dataclass(frozen=True, kw_only=True)

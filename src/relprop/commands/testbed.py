@@ -27,8 +27,7 @@ def run(request: TestbedRequest) -> None:
     """
     if request.network not in (*NAMES, BOTH):
         raise InputError(f"no embedded network {request.network!r}{did_you_mean(request.network, (*NAMES, BOTH))}")
-    if request.threads:
-        torch.set_num_threads(request.threads)
+    torch.set_num_threads(request.threads)
     names = NAMES if request.network == BOTH else (request.network,)
     beds = [_measured(request, name) for name in names]
     with waiting("writing"):
