@@ -62,3 +62,14 @@ def shares(layer, x, rule, where=rp.on.weighted, profile="paper"):
 def assert_same(ours, expected):
     error = (ours - expected).abs().max() / expected.abs().max()
     assert error < 1e-10, f"relative error {error:.1e}"
+
+
+def normalised(make, norm):
+    """A layer and a BatchNorm with statistics of its own behind it, in evaluation mode."""
+    layer = made(make)
+    with torch.no_grad():
+        norm.double().running_mean.normal_()
+        norm.running_var.uniform_(0.2, 2)
+        for parameter in norm.parameters():
+            parameter.normal_()
+    return nn.Sequential(layer, norm).eval()

@@ -10,7 +10,7 @@ import reference
 import relprop as rp
 from reference import Dense, divide, negative, positive, sum_i
 from relprop import rules
-from rule_cases import INPUTS, assert_same, inputs, made, over, shares
+from rule_cases import INPUTS, assert_same, inputs, made, normalised, over, shares
 
 
 def epsilon_without_bias(x: Tensor, layer: Dense, eps: float) -> Tensor:
@@ -68,17 +68,6 @@ def test_rule_follows_its_definition(case, rule, signs):
     assert_same(shares(layer, x, ours), definition(x.flatten(1), reference.dense(layer, shape)))
 
 
-def normed(make, norm):
-    """A layer and a BatchNorm with statistics of its own, also with negative scales."""
-    layer = made(make)
-    with torch.no_grad():
-        norm.double().running_mean.normal_()
-        norm.running_var.uniform_(0.2, 2)
-        for parameter in norm.parameters():
-            parameter.normal_()
-    return nn.Sequential(layer, norm).eval()
-
-
 NORMED = {
     "linear": (partial(nn.Linear, 6, 5), nn.BatchNorm1d(5), (6,)),
     "conv2d": (partial(nn.Conv2d, 2, 4, 3, padding=1), nn.BatchNorm2d(4), (2, 5, 4)),
@@ -114,7 +103,7 @@ BEFORE = {
 def test_apart_is_the_bias_then_the_layer_without_it(case, before, bias):
     """With a BatchNorm its shift and what it scales the layer's own bias to, without one the bias."""
     make, batchnorm, shape = case
-    whole, x = made(make) if batchnorm is None else normed(make, batchnorm), inputs(shape, "mixed")
+    whole, x = made(make) if batchnorm is None else normalised(make, batchnorm), inputs(shape, "mixed")
     (below, of_layer), (above, kept) = BEFORE[before], BIASES[bias]
     layer = reference.dense(whole, shape)
     z = x.flatten(1) @ layer.w
@@ -130,13 +119,13 @@ def test_apart_without_a_bias_is_the_layers_rule():
 
 def test_a_bias_that_keeps_nothing_is_left_out():
     make, batchnorm, shape = NORMED["conv2d-depthwise"]
-    pair, x = normed(make, batchnorm), inputs(shape, "mixed")
+    pair, x = normalised(make, batchnorm), inputs(shape, "mixed")
     apart = shares(pair, x, rules.Apart(rules.AlphaBeta(2), rules.Pass()))
     assert_same(apart, shares(pair, x, rules.AlphaBeta(2, bias=False)))
 
 
 def test_absolute_on_a_norm_of_its_own():
-    norm = normed(partial(nn.Conv2d, 1, 1, 1), nn.BatchNorm2d(3))[1]
+    norm = normalised(partial(nn.Conv2d, 1, 1, 1), nn.BatchNorm2d(3))[1]
     same = nn.Conv2d(3, 3, 1, bias=False).double()
     nn.init.dirac_(same.weight)
     net = nn.Sequential(same, nn.Hardtanh(-1e3, 1e3), norm, nn.Flatten()).eval()  # not the first op, and not merged
@@ -149,7 +138,8 @@ def test_absolute_on_a_norm_of_its_own():
 def network(*, inplace: bool) -> nn.Sequential:
     """Convolutions with BatchNorm and ReLU, as networks have them; float64."""
     torch.manual_seed(3)
-    blocks = [[*normed(partial(nn.Conv2d, c, 6, 3, bias=False), nn.BatchNorm2d(6)), nn.ReLU(inplace)] for c in (3, 6)]
+    pairs = [normalised(partial(nn.Conv2d, c, 6, 3, bias=False), nn.BatchNorm2d(6)) for c in (3, 6)]
+    blocks = [[*pair, nn.ReLU(inplace)] for pair in pairs]
     return nn.Sequential(*blocks[0], *blocks[1], nn.Flatten(), nn.Linear(96, 3)).double().eval()
 
 

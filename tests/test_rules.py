@@ -9,7 +9,7 @@ from torch import nn
 import reference
 import relprop as rp
 from relprop import rules
-from rule_cases import BATCH, INPUTS, RULES, assert_same, inputs, made, over, shares
+from rule_cases import BATCH, INPUTS, RULES, assert_same, inputs, made, normalised, over, shares
 
 SIZES = {1: (7,), 2: (5, 4), 3: (4, 3, 2)}
 SMALL = {1: (4,), 2: (3, 2), 3: (2, 3, 2)}
@@ -80,17 +80,6 @@ def made_once(name):
     make, shape = LAYERS[name]
     layer = made(make)
     return layer, reference.dense(layer, shape), shape
-
-
-def normalised(make, norm):
-    """A layer and a BatchNorm with statistics of its own behind it, in evaluation mode."""
-    layer = made(make)
-    with torch.no_grad():
-        norm.double().running_mean.normal_()
-        norm.running_var.uniform_(0.2, 2)
-        for parameter in norm.parameters():
-            parameter.normal_()
-    return nn.Sequential(layer, norm).eval()
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")

@@ -21,10 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from scripts.batchnorm.measure import read, rows
+from scripts.batchnorm.measure import rows
 from scripts.batchnorm.networks import NAMES, task
 from scripts.batchnorm.table import printed
 from scripts.batchnorm.ways import ways
+from scripts.rows import read
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from scripts.batchnorm.cascade import SHARES, similarities
 from scripts.batchnorm.networks import Task
+from scripts.rows import read
 from torch import Tensor, nn
 
 import relprop as rp
@@ -39,17 +40,6 @@ def rows(
             lines.writelines(json.dumps(row) + "\n" for row in found)
         print(f"{file.stem} {indices[-1] + 1}/{total}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
         yield
-
-
-def read(file: Path) -> list[Row]:
-    """Rows that are there; a line that was cut off is none."""
-    found = []
-    for line in file.read_text().splitlines() if file.exists() else []:
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            print(f"{file}: a line was cut off and is done again", file=sys.stderr)
-    return found
 
 
 def measured(

@@ -22,7 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from scripts.transformers.measure import read, rows
+from scripts.rows import read
+from scripts.transformers.measure import rows
 from scripts.transformers.pictures import dinov2
 from scripts.transformers.table import printed, summary
 from scripts.transformers.task import Task

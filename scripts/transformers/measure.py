@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from scripts.rows import read
 from scripts.transformers.task import Item, Task
 from torch import Tensor
 
@@ -39,17 +40,6 @@ def rows(task: Task, number: int, file: Path) -> list[dict[str, Any]]:
                     lines.write(json.dumps(row) + "\n")
         print(f"{file.stem} {k + 1}/{min(number, task.total)}: {time.monotonic() - began:.1f} s", file=sys.stderr)
     return done
-
-
-def read(file: Path) -> list[dict[str, Any]]:
-    """Rows that are there; a line that was cut off is none."""
-    found = []
-    for line in file.read_text().splitlines() if file.exists() else []:
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            print(f"{file}: a line was cut off and is done again", file=sys.stderr)
-    return found
 
 
 def measured(task: Task, item: Item, methods: list[str]) -> Iterator[dict[str, Any]]:

@@ -9,24 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from relprop.commands.answer import demand_answer
-from relprop.commands.console import progress_bar, waiting
-from relprop.commands.explain import on_device
+from relprop.commands.console import stages, waiting
+from relprop.commands.opened import opened
 from relprop.commands.requests import ConceptsRequest
-from relprop.commands.study import class_map, dataset
 from relprop.data.labelled import Labelled
-from relprop.data.preprocess import Preprocess
-from relprop.models.registry import load
 from relprop.plots.concepts import Cell, Row, concept_grid
 from relprop.plots.heatmaps import FORMATS, render
-from relprop.study.task import class_targets
 from relprop.support.class_names import class_index
 from relprop.support.errors import InputError
 from relprop.support.files import WriteError, demand_other, write_whole
@@ -75,29 +70,17 @@ def run(request: ConceptsRequest) -> None:
 
 def _asked(request: ConceptsRequest) -> _Asked:
     """Open the data and the network, and find the class."""
-    listing = dataset(request)
-    model = on_device(load(request.model, request.weights), request.device)
-    preprocess = cast("Preprocess", model.preprocess)
-    classes = cast("tuple[str, ...]", model.classes)
-    demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop).to(request.device), classes)
-    outputs = class_targets(listing.classes, classes, class_map(request.class_map))
-    name = listing.classes[class_index(request.target, listing.classes, "this data")]
-    if not outputs[name]:
+    both = opened(request)
+    name = both.data.classes[class_index(request.target, both.data.classes, "this data")]
+    if not both.outputs[name]:
         raise InputError(f"the class map names no output that means {name!r}; add it")
-    limit = None if request.data == "embedded" else request.limit
-    return _Asked(model, Labelled(listing, preprocess, outputs, limit), name, outputs[name])
+    data = Labelled(both.data, both.preprocess, both.outputs, both.limit)
+    return _Asked(both.model, data, name, both.outputs[name])
 
 
 def _found(request: ConceptsRequest, asked: _Asked) -> Concepts:
     """Look for them, with signs of life."""
-    with progress_bar() as bar:
-        tasks: dict[str, Any] = {}
-
-        def told(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
-
+    with stages() as told:
         return concepts(
             asked.model,
             asked.data,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+    from rich.progress import TaskID
 
 
 def waiting(what: str) -> AbstractContextManager[object]:
@@ -28,3 +32,17 @@ def progress_bar() -> Progress:
     )
     shown = console.is_terminal or console.is_jupyter
     return Progress(*columns, console=console, transient=True, disable=not shown)
+
+
+@contextmanager
+def stages(prefix: str = "") -> Iterator[Callable[[str, int, int], None]]:
+    """A function to be told of each stage how much is done, and of how much; each has a bar of its own."""
+    with progress_bar() as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def told(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(f"{prefix}{what}", total=total)
+            bar.update(tasks[what], completed=done)
+
+        yield told

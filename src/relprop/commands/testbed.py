@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import torch
 
-from relprop.commands.console import progress_bar, waiting
+from relprop.commands.console import stages, waiting
 from relprop.commands.requests import TestbedRequest
 from relprop.models.networks.digits import NAMES
 from relprop.study import tables
@@ -45,14 +44,7 @@ def run(request: TestbedRequest) -> None:
 
 def _measured(request: TestbedRequest, name: str) -> TestBed:
     """Run the test bed of a network, with signs of life."""
-    with progress_bar() as bar:
-        tasks: dict[str, Any] = {}
-
-        def told(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(f"{name}: {what}", total=total)
-            bar.update(tasks[what], completed=done)
-
+    with stages(f"{name}: ") as told:
         return measure(
             name,
             request.methods or None,

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from relprop.commands.answer import demand_answer
-from relprop.commands.console import progress_bar, waiting
-from relprop.commands.explain import on_device
-from relprop.commands.study import class_map, dataset, geometry_of
+from relprop.commands.console import stages, waiting
+from relprop.commands.opened import opened
+from relprop.commands.study import geometry_of
 from relprop.commands.tune_request import TuneRequest
 from relprop.composites.written import SUFFIX
-from relprop.data.preprocess import Preprocess
-from relprop.models.registry import load
 from relprop.plots.heatmaps import FORMATS, render
 from relprop.plots.tuning import tuning
-from relprop.study.task import class_targets
 from relprop.support.files import WriteError, demand_other, write_whole
 from relprop.tools.tune import PRESETS, tune
 from relprop.tools.tune_data import Framed
@@ -61,26 +57,14 @@ def _demand_files(request: TuneRequest) -> None:
 
 def _opened(request: TuneRequest) -> tuple[torch.nn.Module, Framed]:
     """The network and the pictures."""
-    data = dataset(request)
-    model = on_device(load(request.model, request.weights), request.device)
-    preprocess = cast("Preprocess", model.preprocess)
-    classes = cast("tuple[str, ...]", model.classes)
-    demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop).to(request.device), classes)
-    outputs = class_targets(data.classes, classes, class_map(request.class_map))
-    limit = None if request.data == "embedded" else request.limit
-    return model, Framed(data, preprocess, outputs, geometry_of(request, preprocess), limit)
+    both = opened(request)
+    geometry = geometry_of(request, both.preprocess)
+    return both.model, Framed(both.data, both.preprocess, both.outputs, geometry, both.limit)
 
 
 def _found(request: TuneRequest, model: torch.nn.Module, samples: Framed) -> Tuned:
     """Search, with signs of life."""
-    with progress_bar() as bar:
-        tasks: dict[str, Any] = {}
-
-        def told(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
-
+    with stages() as told:
         return tune(
             model,
             samples,
