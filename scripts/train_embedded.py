@@ -4,9 +4,10 @@
 
 writes ``<network>.safetensors`` into ``src/relprop/models/weights`` after every epoch, and at the end
 ``<network>.json`` into ``docs``: the figures of ``docs/model-card.md``. Networks are trained as the paper's were,
-without BatchNorm: what lets a deep one learn is that its first weights are scaled until every layer's output has a
-standard deviation of 1 (Mishkin and Matas 2016). Biases are pulled to zero, so that a decision is made of pixels.
-``--batchnorm`` trains them as they were up to version 0.4, with a BatchNorm after each convolution, folded at the end.
+without BatchNorm. What lets a deep one learn is that its first weights are scaled until every layer's output has a
+standard deviation of 1 (Mishkin and Matas 2016), that steps are orthogonal matrices (Muon: Jordan 2024), and that there
+is no dropout: no picture comes twice. Biases are pulled to zero, so that a decision is made of pixels. ``--batchnorm``
+trains them with a BatchNorm after each convolution, folded at the end, by AdamW and with dropout.
 
 Drawing pictures takes most of the time; ``--drawn FILE`` keeps them for the next training of the same seed.
 The seed fixes the pictures and the first weights; the order of floating-point sums is the machine's, so that
@@ -129,12 +130,43 @@ def normalised(network: Network, images: Tensor) -> Network:
     return network
 
 
-def grouped(network: Network, settings: argparse.Namespace) -> list[dict[str, Any]]:
-    """Weights decay slowly, biases fast: AdamW moves a number by up to the rate a step, so below 1 / decay."""
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim == 1]
-    pull = 0.05 if settings.batchnorm else settings.bias_decay
-    return [{"params": weights, "weight_decay": 0.05}, {"params": others, "weight_decay": pull}]
+class Steps:
+    """A step of training: by Muon for weights and AdamW for biases, or, with BatchNorm, by AdamW for all.
+
+    Weights decay slowly, biases fast: AdamW moves a number by up to the rate a step, so that it stays below 1 / decay.
+    """
+
+    def __init__(self, network: Network, settings: argparse.Namespace) -> None:
+        self.weights = [p for p in network.parameters() if p.ndim > 1]
+        self.matrices = [matrix(p.detach()) for p in self.weights]
+        others = [p for p in network.parameters() if p.ndim == 1]
+        if settings.batchnorm:
+            every = [*self.weights, *others]
+            self.optimizers = [torch.optim.AdamW(every, settings.rate, weight_decay=0.05, fused=True)]
+        else:
+            # Adjusted to AdamW's rates, so that one rate and one decay serve both.
+            muon = torch.optim.Muon(self.matrices, settings.rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+            adam = torch.optim.AdamW(others, settings.rate, weight_decay=settings.bias_decay, fused=True)
+            self.optimizers = [muon, adam]
+        number = settings.epochs * (settings.images // settings.batch)
+        self.schedules = [
+            torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, settings.rate, total_steps=number, pct_start=0.1, cycle_momentum=settings.batchnorm
+            )
+            for optimizer in self.optimizers
+        ]
+
+    def take(self) -> None:
+        """Take one by the gradients there are."""
+        for held, weight in zip(self.matrices, self.weights, strict=True):
+            held.grad = None if weight.grad is None else matrix(weight.grad)
+        for moved in (*self.optimizers, *self.schedules):
+            moved.step()
+
+
+def matrix(weight: Tensor) -> Tensor:
+    """A weight that lies channels last in memory as a matrix in the same memory, a row per output."""
+    return weight if weight.ndim == 2 else weight.permute(0, 2, 3, 1).view(len(weight), -1)
 
 
 def epochs(settings: argparse.Namespace) -> Iterator[Iterable[tuple[Tensor, Tensor]]]:
@@ -184,6 +216,9 @@ def train(name: str, settings: argparse.Namespace) -> float:
     device = torch.device(settings.device)
     began = time.monotonic()
     network = architecture(name)
+    for layer in network.modules():
+        if isinstance(layer, nn.Dropout) and not settings.batchnorm:
+            layer.p = 0.0
     first = torch.stack([Pictures(settings.seed, 0, 256, easy=False)[i][0] for i in range(256)])
     if settings.start is not None:
         network.load_state_dict(load_file(settings.start / f"{name}.safetensors"))
@@ -193,10 +228,7 @@ def train(name: str, settings: argparse.Namespace) -> float:
         network = normalised(network, normalize(first))
     network = network.to(device, memory_format=torch.channels_last).train()
     steps = settings.images // settings.batch
-    optimizer = torch.optim.AdamW(grouped(network, settings), lr=settings.rate, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.rate, total_steps=settings.epochs * steps, pct_start=0.1
-    )
+    walk = Steps(network, settings)
     called = graphed(network, first[: settings.batch].to(device))
     for epoch, batches in enumerate(epochs(settings)):
         network.train()
@@ -205,11 +237,10 @@ def train(name: str, settings: argparse.Namespace) -> float:
             with torch.autocast("cpu", torch.bfloat16, enabled=device.type == "cpu"):
                 logits = called(normalize(images.to(device)))
             objective = functional.binary_cross_entropy_with_logits(logits.float(), present.to(device))
-            optimizer.zero_grad()
+            network.zero_grad()
             objective.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+            walk.take()
             loss += objective.detach() / steps
         store(network.eval(), settings.out / f"{name}.safetensors")
         seconds = time.monotonic() - began
@@ -270,13 +301,13 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--network", choices=["shallow", "deep", "both"], default="both", help="(%(default)s)")
-    add("--epochs", type=int, default=30, help="epochs in all (%(default)s)")
-    add("--easy", type=int, default=2, help="of these, epochs with large single digits (%(default)s)")
+    add("--epochs", type=int, default=40, help="epochs in all (%(default)s)")
+    add("--easy", type=int, default=1, help="of these, epochs with large single digits (%(default)s)")
     add("--images", type=int, default=20_000, help="pictures an epoch (%(default)s)")
     add("--batch", type=int, default=32, help="pictures a step (%(default)s)")
     add("--bias-decay", type=float, default=10.0, help="how strongly biases are pulled to zero (%(default)s)")
     add("--batchnorm", action="store_true", help="with a BatchNorm after each convolution, folded at the end")
-    add("--rate", type=float, default=1e-3, help="highest learning rate (%(default)s)")
+    add("--rate", type=float, default=2e-3, help="highest learning rate (%(default)s)")
     add("--seed", type=int, default=0, help="of pictures and first weights (%(default)s)")
     add("--threads", type=int, default=1, help="threads that train (%(default)s)")
     add("--workers", type=int, default=1, help="processes that draw pictures (%(default)s)")
