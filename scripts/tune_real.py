@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from scripts.real_networks import squeezenet
 from torch import nn
-from torchvision.models import squeezenet1_0
 
 import relprop as rp
 from relprop.data.geometry import shortest_side
 from relprop.data.imagenet import imagenet
-from relprop.data.preprocess import Preprocess
 from relprop.study.task import class_targets
 from relprop.tools.tune_data import Framed
 from relprop.tools.tune_measures import measures_named
@@ -30,17 +28,6 @@ from relprop.tools.tune_store import Measured
 from relprop.tools.tune_walk import Judge, Planned
 
 SIDE = 227
-
-
-def network(real: Path) -> nn.Module:
-    """SqueezeNet with its trained weights."""
-    model: Any = squeezenet1_0(weights=None)
-    model.load_state_dict(load_file(real / "squeezenet1_0_imagenet.safetensors"))
-    model.preprocess = Preprocess(SIDE, SIDE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    classes = json.loads((real / "imagenet_class_index.json").read_text())
-    model.classes = tuple(classes[str(k)][0] for k in range(1000))
-    found: nn.Module = model.eval()
-    return found
 
 
 def pictures(real: Path, model: Any) -> Framed:
@@ -78,7 +65,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     real = asked.shared / "real"
-    model = network(real)
+    model = squeezenet(real)
     samples = pictures(real, model)
     if asked.cost:
         print(json.dumps(cost(model, samples, asked.space, asked.cost), indent=2))  # noqa: T201
