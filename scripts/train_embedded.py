@@ -178,7 +178,8 @@ def epochs(settings: argparse.Namespace) -> Iterator[Iterable[tuple[Tensor, Tens
             yield DataLoader(pictures, settings.batch, num_workers=settings.workers, drop_last=True)
         else:
             start, whole = epoch * settings.images, settings.images // settings.batch * settings.batch
-            yield zip(*(t[start : start + whole].split(settings.batch) for t in kept), strict=True)
+            images, present = (t[start : start + whole].split(settings.batch) for t in kept)
+            yield zip(images, (each.float() for each in present), strict=True)
 
 
 def keep(settings: argparse.Namespace) -> tuple[Tensor, Tensor]:
@@ -202,7 +203,7 @@ def keep(settings: argparse.Namespace) -> tuple[Tensor, Tensor]:
     if len(found) < number:
         raise SystemExit(f"{path} holds {len(found)} pictures, and {number} are asked for: remove it, or ask for fewer")
     images = found[:, : -len(CLASSES)].view(-1, SIDE, SIDE, 3).permute(0, 3, 1, 2)
-    return images, found[:, -len(CLASSES) :].float()
+    return images, found[:, -len(CLASSES) :]
 
 
 def graphed(network: Network, images: Tensor) -> Any:
