@@ -12,7 +12,6 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from relprop.support.errors import RelpropError
 from relprop.support.files import kind_of, near
 
-
 _EMPTY = "an empty file (0 bytes); get a whole copy"
 
 
