@@ -6,10 +6,11 @@ process: connections and places in open files do not survive a fork.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
@@ -21,6 +22,10 @@ from relprop.support.suggest import did_you_mean, nearest
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _SPELT_OUT = 1_000_000  # so many files a range may name
+
+
+Named = str | Sequence[str]
+"""Files as a user names them: a path or an address, or several of one file system, in order."""
 
 
 class MissingError(DataError):
@@ -36,7 +41,7 @@ class Files:
     """The files that a path or an address means: a file, a folder, a pattern (``*``), or a range (``{000..146}``).
 
     Args:
-        address: as the user gave it.
+        named: as the user gave it.
         endings: of a folder, how the names of the files that are meant end, in small letters.
         what: they are, for messages: "shards".
 
@@ -47,10 +52,9 @@ class Files:
         paths: in their file system, sorted within folders and patterns.
     """
 
-    def __init__(self, address: str, endings: Collection[str], what: str) -> None:
-        self.address = address
-        self.what = what
-        each = list(_spelt_out(address))
+    def __init__(self, named: Named, endings: Collection[str], what: str) -> None:
+        each = [one for address in ([named] if isinstance(named, str) else named) for one in _spelt_out(address)]
+        self.address = address = named if isinstance(named, str) else each[0]
         with _told(each[0]):
             self._system, root = fsspec.core.url_to_fs(each[0])
         self.root = str(root).rstrip("/")
@@ -98,13 +102,14 @@ class Files:
             return data
 
     def version(self, path: str) -> str:
-        """Return what changes when the file does: made of its size, times or tag; ``""`` where it is gone."""
+        """Return what changes when the file does: made of its size, times and tags; ``""`` where it is gone."""
         try:
             with _told(path):
                 self.system.invalidate_cache()
-                return str(self.system.ukey(path))
+                told = sorted((key, str(value)) for key, value in self.system.info(path).items())
         except MissingError:
             return ""
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
     def name(self, path: str) -> str:
         """Return where a file lies within the folder that was named, or its last part."""

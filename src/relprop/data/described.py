@@ -113,9 +113,9 @@ class Words:
 
 def names_in(record: Mapping[str, Any], words: Words) -> set[str]:
     """Return the classes that are named, whatever else may be wrong."""
-    values = [(place, value) for kind in ("classes", "label") for place, value in _each(words.find(record, kind))]
+    classes = words.find(record, "classes")
     found = set()
-    for place, value in values:
+    for place, value in _each(classes if classes[0] else words.find(record, "label")):
         try:
             found.add(words.name(value, place))
         except ValueError:
@@ -169,7 +169,8 @@ class _Object:
         numbers = list(self.given) if isinstance(self.given, (list, tuple)) else []
         if len(numbers) != 4 or not all(type(n) in (int, float) for n in numbers):
             raise ValueError(f"a box that is no four numbers: {self.given}")
-        box = self.corners(*map(float, numbers))
+        a, b, c, d = map(float, numbers)
+        box: Corners = self.corners(a, b, c, d)
         if not all(map(isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
             raise ValueError(f"a box without area: {', '.join(map(str, numbers))}")
         return box

@@ -26,7 +26,7 @@ class Reader:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": None}
 
-    def read(self, path: str, version: str, start: int, size: int) -> bytes:
+    def read(self, path: str, version: str, start: int, size: int, name: str) -> bytes:
         """Return some bytes of a file.
 
         Args:
@@ -34,6 +34,7 @@ class Reader:
             version: that it had when positions were found out.
             start: of the first byte.
             size: how many.
+            name: of what they are, for messages.
 
         Raises:
             PictureError: it ends before.
@@ -48,7 +49,7 @@ class Reader:
             said = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{path}: cannot be read now ({said}); run the same command again to continue") from error
         if len(data) < size:
-            raise PictureError(f"cut short: {len(data)} of {size} bytes are there; get a whole copy")
+            raise PictureError(f"{name}: cut short: {len(data)} of {size} bytes are there; get a whole copy")
         return data
 
     def _opened(self, path: str, version: str) -> Any:

@@ -2,8 +2,8 @@
 
 A tar has no table of contents, so every shard is walked through once, header by header, and what was found is kept in
 the user's cache: from then on any picture is one seek and one read. WebDataset's own reader streams a shard from its
-start, and its indexed one first copies shards to this disk; a study asks for pictures by number, continues in the middle
-and reads where the data is. So the standard library's `tarfile` finds the members, and fsspec reads them.
+start, and its indexed one first copies shards to this disk; a study asks for pictures by number, continues in
+the middle and reads where the data is. So the standard library's `tarfile` finds the members, and fsspec reads them.
 
 Members of one sample have one name up to the first dot of its last part, as in WebDataset: ``a/0001.jpg`` and
 ``a/0001.json``.
@@ -16,6 +16,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +24,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import parquet
 
 from relprop.data.addresses import Files
-from relprop.data.annotations import MOST, TOO_LARGE
+from relprop.data.annotations import MOST
 from relprop.data.entries import DataError
 from relprop.data.pictures import suffixes
 from relprop.support.files import WriteError, write_whole
@@ -61,10 +62,8 @@ def index(files: Files, path: str, image: str = "") -> tuple[str, pa.Table]:
         found = _samples(file, files.name(path), image)
     sink = pa.BufferOutputStream()
     parquet.write_table(found.replace_schema_metadata({"version": version}), sink, compression="zstd")
-    try:
+    with suppress(WriteError):  # without a place to keep it, it is found out again the next time
         write_whole(place, sink.getvalue().to_pybytes())
-    except WriteError:  # without a place to keep it, it is found out again the next time
-        pass
     return version, found
 
 
@@ -101,7 +100,7 @@ def _samples(file: IO[bytes], shard: str, image: str) -> pa.Table:
             if kind in sample:
                 raise DataError(f"{shard}: sample {key} has two members that end in .{kind}; leave one out")
             file.seek(start)
-            sample[kind] = file.read(size) if size <= MOST else TOO_LARGE.encode()
+            sample[kind] = file.read(min(size, MOST + 1))  # one byte more tells that it is too large
     rows = [sample for sample in samples.values() if sample["start"] >= 0 or any(kind in sample for kind in SAID)]
     return pa.Table.from_pylist(rows, SCHEMA)
 
@@ -114,7 +113,7 @@ def _members(file: IO[bytes], shard: str) -> Iterator[tuple[str, str, int, int]]
     try:
         tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - it holds nothing but the file
         for member in tar:
-            tar.members = []  # or every header of a shard would be kept
+            tar.members = []  # type: ignore[attr-defined]  # or every header of a shard would be kept
             last = member.name
             if member.issparse():
                 raise DataError(f"{shard}: {last} is stored with holes; write the shard again, without --sparse")

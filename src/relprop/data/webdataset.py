@@ -1,8 +1,8 @@
 """Pictures in tar shards as WebDataset writes them, with boxes in a member beside each.
 
-What is on a picture stands in ``KEY.json`` (`relprop.data.described` has its names), in ``KEY.xml`` as VOC writes it, or
-in ``KEY.cls`` as one name or number. Of several the first of these that tells boxes is taken; a class in ``KEY.cls`` is
-that of boxes without one.
+What is on a picture stands in ``KEY.json`` (`relprop.data.described` has its names), in ``KEY.xml`` as VOC writes it,
+or in ``KEY.cls`` as one name or number. Of several the first of these that tells boxes is taken; a class in ``KEY.cls``
+is that of boxes without one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from relprop.data.addresses import Files
-from relprop.data.annotations import TOO_LARGE, Annotation, names_in, parsed
+from relprop.data.addresses import Files, Named
+from relprop.data.annotations import MOST, TOO_LARGE, Annotation, names_in, parsed
 from relprop.data.described import Words, described
 from relprop.data.described import names_in as names_told
 from relprop.data.entries import DataError
@@ -33,7 +33,7 @@ _AT_ONCE = 8  # shards elsewhere that are walked through beside each other
 
 
 def webdataset(
-    shards: str,
+    shards: Named,
     *,
     columns: Mapping[str, str] | None = None,
     classes: Sequence[str] = (),
@@ -64,7 +64,7 @@ def webdataset(
 class Shards:
     """The samples of some shards: a `relprop.data.packed.Source`."""
 
-    def __init__(self, address: str, words: Words) -> None:
+    def __init__(self, address: Named, words: Words) -> None:
         self._files = Files(address, {".tar"}, "shards")
         of_shard = partial(index, self._files, image=words.columns.get("image", ""))
         threads = _AT_ONCE if self._files.remote else 1
@@ -89,7 +89,7 @@ class Shards:
         if start < 0:
             raise PictureError(f"{PurePosixPath(name).name}: no picture in its sample")
         path = self._files.paths[self._shard[index]]
-        return self._reader.read(path, self._versions[path], start, size)
+        return self._reader.read(path, self._versions[path], start, size, PurePosixPath(name).name)
 
     def annotation(self, index: int) -> Annotation:
         """Return what the other members of the sample say."""
@@ -167,18 +167,18 @@ class Shards:
 
 
 def _json(data: bytes) -> dict[str, Any]:
-    if data == TOO_LARGE.encode():
+    if len(data) > MOST:
         raise ValueError(TOO_LARGE)
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON ({error})") from None
     if not isinstance(found, dict):
-        raise ValueError(f"a {type(found).__name__}, not an object with boxes and labels")
+        raise ValueError(f"a {type(found).__name__}, not an object with boxes and labels")  # noqa: TRY004 - one kind
     return found
 
 
 def _of_xml(data: bytes, file: str, classes: Sequence[str]) -> Annotation:
-    if data == TOO_LARGE.encode():
+    if len(data) > MOST:
         return Annotation(problem=f"{file}: {TOO_LARGE}")
     return parsed(data, file, first=1, classes=classes)
