@@ -101,6 +101,16 @@ class Files:
             data: bytes = self.system.cat_file(path)
             return data
 
+    def read_all(self) -> dict[str, bytes]:
+        """Return what each of the files holds, by path; many are asked for at once where the file system can."""
+        with _told(self.address):
+            found: dict[str, bytes] = self.system.cat(self.paths) if len(self.paths) > 1 else {}
+        return {path: found[path] if path in found else self.read(path) for path in self.paths}
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of each of the files, by path."""
+        return {path: self.version(path) for path in self.paths}
+
     def version(self, path: str) -> str:
         """Return what changes when the file does: made of its size, times and tags; ``""`` where it is gone."""
         try:

@@ -164,8 +164,9 @@ class _Object:
 
     def box(self) -> Corners:
         """Return its corners; raises ValueError where there are none."""
-        if self.given is WHOLE:
-            return WHOLE
+        whole: Corners = WHOLE
+        if self.given is whole:
+            return whole
         numbers = list(self.given) if isinstance(self.given, (list, tuple)) else []
         if len(numbers) != 4 or not all(type(n) in (int, float) for n in numbers):
             raise ValueError(f"a box that is no four numbers: {self.given}")

@@ -65,7 +65,7 @@ class ParquetTable:
     def __init__(self, named: Named) -> None:
         self._files = Files(named, {".parquet", ".pq"}, "Parquet files")
         self.name = self._files.address
-        self._versions = {path: self._files.version(path) for path in self._files.paths}
+        self._versions = self._files.versions()
         self._groups: list[tuple[str, int]] = []  # file, and number of the group of rows in it
         starts = [0]
         for path in self._files.paths:
@@ -129,7 +129,7 @@ class ParquetTable:
 
     def changed(self) -> bool:
         """Whether a file is not the one that was opened."""
-        return any(self._files.version(path) != version for path, version in self._versions.items())
+        return self._files.versions() != self._versions
 
     def _footer(self, path: str) -> tuple[Any, pa.Schema]:
         with self._files.open(path) as file:

@@ -121,7 +121,7 @@ class Shards:
 
     def changed(self) -> bool:
         """Whether a shard is not the one that was walked through."""
-        return any(self._files.version(path) != version for path, version in self._versions.items())
+        return self._files.versions() != self._versions
 
     def _names(self) -> pa.ChunkedArray:
         names = self._table["name"]
