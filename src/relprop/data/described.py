@@ -161,12 +161,12 @@ class _Object:
     corners: Callable[[float, float, float, float], Corners]
     difficult: Any = False
     segmentation: Any = None
+    whole: bool = False
 
     def box(self) -> Corners:
         """Return its corners; raises ValueError where there are none."""
-        whole: Corners = WHOLE
-        if self.given is whole:
-            return whole
+        if self.whole:
+            return WHOLE
         numbers = list(self.given) if isinstance(self.given, (list, tuple)) else []
         if len(numbers) != 4 or not all(type(n) in (int, float) for n in numbers):
             raise ValueError(f"a box that is no four numbers: {self.given}")
@@ -184,7 +184,7 @@ def _objects(record: Mapping[str, Any], words: Words) -> Iterator[_Object]:
     place, given = words.find(record, kind)
     if not place:
         if words.boxless:
-            yield from (_Object(where, value, WHOLE, _as_corners) for where, value in _each(label))
+            yield from (_Object(where, value, None, _as_corners, whole=True) for where, value in _each(label))
         return
     boxes = _rows(given)
     where, names = classes if classes[0] else label

@@ -1,4 +1,4 @@
-"""A folder of pictures at an address of fsspec, with boxes in XML files or in one COCO-style JSON, as on this machine."""
+"""A folder of pictures at an address of fsspec, with boxes in XML files or one COCO-style JSON, as on this machine."""
 
 from __future__ import annotations
 
