@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from relprop.data.entries import Dataset, Entry
+from relprop.data.entries import Dataset
 from relprop.data.geometry import Geometry, normalise
 from relprop.data.orientation import framed
 from relprop.data.pictures import OrientationError, PictureError
@@ -80,13 +80,18 @@ class _Reading:
         return picture
 
     def lean(self, index: int) -> Picture:
-        """Return a picture without what opens its file and draws its masks: all that is needed is decoded and framed."""
+        """Return a picture without what opens its file and draws its masks, as it is decoded and framed."""
         picture = self.picture(index)
         entry = picture.entry
         things = tuple(replace(thing, mask=None) for thing in entry.things)
-        return replace(picture, entry=Entry(entry.id, _spent, things, entry.size, entry.problem))
+        return replace(picture, entry=replace(entry, open=_spent, things=things, orientation=_upright))
 
 
 def _spent() -> Image.Image:
     """Stand for what opened a picture in the process that read it."""
     raise PictureError("read by another process, which has decoded it")
+
+
+def _upright() -> int:
+    """Stand for what told its orientation, as it has been turned."""
+    return 1
