@@ -95,13 +95,13 @@ def table(place, rows, features=None, **options):
 
 
 def test_rows_are_read_in_any_order(tmp_path):
-    rows = [{"photo": drawn(k, 8), "label": k} for k in range(40)]
-    data = parquet(table(tmp_path / "x.parquet", rows, row_group_size=23))
-    order = np.random.default_rng(0).permutation(40)[:12]
+    rows = [{"photo": drawn(k, 8), "label": k} for k in range(20)]
+    data = parquet(table(tmp_path / "x.parquet", rows, row_group_size=12))
+    order = np.random.default_rng(0).permutation(20)[:6]
     assert [data.source.picture(int(k)) for k in order] == [rows[k]["photo"] for k in order]
-    assert [data[k].id for k in (0, 39)] == ["row-0000000", "row-0000039"]
+    assert [data[k].id for k in (0, 19)] == ["row-0000000", "row-0000019"]
     assert data[7].things == (Thing("7", WHOLE),)
-    assert data.classes == tuple(map(str, range(40)))
+    assert data.classes == tuple(map(str, range(20)))
 
 
 def test_numbers_mean_what_the_features_of_hugging_face_say(tmp_path):
@@ -118,7 +118,7 @@ def test_columns_that_are_not_there_are_errors_with_the_near_name(tmp_path):
     place = table(tmp_path / "x.parquet", rows)
     with pytest.raises(DataError, match=r"several columns of bytes \(photo, thumb\); say which with --columns image="):
         parquet(place)
-    with pytest.raises(DataError, match="no column 'phto' for image; did you mean photo?"):
+    with pytest.raises(DataError, match=r"no column 'phto' for image; did you mean photo"):
         parquet(place, columns={"image": "phto"})
     with pytest.raises(DataError, match=r"no column of pictures; say which"):
         parquet(table(tmp_path / "y.parquet", [{"label": 1}]))

@@ -1,4 +1,4 @@
-"""Folders of Hugging Face's datasets: what the library wrote, and what it would load, give the rows of a plain folder."""
+"""Folders of Hugging Face's datasets, in each of their forms, give the rows of a plain folder."""
 
 import json
 

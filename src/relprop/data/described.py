@@ -144,7 +144,7 @@ def described(record: Mapping[str, Any], file: str, words: Words) -> Annotation:
             things.append(with_segmentation(thing, one.segmentation, size) if words.masks else thing)
         except (ValueError, TypeError) as error:
             broken.add(name)
-            problems.append(f"object {number}: {error or 'no segmentation, or no size of its picture'}")
+            problems.append(f"object {number}: {str(error) or 'no segmentation, or no size of its picture'}")
     if not number:
         problems.append("no objects in it")
     whole = tuple(thing for thing in things if thing.name not in broken)
