@@ -226,10 +226,35 @@ Config = Annotated[
 
 # -- data --------------------------------------------------------------------------------------------
 
-DataName = Annotated[str, typer.Option(metavar="NAME", help="embedded, voc, imagenet or folder.")]
-Split = Annotated[str | None, typer.Option(help="Of VOC (train, val, trainval, test, all) or embedded data.")]
+DataName = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="embedded, voc, imagenet, folder, webdataset (tar shards), parquet or huggingface."
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(help="Of VOC (train, val, trainval, test, all), embedded data, or a folder of Hugging Face."),
+]
 Annotations = Annotated[
-    Path | None, typer.Option(help="Folder of XML files, a COCO JSON file, or with --masks a folder of PNG files.")
+    str | None,
+    typer.Option(metavar="PATH", help="Folder of XML files, a COCO JSON file, or with --masks a folder of PNG files."),
+]
+Columns = Annotated[
+    str,
+    typer.Option(
+        metavar="KIND=NAME,...",
+        help="Of webdataset, parquet and huggingface: what image, label, bbox, boxes, classes, id, ... are called "
+        "there, such as image=photo,bbox=objects.box.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Processes that read pictures ahead. Without it some beside a GPU or for data elsewhere, else none.",
+    ),
 ]
 Masks = Annotated[
     bool,
@@ -239,14 +264,24 @@ Masks = Annotated[
         "measure against masks instead of boxes.",
     ),
 ]
-Index = Annotated[Path | None, typer.Option(help="ImageNet's class index, a JSON file.")]
+Index = Annotated[
+    Path | None,
+    typer.Option(help="What labels that are numbers mean: ImageNet's class index, a JSON file, or a name a line."),
+]
 GroundTruth = Annotated[Path | None, typer.Option(help="ImageNet's labels, a text or CSV file.")]
 Synsets = Annotated[Path | None, typer.Option(help="What ILSVRC2012_ID means, a text file.")]
 ClassMap = Annotated[
     Path | None,
     typer.Option(help="JSON, class of the data to outputs of the model; the highest is explained."),
 ]
-Root = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The data's folder.")]
+Root = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Where the data is: a folder; of shards and Parquet a file, 'a-*.tar' or 'a-{000..146}.tar' too; here or "
+        "at an address that fsspec knows (s3://, gs://, memory://, zip://...::...).",
+    ),
+]
 Year = Annotated[str, typer.Option(help="Of VOC.")]
 Variant = Annotated[str, typer.Option(help="Of the embedded data: multi or single.")]
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="So many pictures, from the first on.")]

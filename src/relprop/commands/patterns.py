@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import cast
@@ -17,17 +18,18 @@ from relprop.catalogue.pattern_fit import Fitter
 from relprop.catalogue.patterns import ESTIMATORS, WITH_BIAS, PatternError, Patterns
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
+from relprop.commands.data import PACKED, demand_kind, packed
 from relprop.commands.requests import PatternsRequest
 from relprop.data import embedded, voc
-from relprop.data.entries import DataError, demand_folder
+from relprop.data.addresses import is_address
+from relprop.data.described import read_columns
+from relprop.data.elsewhere import folder_elsewhere
+from relprop.data.entries import DataError, Dataset, demand_folder
 from relprop.data.pictures import PictureError, list_pictures, open_picture
 from relprop.data.preprocess import Preprocess
 from relprop.models.registry import load
-from relprop.support.errors import InputError
 from relprop.support.files import WriteError, demand_other
-from relprop.support.suggest import did_you_mean
 
-DATA = ("embedded", "folder", "imagenet", "voc")
 NUMBER = 10_000
 """Pictures of the embedded data where no limit is given."""
 
@@ -111,24 +113,29 @@ def warnings(skipped: list[str], fitter: Fitter) -> Iterator[str]:
 
 
 def pictures(request: PatternsRequest) -> Openers:
-    """What opens each picture of the data that was named."""
-    if request.data not in DATA:
-        raise InputError(f"no data {request.data!r}{did_you_mean(request.data, DATA)}")
-    if request.data == "embedded" and request.root is not None:
-        raise DataError(f"what kind of data is in {request.root}? Add --data folder, imagenet or voc")
+    """What opens each picture of the data that was named; annotations play no part."""
+    demand_kind(request.data, request.root)
+    root = request.root or ""
+    found: Dataset
     if request.data == "embedded":
         number = request.limit or NUMBER
-        listing = embedded.embedded(request.variant, request.split or "train", number, request.seed)
-        return [lambda i=i: listing[i].open() for i in range(len(listing))]  # type: ignore[misc]
-    if request.root is None:
-        raise DataError(f"where is the data? Name its folder: --data {request.data} --root FOLDER")
-    if request.data == "voc":
-        found = voc.voc(request.root, request.year, request.split or "trainval")
-        return [lambda i=i: found[i].open() for i in range(len(found))]  # type: ignore[misc]
-    paths = list_pictures(demand_folder(request.root))
-    if not paths:
-        raise DataError(f"{request.root}: no pictures in it; check the folder")
-    return [lambda path=path: open_picture(path) for path in paths]  # type: ignore[misc]
+        found = embedded.embedded(request.variant, request.split or "train", number, request.seed)
+    elif request.data == "voc":
+        found = voc.voc(root, request.year, request.split or "trainval")
+    elif request.data in PACKED:
+        found = packed(request.data, root, request.split, read_columns(request.columns))
+    elif is_address(root):
+        found = folder_elsewhere(root)
+    else:
+        paths = list_pictures(demand_folder(root))
+        if not paths:
+            raise DataError(f"{root}: no pictures in it; check the folder")
+        return [partial(open_picture, path) for path in paths]
+    return [partial(_opened, found, index) for index in range(len(found))]
+
+
+def _opened(data: Dataset, index: int) -> Image.Image:
+    return data[index].open()
 
 
 def spread(openers: Openers, limit: int | None) -> Openers:

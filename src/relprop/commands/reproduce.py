@@ -29,7 +29,7 @@ def studies(request: ReproduceRequest) -> list[StudyRequest]:
             replace(
                 base,
                 data="voc",
-                root=request.voc_root,
+                root=str(request.voc_root),
                 model=request.voc_model,
                 weights=request.voc_weights,
                 class_map=request.voc_class_map,
@@ -41,10 +41,10 @@ def studies(request: ReproduceRequest) -> list[StudyRequest]:
             replace(
                 base,
                 data="imagenet",
-                root=request.imagenet_root,
+                root=str(request.imagenet_root),
                 model=request.imagenet_model,
                 weights=request.imagenet_weights,
-                annotations=request.imagenet_annotations,
+                annotations=str(request.imagenet_annotations) if request.imagenet_annotations else None,
                 index=request.imagenet_index,
                 ground_truth=request.imagenet_ground_truth,
                 synsets=request.imagenet_synsets,

@@ -21,6 +21,7 @@ from relprop.commands.options import (
     Batch,
     BestMethod,
     ClassMap,
+    Columns,
     Config,
     DataName,
     Device,
@@ -52,6 +53,7 @@ from relprop.commands.options import (
     Threads,
     Variant,
     Weights,
+    Workers,
     Year,
     read_by,
     read_channels,
@@ -195,11 +197,12 @@ class PatternsRequest:
 
     model: Model = MODEL
     weights: Weights = None
-    data: Annotated[str, Option(metavar="NAME", help="embedded, folder, imagenet or voc.")] = "embedded"
+    data: DataName = "embedded"
     root: Root = None
     split: Annotated[str | None, Option(help="Of VOC or embedded data. Without it what networks are trained on.")] = (
         None
     )
+    columns: Columns = ""
     year: Year = "2007"
     variant: Variant = "multi"
     limit: Annotated[int | None, Option(metavar="N", min=1, help="So many pictures, spread evenly over the data.")] = (
@@ -234,6 +237,7 @@ class StudyRequest:
     year: Year = "2007"
     variant: Variant = "multi"
     annotations: Annotations = None
+    columns: Columns = ""
     masks: Masks = False
     index: Index = None
     ground_truth: GroundTruth = None
@@ -258,6 +262,7 @@ class StudyRequest:
     out: Folder = Path("relprop-study")
     shard: Shard = (1, 1)
     batch: Batch = 16
+    workers: Workers = None
     seed: Annotated[int, Option(min=0, help="Of the embedded data and the bootstrap.")] = 0
     measures: Annotated[
         tuple[str, ...],
@@ -290,6 +295,7 @@ class ConceptsRequest:
     year: Year = "2007"
     variant: Variant = "multi"
     annotations: Annotations = None
+    columns: Columns = ""
     masks: Masks = False
     index: Index = None
     ground_truth: GroundTruth = None

@@ -11,11 +11,10 @@ import torch
 
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
+from relprop.commands.data import class_map, dataset
 from relprop.commands.preparation import in_words
-from relprop.commands.requests import ConceptsRequest, ReportRequest, StudyRequest
+from relprop.commands.requests import ReportRequest, StudyRequest
 from relprop.commands.tune_request import TuneRequest
-from relprop.data import embedded, folder, imagenet, voc
-from relprop.data.entries import DataError, Dataset
 from relprop.data.geometry import Geometry, like, shortest_side, warp
 from relprop.data.preprocess import Preprocess
 from relprop.models.families.needs import HUGGING_FACE
@@ -25,14 +24,8 @@ from relprop.study.runner import Clock, run
 from relprop.study.store import Store
 from relprop.study.task import Task, class_targets
 from relprop.support.errors import InputError
-from relprop.support.suggest import did_you_mean
 
-DATA = ("embedded", "voc", "imagenet", "folder")
 GEOMETRIES = ("paper", "model")
-
-
-EMBEDDED = 500
-"""Pictures of the embedded data where no limit is given."""
 
 
 def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Clock]:
@@ -53,6 +46,7 @@ def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Cloc
             batch=request.batch,
             shard=request.shard,
             device=request.device,
+            workers=request.workers,
             progress=lambda number: bar.advance(pictures, number),
         )
     return task, clock
@@ -89,27 +83,6 @@ def without_place(model: str) -> str:
     return form + path.absolute().name if placed else model
 
 
-def dataset(request: StudyRequest | ConceptsRequest | TuneRequest) -> Dataset:
-    """Open the data that was named."""
-    if request.data not in DATA:
-        raise InputError(f"no data {request.data!r}{did_you_mean(request.data, DATA) or ': ' + ', '.join(DATA)}")
-    if request.masks and request.data in ("embedded", "imagenet"):
-        raise DataError(f"{request.data} has boxes and no masks; leave --masks out, or name voc or folder with --data")
-    if request.data == "embedded" and request.root is not None:
-        raise DataError(f"what kind of data is in {request.root}? Add --data voc, imagenet or folder")
-    if request.data == "embedded":
-        return embedded.embedded(request.variant, request.split or "test", request.limit or EMBEDDED, request.seed)
-    if request.root is None:
-        raise DataError(f"where is the data? Name its folder: --data {request.data} --root FOLDER")
-    if request.data == "voc":
-        return voc.voc(request.root, request.year, request.split or "all", masks=request.masks)
-    if request.data == "imagenet":
-        return imagenet.imagenet(
-            request.root, request.annotations, request.index, request.ground_truth, request.synsets
-        )
-    return folder.folder(request.root, request.annotations, masks=request.masks)
-
-
 def geometry_of(request: StudyRequest | TuneRequest, preprocess: Preprocess) -> Geometry:
     """How pictures and boxes are brought to the network's input."""
     if request.geometry not in GEOMETRIES:
@@ -117,36 +90,6 @@ def geometry_of(request: StudyRequest | TuneRequest, preprocess: Preprocess) -> 
     if request.geometry == "model" or request.data == "embedded":
         return like(preprocess)
     return shortest_side(preprocess.crop) if request.data == "imagenet" else warp(preprocess.crop)
-
-
-def class_map(path: Path | None) -> dict[str, list[int]] | None:
-    """Read a class map: {"cat": [281, 282], ...}; None where none is named.
-
-    Raises:
-        DataError: it is no such thing.
-    """
-    if path is None:
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
-    except OSError as error:
-        raise DataError(f'{path}: {error.strerror}; name a JSON file such as {{"cat": [281, 282]}}') from None
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error})") from None
-    entries = found.items() if isinstance(found, dict) else [(None, None)]
-    if not all(isinstance(v, list) and all(type(i) is int for i in v) for _, v in entries):
-        raise DataError(f'{path}: a class map is {{"cat": [281, 282], ...}}, class to outputs of the model')
-    return cast("dict[str, list[int]]", found)
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, none of whose keys may be there twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
-        raise DataError(f"the class map names {twice!r} twice; give all its outputs in one list")
-    return found
 
 
 def study(request: StudyRequest) -> None:

@@ -14,6 +14,7 @@ from relprop.commands.options import (
     MODEL,
     Annotations,
     ClassMap,
+    Columns,
     DataName,
     Device,
     GroundTruth,
@@ -61,6 +62,7 @@ class TuneRequest:
     year: Year = "2007"
     variant: Variant = "multi"
     annotations: Annotations = None
+    columns: Columns = ""
     masks: Masks = False
     index: Index = None
     ground_truth: GroundTruth = None

@@ -20,7 +20,9 @@ from relprop.data.pictures import PictureError, open_picture, orientation_of
 from relprop.support.files import kind_of
 from relprop.support.suggest import did_you_mean
 
-_MOST = 2**20  # bytes in a file; a picture's annotation has a few thousand
+MOST = 2**20
+"""Bytes in an annotation's file that is read; a picture's has a few thousand."""
+TOO_LARGE = f"larger than {MOST} bytes: no annotation of a picture; not read"
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,25 @@ def read_annotation(path: Path, first: int, classes: Collection[str] = ()) -> An
         classes: the names that objects may have; empty: any.
     """
     try:
-        root = _parse(path)
-    except (OSError, ParseError, ValueError, LookupError) as error:  # the last two: encodings, refusals
+        data = _content(path)
+    except (OSError, ValueError) as error:
         return Annotation(problem=f"{path.name}: {_reason(error)}")
+    return parsed(data, path.name, first, classes)
+
+
+def parsed(data: bytes, file: str, first: int, classes: Collection[str] = ()) -> Annotation:
+    """Return what the annotation of one picture says.
+
+    Args:
+        data: what its file holds.
+        file: its name, for messages.
+        first: as `read_annotation` has it.
+        classes: likewise.
+    """
+    try:
+        root = _root(data)
+    except (ParseError, ValueError, LookupError) as error:  # the last two: encodings, refusals
+        return Annotation(problem=f"{file}: {_reason(error)}")
     objects = root.findall("object")  # direct children: VOC's people have parts, with boxes too
     broken: set[str] = set()
     problems: list[str] = []
@@ -73,25 +91,37 @@ def read_annotation(path: Path, first: int, classes: Collection[str] = ()) -> An
     whole = tuple(thing for thing in things if thing.name not in broken)
     if not objects:
         problems.append("no objects in it")
-    return Annotation(whole, _size(root), f"{path.name}: {'; '.join(problems)}" if problems else "")
+    return Annotation(whole, _size(root), f"{file}: {'; '.join(problems)}" if problems else "")
 
 
 def read_names(path: Path) -> set[str]:
     """Return the classes that a file names, whatever else may be wrong with it."""
     try:
-        root = _parse(path)
-    except (OSError, ParseError, ValueError, LookupError):
+        return names_in(_content(path))
+    except (OSError, ValueError):
+        return set()
+
+
+def names_in(data: bytes) -> set[str]:
+    """Return the classes that an annotation names, whatever else may be wrong with it."""
+    try:
+        root = _root(data)
+    except (ParseError, ValueError, LookupError):
         return set()
     return {_text(element, "name") for element in root.findall("object")} - {""}
 
 
-def _parse(path: Path) -> Element:
+def _content(path: Path) -> bytes:
     if path.exists() and not path.is_file():
         raise ValueError(f"not a regular file but {kind_of(path)}")
-    if path.stat().st_size > _MOST:
-        raise ValueError(f"larger than {_MOST} bytes: no annotation of a picture; not read")
+    if path.stat().st_size > MOST:
+        raise ValueError(TOO_LARGE)
+    return path.read_bytes()
+
+
+def _root(data: bytes) -> Element:
     # A document type can declare entities, and entities of entities: a small file that fills the memory.
-    root: Element = ElementTree.fromstring(path.read_bytes(), forbid_dtd=True)
+    root: Element = ElementTree.fromstring(data, forbid_dtd=True)
     return root
 
 

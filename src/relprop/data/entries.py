@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,9 @@ from PIL import Image
 
 from relprop.support.errors import RelpropError
 from relprop.support.files import file_sha256, near
+
+WHOLE = (0.0, 0.0, inf, inf)
+"""The box of an object of which nothing says where in its picture it is: the whole picture, of whatever size."""
 
 
 class DataError(RelpropError):
@@ -139,8 +143,7 @@ class Listing:
 
         Where it lies is left out: a folder that was moved, or that another machine has elsewhere, is the same data.
         """
-        ids = hashlib.sha256("\n".join(self.ids).encode()).hexdigest()[:16]
-        return {"name": self.name, "split": self.split, "number": len(self), "ids": ids} | dict(self.more)
+        return identity(self.name, self.split, self.ids, self.more)
 
     def annotations_sha256(self, number: int) -> str:
         """Return the hash of the annotations' files of the first pictures, each once, in order; "" without any."""
@@ -154,6 +157,13 @@ class Listing:
     def picture_sha256(self, index: int) -> str | None:
         """Return the hash of a picture's file, None where there is none or it cannot be read."""
         return None if self.picture_file is None else _sha256(self.picture_file(self.ids[index]))
+
+
+def identity(name: str, split: str, ids: Iterable[str], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a data set of these pictures in this order: see `Listing.identity`."""
+    ids = list(ids)
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+    return {"name": name, "split": split, "number": len(ids), "ids": digest} | dict(more)
 
 
 def _sha256(file: Path) -> str | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -15,6 +17,7 @@ from torch import Tensor
 from relprop.data.entries import DataError, Dataset
 from relprop.data.geometry import Geometry, to_pixels
 from relprop.data.pictures import PictureError
+from relprop.data.prefetch import PIECE, read_ahead
 from relprop.support.files import write_whole
 
 _VERSION = 1  # to be raised when what is computed changes
@@ -35,7 +38,7 @@ class MeanImage:
     skipped: int
 
 
-def mean_image(dataset: Dataset, geometry: Geometry, cache: str | Path | None = None) -> MeanImage:
+def mean_image(dataset: Dataset, geometry: Geometry, cache: str | Path | None = None, workers: int = 0) -> MeanImage:
     """Return the mean of all framed pictures, whatever is on them; those that cannot be read are skipped.
 
     Args:
@@ -43,6 +46,7 @@ def mean_image(dataset: Dataset, geometry: Geometry, cache: str | Path | None = 
         geometry: frames each.
         cache: a folder in which the result is stored for the next time, and found again if data set (by its
             `identity`) and geometry are the same; None: computed anew. A damaged file is replaced.
+        workers: processes that read ahead; the result is the same to the bit.
 
     Raises:
         DataError: no picture can be read.
@@ -52,25 +56,35 @@ def mean_image(dataset: Dataset, geometry: Geometry, cache: str | Path | None = 
     earlier = _read(file) if file else None
     if earlier is not None:
         return earlier
-    mean = _compute(dataset, geometry)
+    mean = _compute(dataset, geometry, workers)
     if file:
         counts = {"number": str(mean.number), "skipped": str(mean.skipped)}
         write_whole(file, save({"pixels": mean.pixels}, metadata=counts))
     return mean
 
 
-def _compute(dataset: Dataset, geometry: Geometry) -> MeanImage:
+def _compute(dataset: Dataset, geometry: Geometry, workers: int) -> MeanImage:
     total = torch.zeros(3, geometry.crop, geometry.crop, dtype=torch.float64)
     skipped = 0
-    for index in range(len(dataset)):
-        try:
-            total += to_pixels(geometry(dataset[index].open()).image).double()
-        except PictureError:
-            skipped += 1
+    parts = [range(k, min(k + PIECE, len(dataset))) for k in range(0, len(dataset), PIECE)]
+    for images in read_ahead(partial(_framed, dataset, geometry), parts, workers):
+        for image in images:
+            if image is None:
+                skipped += 1
+            else:
+                total += to_pixels(image).double()
     number = len(dataset) - skipped
     if not number:
         raise DataError(f"{dataset.name}: none of its {skipped} pictures can be read; check its folder")
     return MeanImage((total / number).float(), number, skipped)
+
+
+def _framed(dataset: Dataset, geometry: Geometry, index: int) -> Image.Image | None:
+    """Return a picture as the network sees it; None where it cannot be read."""
+    try:
+        return geometry(dataset[index].open()).image
+    except PictureError:
+        return None
 
 
 def _key(dataset: Dataset, geometry: Geometry) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from relprop.data.entries import Entry, Thing
+from relprop.data.entries import WHOLE, Entry, Thing
 from relprop.data.geometry import Framed, Geometry
 from relprop.data.pictures import OrientationError
 
@@ -61,7 +61,7 @@ def upright(
     Raises:
         OrientationError: the boxes could be of either, or of neither.
     """
-    if orientation == 1:
+    if orientation == 1 or all(thing.box == WHOLE for thing in things):
         return tuple(things), annotated_size
     stored = _other_side(size, orientation)
     of_stored, of_upright = (_fits(things, annotated_size, frame) for frame in (stored, size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from relprop.support.errors import RelpropError
 from relprop.support.files import kind_of, near
+
+_EMPTY = "an empty file (0 bytes); get a whole copy"
 
 
 class PictureError(RelpropError):
@@ -38,42 +41,67 @@ def open_picture(path: str | Path) -> Image.Image:
     """
     path = Path(path)
     _demand_file(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata, and sizes below Pillow's hard limit
-            with Image.open(path) as image:
-                image.load()
-                return _as_rgb(ImageOps.exif_transpose(image), path)
-    except PictureError:
-        raise
-    except UnidentifiedImageError:
-        raise PictureError(f"{path}: not a picture that Pillow can read; save it as PNG or JPEG") from None
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise PictureError(f"{path}: more than {limit} million pixels; scale it down first") from None
-    except PermissionError:
-        raise PictureError(f"{path}: no permission to read it") from None
-    except Exception as error:  # on damaged bytes Pillow's readers raise anything, SyntaxError too
-        raise PictureError(f"{path}: cut short or damaged ({error}); get a whole copy") from error
+    return _read(path, str(path))
 
 
-def orientation_of(path: str | Path) -> int:
+def decoded(data: bytes, name: str) -> Image.Image:
+    """Read a picture from what its file holds, as `open_picture` does.
+
+    Args:
+        data: the whole file.
+        name: of the picture, for messages.
+
+    Raises:
+        PictureError: as `open_picture`.
+    """
+    if not data:
+        raise PictureError(f"{name}: {_EMPTY}")
+    return _read(BytesIO(data), name)
+
+
+def orientation_of(source: str | Path | BytesIO) -> int:
     """Return how the camera noted that the file's pixels are to be turned: 1 (not at all) to 8, as EXIF has it.
 
     Only the beginning of the file is read, which `open_picture` must be able to read.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             noted = image.getexif().get(ExifTags.Base.Orientation, 1)
     return noted if noted in range(1, 9) else 1
 
 
+def suffixes() -> set[str]:
+    """Return how the names of pictures' files end, in small letters, with the dot."""
+    return set(Image.registered_extensions()) - {".pdf", ".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps"}
+
+
 def list_pictures(folder: Path) -> list[Path]:
     """Return the files in a folder, and in those within, that are pictures by their name, sorted; hidden ones not."""
-    suffixes = set(Image.registered_extensions()) - {".pdf", ".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps"}
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    endings = suffixes()
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in endings)
     return sorted(path for path in files if not any(part[0] == "." for part in path.relative_to(folder).parts))
+
+
+def _read(source: Path | BytesIO, name: str) -> Image.Image:
+    """Decode what is known to be there; `name` is for messages."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata, and sizes below Pillow's hard limit
+            with Image.open(source) as image:
+                image.load()
+                return _as_rgb(ImageOps.exif_transpose(image), name)
+    except PictureError:
+        raise
+    except UnidentifiedImageError:
+        raise PictureError(f"{name}: not a picture that Pillow can read; save it as PNG or JPEG") from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise PictureError(f"{name}: more than {limit} million pixels; scale it down first") from None
+    except PermissionError:
+        raise PictureError(f"{name}: no permission to read it") from None
+    except Exception as error:  # on damaged bytes Pillow's readers raise anything, SyntaxError too
+        raise PictureError(f"{name}: cut short or damaged ({error}); get a whole copy") from error
 
 
 def _demand_file(path: Path) -> None:
@@ -85,15 +113,15 @@ def _demand_file(path: Path) -> None:
     if not path.is_file():  # a pipe, a socket or a device: reading it may wait for ever
         raise PictureError(f"{path}: not a regular file but {kind_of(path)}; name a picture's file")
     if path.stat().st_size == 0:
-        raise PictureError(f"{path}: an empty file (0 bytes); get a whole copy")
+        raise PictureError(f"{path}: {_EMPTY}")
 
 
-def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
+def _as_rgb(image: Image.Image, name: str) -> Image.Image:
     """Convert any mode to RGB, losing neither range (16-bit) nor what transparency hides."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
-        raise PictureError(f"{path}: 32-bit pixels have no known range; save it with 8 or 16 bits a channel")
+        raise PictureError(f"{name}: 32-bit pixels have no known range; save it with 8 or 16 bits a channel")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

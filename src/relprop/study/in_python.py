@@ -32,6 +32,7 @@ def run(
     batch: int = 16,
     shard: tuple[int, int] = (1, 1),
     device: str = "cpu",
+    workers: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
     **settings: Any,
 ) -> Study:
@@ -50,6 +51,7 @@ def run(
         batch: pictures at once.
         shard: (i, n): the i-th of n shares, for several processes.
         device: where to compute.
+        workers: processes that read pictures ahead; None: as many as seem worth it (`relprop.data.prefetch.chosen`).
         progress: called with the number of pictures that were just finished.
         **settings: further fields of `relprop.study.task.Task`, such as `limit`, `occlusion`, `profile` and `seed`.
 
@@ -77,7 +79,7 @@ def run(
         methods=tuple(methods),
         **settings,
     )
-    runner.run(task, Path(folder), batch=batch, shard=shard, device=device, progress=progress)
+    runner.run(task, Path(folder), batch=batch, shard=shard, device=device, workers=workers, progress=progress)
     return read_study(Path(folder))
 
 

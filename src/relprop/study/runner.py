@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +16,12 @@ from relprop.catalogue.names import resolve
 from relprop.composites.profiles import profile_named
 from relprop.data.geometry import normalise
 from relprop.data.mean_image import mean_image
-from relprop.data.orientation import framed
-from relprop.data.pictures import OrientationError, PictureError
+from relprop.data.prefetch import chosen
 from relprop.propagate import explain
 from relprop.record.logits import logits_of
 from relprop.study.chosen import later
 from relprop.study.continuing import demand_annotations_as_before, demand_as_measured
+from relprop.study.decoding import Decoder
 from relprop.study.measure import Network
 from relprop.study.records import Picture, Record, prediction, to_measure, undefined_rows
 from relprop.study.schema import TABLES, Column
@@ -70,6 +70,7 @@ def run(
     batch: int = 16,
     shard: tuple[int, int] = (1, 1),
     device: str = "cpu",
+    workers: int | None = None,
     progress: Progress = lambda _: None,
 ) -> Clock:
     """Measure what is not measured yet.
@@ -83,6 +84,8 @@ def run(
         batch: pictures at once.
         shard: (i, n): of all parts those with number i-1 modulo n.
         device: where to compute.
+        workers: processes that read pictures ahead: see `relprop.data.prefetch.chosen`. The result does not depend on
+            them.
         progress: called with finished pictures, those of earlier runs included.
 
     Raises:
@@ -100,16 +103,24 @@ def run(
     parts, done = task.parts(shard), store.done()
     with clock.on("checking"):
         demand_as_measured(task.data, store, {part: parts[part] for part in parts if part in done})
-    measurement = Measurement(task, model, device, store.cache, clock)
-    for part, indices in parts.items():
-        if part not in done:
-            tables = measurement.part(indices, batch)
-            with clock.on("writing"):
-                store.write(part, tables, measurement.later)
-        progress(len(indices))
+    ahead = [indices for part, indices in parts.items() if part not in done]
+    readers = readers_for(task, workers, device, sum(map(len, ahead)))
+    measurement = Measurement(task, model, device, store.cache, clock, workers=readers, ahead=ahead)
+    with closing(measurement.decoder):
+        for part, indices in parts.items():
+            if part not in done:
+                tables = measurement.part(indices, batch)
+                with clock.on("writing"):
+                    store.write(part, tables, measurement.later)
+            progress(len(indices))
     if not done.issuperset(parts):
         demand_annotations_as_before(task.data, task.number, config.get("annotations_sha256", ""))
     return clock
+
+
+def readers_for(task: Task, workers: int | None, device: str, number: int) -> int:
+    """Return how many processes read ahead for so many pictures: see `relprop.data.prefetch.chosen`."""
+    return chosen(workers, remote=getattr(task.data, "remote", False), device=device, number=number)
 
 
 @dataclass
@@ -125,6 +136,15 @@ class Measurement:
     at_once: int = 1
     checked: bool = False
     """Whether the record of the network was replayed; the first batch proves it for all."""
+    workers: int = 0
+    """Processes that read pictures ahead."""
+    ahead: Sequence[Sequence[int]] = ()
+    """The parts that are to be measured, in order, as far as they are known."""
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """What reads the pictures."""
+        return Decoder(self.task, self.workers, self.ahead)
 
     @cached_property
     def later(self) -> dict[str, tuple[Column, ...]]:
@@ -133,8 +153,8 @@ class Measurement:
 
     def part(self, indices: Sequence[int], batch: int) -> dict[str, list[Record]]:
         """All tables for these pictures, in their final order."""
-        with self.clock.on("decoding"):
-            pictures = [self._picture(index) for index in indices]
+        with self.clock.on("decoding"):  # where others read ahead, what is waited for them
+            pictures = self.decoder.part(indices)
         methods = list(self.task.methods)
         self.at_once = batch
         tables: dict[str, list[Record]] = {name: [] for name in (*TABLES, *self.later)}
@@ -149,22 +169,6 @@ class Measurement:
         for name in ("occlusion", *self.later):  # of one pair and method the order is the measure's own
             tables[name].sort(key=lambda r: (r["image_index"], r["class_name"], order.get(r.get("method", ""), -1)))
         return tables
-
-    def _picture(self, index: int) -> Picture:
-        """Decode and frame one picture; what is wrong with it is written down."""
-        entry = self.task.data[index]
-        picture = Picture(index, entry, sha256=self.task.data.picture_sha256(index))
-        try:
-            picture.framed = framed(entry, self.task.geometry)
-        except PictureError as error:
-            picture.problem = str(error)
-            if isinstance(error, OrientationError):
-                picture.without = "unknown_orientation"
-            return picture
-        picture.x = normalise(picture.framed.image, self.task.preprocess)
-        names = [name for name in picture.names if name in picture.framed.masks]
-        picture.targets = {name: -1 for name in names if self.task.targets.get(name)}
-        return picture
 
     def _explain(self, pictures: list[Picture], tables: dict[str, list[Record]]) -> None:
         """One forward pass for the batch, all classes and methods; then rows, pairs and occlusion."""
@@ -213,7 +217,7 @@ class Measurement:
         """The data set's mean image, normalised: computed when a measure first asks for it."""
         if self.fill is None:
             with self.clock.on("mean image"):
-                mean = mean_image(self.task.data, self.task.geometry, self.cache)
+                mean = mean_image(self.task.data, self.task.geometry, self.cache, self.workers)
                 self.fill = normalise(mean.pixels, self.task.preprocess)
         return self.fill
 
