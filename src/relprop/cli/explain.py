@@ -44,7 +44,7 @@ def explain(request: ExplainRequest) -> None:
         if request.texts or request.text_file is not None:
             from relprop.commands.explain_text import run
         else:
-            from relprop.commands.explain import run
+            from relprop.commands.explain_pictures import run
 
     run(request)
 

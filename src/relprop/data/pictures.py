@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -71,9 +72,18 @@ def orientation_of(path: str | Path) -> int:
 
 def list_pictures(folder: Path) -> list[Path]:
     """Return the files in a folder, and in those within, that are pictures by their name, sorted; hidden ones not."""
-    suffixes = set(Image.registered_extensions()) - {".pdf", ".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps"}
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    files = filter(is_picture, folder.rglob("*"))
     return sorted(path for path in files if not any(part[0] == "." for part in path.relative_to(folder).parts))
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file is a picture by its name."""
+    return path.suffix.lower() in _suffixes()
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    return frozenset(Image.registered_extensions()) - {".pdf", ".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps"}
 
 
 def _demand_file(path: Path) -> None:
