@@ -44,7 +44,7 @@ def card(title: str, explained: Explained, drawn: Strip, source: str) -> Card:
             logit = plain(explained.logits[index])
             panels.append(Panel(column, row, f"{explained.classes[index]}, {logit}", f"{method}: {', '.join(figures)}"))
     note = f"predicted: {explained.classes[first]} ({first}), logit {plain(explained.logits[first])}"
-    return Card(title, note, source, drawn.columns, panels)
+    return Card(title, note, source, drawn.columns, drawn.pitch, panels)
 
 
 def share_on_pixels(explained: Explained, method: str, row: int) -> float | None:

@@ -73,7 +73,7 @@ class Results:
         to_stderr(f"not explained: {problem}")
         self.failed += 1
         self.table.add([{"picture": picture.shown, "problem": problem}])
-        self.pages.add_problem(_text(picture.name), problem)
+        self.pages.add_problem(_text(picture.name), problem.removeprefix(f"{picture.shown}: "))
         if self.request.json:
             self.reports.append({"picture": picture.shown, "problem": problem})
 

@@ -161,6 +161,8 @@ class Card:
         note: what there is to say of it.
         source: the address of its file, a grid of panels; loaded when it comes into sight.
         columns: of the grid.
+        pitch: from one panel's edge to the next one's, in widths of a panel, which is as high: above 1 where a gutter
+            is between them.
         panels: what is shown of it.
     """
 
@@ -168,7 +170,13 @@ class Card:
     note: str
     source: str
     columns: int
+    pitch: float
     panels: Sequence[Panel]
+
+    def place(self, panel: Panel) -> str:
+        """Where the whole file lies behind the one panel that is seen of it, as a style."""
+        width, left, top = (round(100 * self.pitch * n, 3) for n in (self.columns, panel.column, panel.row))
+        return f"width:{width:g}%;margin-left:-{left:g}%;margin-top:-{top:g}%"
 
 
 @dataclass(frozen=True)

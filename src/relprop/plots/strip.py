@@ -32,12 +32,14 @@ class Strip:
         png: the file's content.
         columns: how many panels stand beside each other, the picture's column with them.
         rows: how many stand below each other.
+        pitch: from one panel's left edge to the next one's, in widths of a panel.
         limits: by method, for each target the relevance that has the strongest colour.
     """
 
     png: bytes
     columns: int
     rows: int
+    pitch: float
     limits: dict[str, list[float]]
 
 
@@ -65,7 +67,7 @@ def strip(picture: ArrayLike, relevance: Mapping[str, ArrayLike]) -> Strip:
             canvas[row, :height, column, :width] = coloured(values, limits[method][row])
     buffer = io.BytesIO()
     Image.fromarray(canvas.reshape(targets * (height + GUTTER), -1, 3)).save(buffer, "PNG")
-    return Strip(buffer.getvalue(), 1 + len(maps), targets, limits)
+    return Strip(buffer.getvalue(), 1 + len(maps), targets, 1 + GUTTER / width, limits)
 
 
 def coloured(values: NDArray[np.float64], limit: float) -> NDArray[np.uint8]:
