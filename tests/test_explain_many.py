@@ -109,11 +109,6 @@ def rows_of(folder="relprop-explain", done="explained"):
         return list(csv.DictReader(file))
 
 
-def numbers(rows):
-    """Rows without what depends on the folder."""
-    return [{name: value for name, value in row.items() if name != "model"} for row in rows]
-
-
 def files_in(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
 

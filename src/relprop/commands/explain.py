@@ -13,6 +13,7 @@ from PIL import Image
 
 from relprop.commands.asked import Explained, opened, region
 from relprop.commands.console import waiting
+from relprop.commands.named import OF_THE_SAMPLE
 from relprop.commands.preparation import in_words
 from relprop.commands.requests import PictureRequest
 from relprop.data.pictures import open_picture
@@ -21,8 +22,6 @@ from relprop.support.files import WriteError, demand_other, write_whole
 
 TOP = 5
 """How many of the highest logits are reported."""
-OF_THE_SAMPLE = {"explained": "relprop-explain", "compared": "relprop-compare"}
-"""What figures of the embedded picture are called."""
 
 
 def run(request: PictureRequest, highest: int = 1, done: str = "explained") -> None:

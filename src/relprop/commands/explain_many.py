@@ -19,7 +19,7 @@ from torch import Tensor
 from relprop.commands.asked import Asked, Explained, opened
 from relprop.commands.console import progress_bar, waiting
 from relprop.commands.explain import about
-from relprop.commands.named import Named, named
+from relprop.commands.named import OF_THE_SAMPLE, Named, named
 from relprop.commands.picture_results import Results
 from relprop.commands.picture_table import table
 from relprop.commands.preparation import in_words
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 COARSE = 128
 """Maps with fewer pixels a side are shown with every pixel a square."""
-FOLDER = {"explained": "relprop-explain", "compared": "relprop-compare"}
-"""Where results go where nothing is said."""
 
 
 def run(request: PictureRequest, highest: int, done: str) -> None:
@@ -88,7 +86,7 @@ def _folder(request: PictureRequest, done: str) -> Path:
     Raises:
         WriteError: what was named is a file, or is called like one.
     """
-    out = request.out or Path(FOLDER[done])
+    out = request.out or Path(OF_THE_SAMPLE[done])
     if (out.exists() and not out.is_dir()) or out.suffix[1:].lower() in (*FORMATS, "html", "csv", "parquet", "json"):
         raise WriteError(f"{out}: of several pictures a page and more is written; name a folder for it with --out")
     return out

@@ -20,6 +20,8 @@ from relprop.support.files import near
 
 DONE = ("explained", "compared")
 """How what is written is named: ``cat-explained.png``, ``compared.html``."""
+OF_THE_SAMPLE = {"explained": "relprop-explain", "compared": "relprop-compare"}
+"""What the figure of the embedded picture is called, and the folder of several pictures where none is named."""
 FOLDERS = ("maps", "figures")
 """What is written of each of several pictures goes into these folders."""
 LONGEST = 120
@@ -77,7 +79,8 @@ def named(pictures: Iterable[Path]) -> tuple[list[Named], int]:
             root, files, nothing = path.parent, [given], ""
         kept = files if not nothing else list(_without_figures(files, root))
         if not kept:
-            raise PictureError(nothing if not files else f"{given}: all {len(files)} are figures of relprop's")
+            ours = f"{given}: only figures that relprop has written; name one by one those to explain all the same"
+            raise PictureError(ours if files else nothing)
         left_out += len(files) - len(kept)
         roots.append(root)
         for each in kept:
@@ -131,9 +134,8 @@ def _without_figures(files: Iterable[Path], root: Path) -> Iterator[Path]:
 
     for file in files:
         stem, _, done = file.stem.rpartition("-")
-        beside = done in DONE and stem in stems(file.parent)
-        sample = file.stem in ("relprop-explain", "relprop-compare")
-        if not (beside or sample or of_a_page(_absolute(file).parent)):
+        written = done in DONE and (stem in stems(file.parent) or of_a_page(_absolute(file).parent))
+        if not written and file.stem not in OF_THE_SAMPLE.values():
             yield file
 
 
