@@ -46,6 +46,14 @@ def out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
+def no_memory(error: BaseException) -> str:
+    """Return in one line that there was no memory, with the allocator's own words, and what may help."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return f"there is not memory enough ({reason}); fewer methods and targets, a smaller batch or another device may do"
+
+
 def to_stderr(line: str) -> None:
     """Print a line where logs go."""
     print(line, file=sys.stderr)  # noqa: T201 - what this is for
@@ -102,7 +110,7 @@ class Shrinking:
                 if not out_of_memory(error):
                     raise
                 if len(some) == 1:
-                    raise NoMemoryError(_none_for_one(error)) from None
+                    raise NoMemoryError(no_memory(error)) from None
             else:
                 if refused:
                     self.tell(f"no memory for {refused} {self.what} at once; going on with {len(some)}")
@@ -117,11 +125,3 @@ class Shrinking:
             gc.collect()
             if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()
-
-
-def _none_for_one(error: BaseException) -> str:
-    """What is said where not even one fits, with the allocator's own words."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return f"no memory even for one at once ({reason}); name fewer methods and targets, or another device"
