@@ -14,6 +14,8 @@ from benchmarks.machine import matrix_rate
 from benchmarks.memory import free
 from benchmarks.report import shown
 from benchmarks.run import Session, run
+from relprop.support.devices import device_named
+from relprop.support.errors import InputError
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -65,6 +67,11 @@ def main(words: list[str] | None = None) -> int:
     if asked.table:
         shown(json.loads(asked.table.read_text()), asked.table)
         return 0
+    try:
+        device_named(asked.device)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     path = measure(asked)
     sys.stdout.write(f"{path}\n{path.with_suffix('.md')}\n{path.with_suffix('.png')}\n")
     return 0

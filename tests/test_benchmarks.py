@@ -27,6 +27,14 @@ def stage():
     return networks.stage("tiny", 2, networks.network("tiny"), "cpu", torch.float32)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_one_line(capsys):
+    assert main.main(["--device", "cuda", "--quick"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: device 'cuda' cannot be used here (")
+    assert told.count("\n") == 1
+
+
 @pytest.fixture
 def session():
     return run.Session("cpu", torch.float32, threads=1, memory_batches=())

@@ -108,7 +108,7 @@ def test_every_help_has_examples(call, command):
         ["explain", "--nonsense"],
         ["explain", "--threads", "0"],
         ["nonsense"],
-        ["explain", "a", "b"],
+        ["plan", "a"],
         ["study", "--shard", "9/2"],
         [],
     ],

@@ -51,7 +51,7 @@ class OneLine(TyperGroup):
     """Commands whose failures, as far as the user can mend them, are one line on stderr."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; exit 1 on an error of ours or of the disk, 130 on Ctrl-C, 143 on SIGTERM."""
+        """Run the command; exit 1 on an error of ours, of the disk or of memory, 130 on Ctrl-C, 143 on SIGTERM."""
         try:
             with ending_in_order():
                 return super().invoke(ctx)
@@ -59,6 +59,11 @@ class OneLine(TyperGroup):
             raise  # whoever read our output has had enough; Typer ends quietly
         except (RelpropError, OSError) as error:
             typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+        except (RuntimeError, MemoryError) as error:
+            if (line := _no_memory(error)) is None:
+                raise  # Typer's own ways to end are RuntimeErrors too
+            typer.echo(f"error: {line}", err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
@@ -76,6 +81,15 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _no_memory(error: BaseException) -> str | None:
+    """The line that says that torch had no memory left; None for any other error."""
+    if "torch" not in sys.modules:
+        return None
+    from relprop.support.shrinking import no_memory, out_of_memory  # noqa: PLC0415 - they import torch
+
+    return no_memory(error) if out_of_memory(error) else None
 
 
 def command(summary: str, *examples: str) -> Callable[[Callable[[Request], None]], Callable[[Request], None]]:

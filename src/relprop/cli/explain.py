@@ -18,6 +18,8 @@ from relprop.commands.requests import CheckRequest, CompareRequest, ExplainReque
     "relprop explain cat.jpg --model vgg16 --target tabby --target 282",
     "relprop explain cat.jpg --method lrp-z --method cmp-alpha2-flat --out maps/",
     "relprop explain cat.jpg --out cat.pdf --raw --json",
+    "relprop explain photos/ --model vgg16 --out maps",
+    "relprop explain a/cat.jpg b/cat.jpg 'more/**/*.png' --target tabby --json",
     "relprop explain street.jpg --model fcn_resnet50 --target car --region 100,200,180,260",
     "relprop explain --text 'The capital of France is' --model hf:FOLDER --target ' Paris' --against ' London'",
     "relprop explain --text-file reviews.txt --model hf:FOLDER --target positive --method attnlrp --layers",
@@ -33,6 +35,12 @@ def explain(request: ExplainRequest) -> None:
     absolute relevance; a pointed end of the colour bar says that some pixels lie beyond. Files that exist
     are overwritten.
 
+    Several pictures, folders and patterns (in quotes) are explained with the network loaded once: into the folder --out
+    or relprop-explain go a page (explained.html), a table (explained.csv, explained.parquet) and a file of maps for
+    each picture, named by folder and whole name, so that a/cat.jpg and a/cat.png are two. A picture that cannot be
+    explained is told on stderr, on the page and in the table; the others go on, and the exit code is 1 at the end.
+    Ctrl-C keeps what is done. Files that exist are overwritten.
+
     A segmentation network gives a map of logits, and a place of it is explained: --pixel or --region, outlined in
     the figure.
 
@@ -44,7 +52,7 @@ def explain(request: ExplainRequest) -> None:
         if request.texts or request.text_file is not None:
             from relprop.commands.explain_text import run
         else:
-            from relprop.commands.explain import run
+            from relprop.commands.explain_pictures import run
 
     run(request)
 
@@ -54,12 +62,15 @@ def explain(request: ExplainRequest) -> None:
     "relprop compare",
     "relprop compare cat.jpg --model vgg16 --target tabby --target 'Labrador retriever'",
     "relprop compare cat.jpg --method lrp-z --method cmp-alpha2-flat",
+    "relprop compare photos/ --model vgg16 --batch 8 --out maps",
 )
 def compare(request: CompareRequest) -> None:
     """Draw the grid of the paper's Figures 1 and 4: a row per class, a column per method.
 
     Without --method: one rule everywhere, then composites with the flat rule on none, the first, the lowest three,
     and all convolutions. Without --target the two highest classes.
+
+    Several pictures, folders and patterns are compared as `relprop explain` explains them: compared.html, compared.csv.
     """
     with waiting("starting"):
         from relprop.commands.compare import run

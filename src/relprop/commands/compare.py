@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from relprop import metrics
-from relprop.commands import explain as one_picture
+from relprop.commands import explain_pictures
 from relprop.commands.requests import CompareRequest
 from relprop.data.entries import Entry
 from relprop.data.geometry import normalise
@@ -19,6 +19,7 @@ from relprop.data.pictures import PictureError
 from relprop.plots.heatmaps import heatmaps
 from relprop.propagate import explain
 from relprop.study.task import Task, highest
+from relprop.support.devices import device_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,12 +36,12 @@ METHODS = (
 
 
 def run(request: CompareRequest) -> None:
-    """Draw the grid of one picture, and print what was found.
+    """Draw the grid of a picture, or of each of many, and print what was found.
 
     Raises:
         RelpropError: with one line that says what to mend.
     """
-    one_picture.run(replace(request, methods=request.methods or METHODS), highest=2)
+    explain_pictures.run(replace(request, methods=request.methods or METHODS), highest=2, done="compared")
 
 
 def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
@@ -56,7 +57,7 @@ def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
     entry = task.data[index]
     seen = framed(entry, task.geometry)
     names = [name for name in seen.masks if task.targets.get(name)]
-    x = normalise(seen.image, task.preprocess)[None]
+    x = normalise(seen.image, task.preprocess)[None].to(device_of(task.model))
     explanation = explain(
         task.model,
         x,

@@ -15,7 +15,7 @@ import relprop as rp
 from relprop.catalogue.table import BEST_FOR_TEXTS
 from relprop.commands.answer import logits_of_texts, reader_of_texts
 from relprop.commands.console import waiting
-from relprop.commands.explain import TOP, figure_path_of, on_device
+from relprop.commands.explain import TOP, figure_path_of
 from relprop.commands.requests import ExplainRequest
 from relprop.commands.text_files import files_of
 from relprop.commands.text_report import ExplainedText, Row, as_json, show
@@ -23,6 +23,7 @@ from relprop.models.registry import load
 from relprop.models.text import layer_paths
 from relprop.propagate import GROWN
 from relprop.support.class_names import class_index
+from relprop.support.devices import on_device
 from relprop.support.errors import InputError, RelpropError
 from relprop.support.files import demand_other, write_whole
 from relprop.tokens import At

@@ -10,13 +10,13 @@ from torch import nn
 
 from relprop.commands.answer import demand_answer
 from relprop.commands.data import class_map, dataset
-from relprop.commands.explain import on_device
 from relprop.commands.requests import ConceptsRequest
 from relprop.commands.tune_request import TuneRequest
 from relprop.data.entries import Dataset
 from relprop.data.preprocess import Preprocess
 from relprop.models.registry import load
 from relprop.study.task import class_targets
+from relprop.support.devices import on_device
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,14 @@ Picture = Annotated[
     Path | None,
     typer.Argument(metavar="PICTURE", help="A picture file. Without it the embedded sample."),
 ]
+Pictures = Annotated[
+    tuple[Path, ...],
+    typer.Argument(
+        metavar="[PICTURE...]",
+        help="A picture file, several, folders, or patterns in quotes such as 'a/**/*.jpg'. Without it the embedded "
+        "sample.",
+    ),
+]
 Model = Annotated[
     str,
     typer.Option(
@@ -302,7 +310,8 @@ Figure = Annotated[
     Path | None,
     typer.Option(
         metavar="PATH",
-        help="The figure's file (png, pdf, svg, jpg, ...) or a folder for it. Without it the current folder.",
+        help="The figure's file (png, pdf, svg, jpg, ...) or a folder for it. Without it the current folder; of "
+        "several pictures a folder of its own in it.",
     ),
 ]
 Raw = Annotated[
@@ -310,6 +319,12 @@ Raw = Annotated[
     typer.Option(
         "--raw",
         help="Write each method's maps too, as .npy beside the figure: (targets, channels, height, width).",
+    ),
+]
+Figures = Annotated[
+    bool,
+    typer.Option(
+        "--figures", help="Of several pictures: draw each one's figure too, with its colour bars, half a second each."
     ),
 ]
 Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the results go; continued if begun.")]

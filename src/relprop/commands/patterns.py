@@ -28,6 +28,7 @@ from relprop.data.entries import DataError, Dataset, demand_folder
 from relprop.data.pictures import PictureError, list_pictures, open_picture
 from relprop.data.preprocess import Preprocess
 from relprop.models.registry import load
+from relprop.support.devices import on_device
 from relprop.support.files import WriteError, demand_other
 
 NUMBER = 10_000
@@ -52,7 +53,7 @@ def run(request: PatternsRequest) -> None:
         model = load(request.model, request.weights)
         preprocess = cast("Preprocess", model.preprocess)
         demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop))
-        fitter = Fitter(model.to(request.device), request.estimator)
+        fitter = Fitter(on_device(model, request.device), request.estimator)
     skipped: list[str] = []
     with progress_bar() as bar:
         task = bar.add_task(f"fitting {request.model}", total=len(openers))

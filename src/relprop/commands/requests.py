@@ -26,6 +26,7 @@ from relprop.commands.options import (
     DataName,
     Device,
     Figure,
+    Figures,
     Folder,
     GroundTruth,
     Index,
@@ -37,6 +38,7 @@ from relprop.commands.options import (
     Methods,
     Model,
     Picture,
+    Pictures,
     Pixel,
     Position,
     Profile,
@@ -65,9 +67,9 @@ from relprop.commands.options import (
 
 @dataclass(frozen=True, kw_only=True)
 class PictureRequest:
-    """Of what explains a picture."""
+    """Of what explains a picture, or many."""
 
-    picture: Picture = None
+    pictures: Pictures = ()
     model: Model = MODEL
     weights: Weights = None
     targets: Targets = ()
@@ -77,9 +79,16 @@ class PictureRequest:
     profile: Profile = "paper"
     out: Figure = None
     raw: Raw = False
+    figures: Figures = False
+    batch: Batch = 16
     json: Json = False
     device: Device = "cpu"
     threads: Threads = None
+
+    @property
+    def picture(self) -> Path | None:
+        """The one picture, where one is named."""
+        return self.pictures[0] if self.pictures else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +105,8 @@ class ExplainRequest(PictureRequest):
 @dataclass(frozen=True, kw_only=True)
 class CompareRequest(PictureRequest):
     """Of ``relprop compare``; without methods those of the paper's figures."""
+
+    batch: Batch = 4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from relprop.study import report as reports
 from relprop.study.runner import Clock, run
 from relprop.study.store import Store
 from relprop.study.task import Task, class_targets
+from relprop.support.devices import device_named
 from relprop.support.errors import InputError
 
 GEOMETRIES = ("paper", "model")
@@ -36,6 +37,7 @@ def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Cloc
     """
     if request.threads:
         torch.set_num_threads(request.threads)
+    device_named(request.device)  # before what takes long
     with waiting("loading"):
         task = task_of(request)
     with progress_bar() as bar:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from relprop.commands.explain import accounts
 from relprop.plots.marked import plain
 from relprop.plots.token_line import tokens_line
 from relprop.support.pieces import visible
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
     from relprop.walk.ledger import Ledger
 
+COLUMNS = ("bias", "eps", "lost")
+"""Where relevance goes that does not reach the tokens."""
 Named = tuple[str, int]
 """A class or a token, and its index."""
 SMALL = 1e-3
@@ -67,7 +68,7 @@ class Row:
     def accounts(self) -> dict[str, float | None]:
         """What the sum lacks of what was explained."""
         t, b = self.place
-        return accounts(self.ledger, t, b)
+        return accounts_of(self.ledger, t, b)
 
     @property
     def account(self) -> str:
@@ -176,3 +177,10 @@ def _row(row: Row, text: ExplainedText) -> dict[str, Any]:
 
 def _named(named: Named, text: ExplainedText) -> dict[str, Any]:
     return {"index": named[1], "class" if text.position is None else "token": named[0]}
+
+
+def accounts_of(ledger: Ledger | None, t: int, b: int) -> dict[str, float | None]:
+    """What the sum of relevance lacks of the logit; nothing for methods that conserve nothing, as gradients do."""
+    if ledger is None:
+        return dict.fromkeys(("conservation_error", *COLUMNS))
+    return {"conservation_error": ledger.error, **{c: float(ledger.sum(c)[t, b]) for c in COLUMNS}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -71,16 +72,21 @@ def orientation_of(source: str | Path | BytesIO) -> int:
     return noted if noted in range(1, 9) else 1
 
 
-def suffixes() -> set[str]:
+@cache
+def suffixes() -> frozenset[str]:
     """Return how the names of pictures' files end, in small letters, with the dot."""
-    return set(Image.registered_extensions()) - {".pdf", ".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps"}
+    return frozenset(Image.registered_extensions()) - {".pdf", ".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps"}
 
 
 def list_pictures(folder: Path) -> list[Path]:
     """Return the files in a folder, and in those within, that are pictures by their name, sorted; hidden ones not."""
-    endings = suffixes()
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in endings)
+    files = filter(is_picture, folder.rglob("*"))
     return sorted(path for path in files if not any(part[0] == "." for part in path.relative_to(folder).parts))
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file is a picture by its name."""
+    return path.suffix.lower() in suffixes()
 
 
 def _read(source: Path | BytesIO, name: str) -> Image.Image:

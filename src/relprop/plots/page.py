@@ -1,7 +1,7 @@
 """One web page that holds everything it shows: no script, nothing fetched, readable offline and in print.
 
 A page is sections of blocks, which are plain data here; `page.html` beside this file says how each is written, and
-`page.css` how it looks.
+`page.css` how it looks. Cards alone, of which there may be a thousand, show files that lie beside the page.
 """
 
 from __future__ import annotations
@@ -135,7 +135,70 @@ class Tokens:
     caption: str
 
 
-Block = Heading | Paragraph | Figure | Table | Claims | Matrix | Folded | Tokens
+@dataclass(frozen=True)
+class Panel:
+    """A part of a card's file.
+
+    Attributes:
+        column: where it stands in the file, in panels.
+        row: likewise.
+        title: what it shows.
+        note: below that, figures.
+    """
+
+    column: int
+    row: int
+    title: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A picture of many, the parts of whose file are shown one by one.
+
+    Attributes:
+        title: what it is called.
+        note: what there is to say of it.
+        source: the address of its file, a grid of panels; loaded when it comes into sight.
+        columns: of the grid.
+        pitch: from one panel's edge to the next one's, in widths of a panel, which is as high: above 1 where a gutter
+            is between them.
+        panels: what is shown of it.
+    """
+
+    title: str
+    note: str
+    source: str
+    columns: int
+    pitch: float
+    panels: Sequence[Panel]
+
+    def place(self, panel: Panel) -> str:
+        """Where the whole file lies behind the one panel that is seen of it, as a style."""
+        width, left, top = (round(100 * self.pitch * n, 3) for n in (self.columns, panel.column, panel.row))
+        return f"width:{width:g}%;margin-left:-{left:g}%;margin-top:-{top:g}%"
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Cards beside each other, as many as have room; those with many panels below each other.
+
+    Attributes:
+        items: the cards.
+        coarse: whether a panel has so few pixels that they are to be seen one by one.
+    """
+
+    kind: ClassVar[str] = "cards"
+    items: Sequence[Card]
+    coarse: bool = False
+
+    @property
+    def broad(self) -> bool:
+        """Whether a card takes the whole width."""
+        return max((len(card.panels) for card in self.items), default=0) > 2
+
+
+Block = Heading | Paragraph | Figure | Table | Claims | Matrix | Folded | Tokens | Cards
 
 
 @dataclass(frozen=True)
@@ -146,13 +209,14 @@ class Section:
     blocks: Sequence[Block]
 
 
-def page(title: str, lead: str, sections: Sequence[Section]) -> str:
+def page(title: str, lead: str, sections: Sequence[Section], links: Sequence[tuple[str, str]] = ()) -> str:
     """Return the whole page; whatever its texts hold is shown as it is, never taken for markup.
 
     Args:
         title: its heading.
         lead: a sentence below it.
         sections: what follows.
+        links: words and the addresses of files beside the page that they lead to.
     """
     templates = Environment(
         loader=PackageLoader("relprop.plots", ""),
@@ -162,4 +226,6 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
         keep_trailing_newline=True,
     )
     style = files("relprop.plots").joinpath("page.css").read_text(encoding="utf-8")
-    return templates.get_template("page.html").render(title=title, lead=lead, sections=sections, style=style)
+    return templates.get_template("page.html").render(
+        title=title, lead=lead, sections=sections, links=links, style=style
+    )

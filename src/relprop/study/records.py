@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
@@ -114,7 +114,7 @@ class Measured:
         accounts: by method, for each pair whether the ledger closes, and what its row says of it.
     """
 
-    pictures: list[Picture]
+    pictures: Sequence[Picture]
     places: list[tuple[int, int, str]]
     batch: Batch
     accounts: dict[str, list[tuple[bool, Record]]]
@@ -148,7 +148,7 @@ class Measured:
         return found
 
 
-def to_measure(pictures: list[Picture], x: Tensor, explanation: Explanation, top_k: int) -> Measured:
+def to_measure(pictures: Sequence[Picture], x: Tensor, explanation: Explanation, top_k: int) -> Measured:
     """Lay the maps of a batch out for measures.
 
     Args:
@@ -207,7 +207,7 @@ def _others(picture: Picture, name: str) -> Tensor:
 
 
 def _pairs(
-    pictures: list[Picture], places: list[tuple[int, int, str]], R: Tensor, method: str, trusted: list[bool]
+    pictures: Sequence[Picture], places: list[tuple[int, int, str]], R: Tensor, method: str, trusted: list[bool]
 ) -> list[Record]:
     """How alike the maps of every two classes of a picture are; undefined where one of them is not trusted."""
     by_picture: dict[int, list[int]] = {}

@@ -27,6 +27,8 @@ from relprop.study.records import Picture, Record, prediction, to_measure, undef
 from relprop.study.schema import TABLES, Column
 from relprop.study.store import Store
 from relprop.study.task import Task, highest
+from relprop.support.devices import Sender, Taken, device_named
+from relprop.support.shrinking import Shrinking
 
 Progress = Callable[[int], None]
 """Called with the number of pictures that were just finished."""
@@ -81,7 +83,7 @@ def run(
     Args:
         task: what to measure.
         folder: of the study; begun here or continued.
-        batch: pictures at once.
+        batch: pictures at once; where they need more memory than there is half as many, which is said on stderr.
         shard: (i, n): of all parts those with number i-1 modulo n.
         device: where to compute.
         workers: processes that read pictures ahead: see `relprop.data.prefetch.chosen`. The result does not depend on
@@ -91,8 +93,9 @@ def run(
     Raises:
         StudyError: the folder holds another study, a part of it that is damaged or of pictures that were edited since,
             or cannot be written to; or annotations were edited while this ran.
-        RelpropError: the model cannot be explained, or there is no such method; nothing is written then.
+        RelpropError: the model cannot be explained, or there is no such method or device; nothing is written then.
     """
+    device_named(device)
     for method in task.methods:
         resolve(method, task.model, profile_named(task.profile))
     store = Store(folder)
@@ -134,6 +137,7 @@ class Measurement:
     clock: Clock
     fill: Tensor | None = None
     at_once: int = 1
+    shrinking: Shrinking = field(default_factory=Shrinking)
     checked: bool = False
     """Whether the record of the network was replayed; the first batch proves it for all."""
     workers: int = 0
@@ -158,8 +162,10 @@ class Measurement:
         methods = list(self.task.methods)
         self.at_once = batch
         tables: dict[str, list[Record]] = {name: [] for name in (*TABLES, *self.later)}
-        for readable in batches(pictures, batch):
-            self._explain(readable, tables)
+        for alike in with_as_many_classes(pictures):
+            for _, found in self.shrinking.over(alike, batch, self._send, self._explain):
+                for name, records in found.items():
+                    tables[name] += records
         for picture in pictures:
             tables["rows"] += undefined_rows(picture, methods)
             tables["predictions"].append(prediction(picture, dict(self.task.targets), self.task.data.classes))
@@ -170,13 +176,20 @@ class Measurement:
             tables[name].sort(key=lambda r: (r["image_index"], r["class_name"], order.get(r.get("method", ""), -1)))
         return tables
 
-    def _explain(self, pictures: list[Picture], tables: dict[str, list[Record]]) -> None:
-        """One forward pass for the batch, all classes and methods; then rows, pairs and occlusion."""
-        x = torch.stack([p.x for p in pictures if p.x is not None]).to(self.device)
+    @cached_property
+    def _sender(self) -> Sender:
+        return Sender(torch.device(self.device))
+
+    def _send(self, pictures: Sequence[Picture]) -> Taken:
+        """Begin to bring a batch to where the network is."""
+        return self._sender.send(lambda: torch.stack([p.x for p in pictures if p.x is not None]))
+
+    def _explain(self, pictures: Sequence[Picture], x: Tensor) -> dict[str, list[Record]]:
+        """One forward pass for the batch, all classes and methods; then rows, pairs and the measures' tables."""
         if not pictures[0].targets:
             with self.clock.on("attribution"), torch.no_grad():
                 self._note(pictures, logits_of(self.model(x)))
-            return
+            return {}
         with self.clock.on("attribution"):
             explanation = explain(
                 self.model,
@@ -188,16 +201,16 @@ class Measurement:
             )
             self.checked = True
         with self.clock.on("metrics"):
-            found = to_measure(pictures, x, explanation, self.task.top_k)
-            rows, pairs = found.rows_and_pairs()
-        tables["rows"] += rows
-        tables["pairs"] += pairs
+            measured = to_measure(pictures, x, explanation, self.task.top_k)
+            rows, pairs = measured.rows_and_pairs()
+        found = {"rows": rows, "pairs": pairs}
         for measure in self.task.measured[1:]:  # localisation is what rows are made of
             network = self._network() if measure.needs_model else None
             with self.clock.on(measure.name if measure.needs_model else "metrics"):
-                tables[measure.name] += found.rows_of(measure, network)
+                found[measure.name] = measured.rows_of(measure, network)
+        return found
 
-    def _note(self, pictures: list[Picture], outputs: Tensor) -> Tensor:
+    def _note(self, pictures: Sequence[Picture], outputs: Tensor) -> Tensor:
         """Choose for each class the highest of its outputs; (T, B), filled up with what is explained anyway."""
         most = max(len(p.targets) for p in pictures)
         chosen = torch.zeros(most, len(pictures), dtype=torch.long)
@@ -211,7 +224,7 @@ class Measurement:
 
     def _network(self) -> Network:
         """The network, for measures that ask it something; versions of a picture come as many as pictures do."""
-        return Network(self.model, self.at_once, self._mean_image, self._explained)
+        return Network(self.model, self.shrinking.at_once(self.at_once), self._mean_image, self._explained)
 
     def _mean_image(self) -> Tensor:
         """The data set's mean image, normalised: computed when a measure first asks for it."""
@@ -227,12 +240,11 @@ class Measurement:
         return {method: R[0].sum(1, dtype=torch.float64).cpu() for method, R in found.relevance.items()}
 
 
-def batches(pictures: Sequence[Picture], size: int) -> Iterator[list[Picture]]:
-    """Readable pictures in batches of those with as many classes to explain: none is explained in vain."""
+def with_as_many_classes(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
+    """Readable pictures by how many classes of each are to be explained: in batches of these none is in vain."""
     by_number: dict[int, list[Picture]] = {}
     for picture in pictures:
         if picture.x is not None:
             by_number.setdefault(len(picture.targets), []).append(picture)
     for _, alike in sorted(by_number.items()):
-        for start in range(0, len(alike), size):
-            yield alike[start : start + size]
+        yield alike

@@ -1,0 +1,142 @@
+"""The page of many pictures: a card for each, in pages that a browser can take, written as they fill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote_from_bytes
+
+from relprop.commands.asked import Explained
+from relprop.plots.marked import plain
+from relprop.plots.page import Block, Card, Cards, Panel, Paragraph, Section, Table, page
+from relprop.plots.strip import Strip
+from relprop.support.files import write_whole
+from relprop.support.tables import counted
+
+CARDS = 1000
+"""So many pictures stand on a page."""
+TOLD = 200
+"""So many problems stand at the head of the first page; the table has all."""
+READING = (
+    "Red speaks for the class, blue against it; the strongest colour is the relevance behind ±, which a thousandth of "
+    "a map's pixels may exceed. The percentage is the share of the logit that lies on pixels; the rest is in biases. A "
+    "map leads to its file."
+)
+
+
+def card(title: str, explained: Explained, drawn: Strip, source: str) -> Card:
+    """Return what the page shows of a picture.
+
+    Args:
+        title: what it is called.
+        explained: what was found.
+        drawn: its maps.
+        source: the address of their file.
+    """
+    first = explained.highest(1)[0]
+    panels = [Panel(0, 0, "what the network saw")]
+    for row, index in enumerate(explained.targets):
+        for column, method in enumerate(explained.maps, start=1):
+            share = share_on_pixels(explained, method, row)
+            figures = [] if share is None else [f"{100 * share:.0f} % on pixels"]
+            figures.append(f"±{plain(drawn.limits[method][row])}")
+            logit = plain(explained.logits[index])
+            panels.append(Panel(column, row, f"{explained.classes[index]}, {logit}", f"{method}: {', '.join(figures)}"))
+    note = f"predicted: {explained.classes[first]} ({first}), logit {plain(explained.logits[first])}"
+    return Card(title, note, source, drawn.columns, drawn.pitch, panels)
+
+
+def share_on_pixels(explained: Explained, method: str, row: int) -> float | None:
+    """Return the share of what relevance started as that lies on pixels; None where nothing is conserved."""
+    account = explained.accounts[method][row]
+    took = [account[name] for name in ("bias", "eps", "lost")]
+    on_pixels = float(explained.maps[method][row].sum(dtype="float64"))
+    start = on_pixels + sum(number for number in took if number is not None)
+    return None if None in took or start == 0 else on_pixels / start
+
+
+def address(path: Path) -> str:
+    """Return a relative path as an address, whatever bytes its name is made of."""
+    return "/".join(quote_from_bytes(part.encode("utf-8", "surrogateescape")) for part in path.parts)
+
+
+@dataclass
+class Pages:
+    """Cards on their way to pages; the first, which tells how it all went, is written last.
+
+    Attributes:
+        folder: where to.
+        done: "explained" or "compared", which the files begin with.
+        lead: what is said at the head of each.
+        coarse: whether maps have few pixels.
+        problems: of each picture that could not be explained its name and why, `TOLD` of them at most.
+        written: the pages that are there.
+    """
+
+    folder: Path
+    done: str
+    lead: str
+    coarse: bool
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+    _first: list[Card] = field(default_factory=list)
+    _cards: list[Card] = field(default_factory=list)
+
+    def add(self, found: Card) -> None:
+        """Take a card; when there is one too many for a page, that page is written."""
+        if len(self._cards) == CARDS:
+            self._turn()
+        self._cards.append(found)
+
+    def add_problem(self, name: str, problem: str) -> None:
+        """Take what is wrong with a picture."""
+        if len(self.problems) < TOLD:
+            self.problems.append((name, problem))
+
+    def _turn(self, *, last: bool = False) -> None:
+        """Begin the next page."""
+        number = len(self.written) + 1
+        if number == 1:
+            self._first = self._cards
+            self.written.append(self._file(1))
+        else:
+            self._write(number, self._cards, last=last)
+            self.written.append(self._file(number))
+        self._cards = []
+
+    def finish(self, extent: str, failed: int) -> None:
+        """Write what is left, and the first page.
+
+        Args:
+            extent: how many pictures there are, in words.
+            failed: how many of them are not explained.
+        """
+        self._turn(last=True)
+        head: list[Section] = []
+        if failed:
+            shown = "" if failed <= TOLD else f" The first {TOLD}; {self.done}.csv has all."
+            rows = Table(("picture", "problem"), self.problems, f"{counted(failed, 'picture')}.{shown}")
+            head.append(Section("Not explained", [rows]))
+        self._write(1, self._first, last=len(self.written) == 1, extent=extent, head=head)
+        number = len(self.written) + 1
+        while self._file(number).exists():  # of an earlier run, which had more
+            self._file(number).unlink()
+            number += 1
+
+    def _file(self, number: int) -> Path:
+        return self.folder / (f"{self.done}.html" if number == 1 else f"{self.done}-{number}.html")
+
+    def _write(
+        self, number: int, cards: Sequence[Card], *, last: bool, extent: str = "", head: Sequence[Section] = ()
+    ) -> None:
+        links = []
+        if number > 1:
+            links += [("first page", self._file(1).name), ("page before", self._file(number - 1).name)]
+        links += [] if last else [("next page", self._file(number + 1).name)]
+        links += [("table (CSV)", f"{self.done}.csv"), ("table (Parquet)", f"{self.done}.parquet")]
+        blocks: list[Block] = [Paragraph(READING), Cards(cards, self.coarse)]
+        title = f"Pictures {self.done}{'' if number == 1 else f', page {number}'}"
+        sections = [*head, *([Section("Maps", blocks)] if cards else [])]
+        content = page(title, " ".join(filter(None, (extent, self.lead))), sections, links)
+        write_whole(self._file(number), content.encode())
