@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from relprop.data.entries import Dataset
-from relprop.study.store import Store, StudyError
+from relprop.study.files import StudyError
+from relprop.study.store import Store
 
 _SHOWN = 5  # so many parts are named, the others counted
 
