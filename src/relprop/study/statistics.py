@@ -189,69 +189,6 @@ class _Sums:
         return Means(ratio[0], ratio[1:], self.defined, self.total, self.pictures)
 
 
-def interval(self) -> tuple[Floats, Floats]:
-        """Return the lower and the upper ends, (K,) each."""
-        low, high = interval(self.draws)
-        known = self.pictures >= 2
-        return np.where(known, low, np.nan), np.where(known, high, np.nan)
-
-    def estimates(self) -> list[Estimate]:
-        """Return the K means, each with its interval."""
-        columns = (self.mean, *self.interval(), self.defined, self.total)
-        return [Estimate(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
-
-
-class Resamples:
-    """How often each picture was drawn in each of the bootstrap's resamples.
-
-    Args:
-        pictures: how many there are.
-        seed: the same seed and number of pictures give the same resamples.
-        times: how many resamples.
-
-    Attributes:
-        counts: (pictures, times) uint8.
-    """
-
-    def __init__(self, pictures: int, seed: int = 0, times: int = 1000) -> None:
-        generator = np.random.default_rng(seed)
-        drawn = np.empty((times, pictures), dtype=np.uint8)  # one picture 256 times in a resample: never
-        for row in drawn:
-            row[:] = np.bincount(generator.integers(0, pictures, pictures), minlength=pictures)
-        self.counts: NDArray[np.uint8] = np.ascontiguousarray(drawn.T)
-
-    def means(self, values: Floats, picture: Ints, among: Bools | None = None) -> Means:
-        """Return the mean of each column over its defined values.
-
-        Args:
-            values: (P, K), NaN or infinite where undefined.
-            picture: (P,) the picture that each row is of, counted from 0.
-            among: (P,) or (P, K): the values that count at all, defined or not; None: all of them.
-        """
-        counted = np.ones(values.shape, dtype=bool) if among is None else np.broadcast_to(_wide(among), values.shape)
-        defined = np.isfinite(values) & counted
-        involved, row = np.unique(picture, return_inverse=True)  # the pictures that these rows are of
-        sums, numbers = np.zeros((2, len(involved), values.shape[1]))
-        np.add.at(sums, row, np.where(defined, values, 0.0))
-        np.add.at(numbers, row, defined)
-        total, number = self._drawn(sums, involved), self._drawn(numbers, involved)
-        return Means(
-            mean=_ratio(sums.sum(0), numbers.sum(0)),
-            draws=_ratio(total, number),
-            defined=defined.sum(0),
-            total=counted.sum(0),
-            pictures=(numbers > 0).sum(0),
-        )
-
-    def _drawn(self, sums: Floats, pictures: Ints) -> Floats:
-        """Return what (N, K) sums per picture add up to in each resample: (times, K)."""
-        result = np.zeros((self.counts.shape[1], sums.shape[1]))
-        for start in range(0, len(pictures), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            result += self.counts[pictures[part]].T.astype(np.float64) @ sums[part]
-        return result
-
-
 def interval(draws: Floats) -> tuple[Floats, Floats]:
     """Return the 95 % interval of (resamples, ...) draws; NaN where a draw is not defined in most of them."""
     if not draws.size:
