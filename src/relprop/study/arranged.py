@@ -198,7 +198,8 @@ def _cells(
     key = picture
     for name in within:
         code, words = _codes(table, name)
-        key = key * max(len(words), 1) + code
+        rank = np.argsort(np.argsort(words))  # whichever the table has first: in every piece the same order
+        key = key * max(len(words), 1) + rank[code]
     _, first, row = np.unique(key, return_index=True, return_inverse=True)
     column = _positions(table, across, order)
     if len(np.unique(row * max(len(order), 1) + column)) < len(row):

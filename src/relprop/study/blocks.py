@@ -24,7 +24,7 @@ def scratch(owner: object) -> IO[bytes]:
     """Return a file without a name, in memory while it is small, which goes when its owner does."""
     file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - it lives as long as its owner
     weakref.finalize(owner, file.close)
-    return file  # type: ignore[return-value]
+    return file
 
 
 class Blocks(Generic[T]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,23 +60,29 @@ def write_many(path: Path, first: int, parts: Sequence[pa.Table], together: int)
                 writer.write_table(rows.cast(schema), row_group_size=len(rows))
 
 
-def read(path: Path, schema: pa.Schema, parts: Sequence[int] | None = None) -> pa.Table:
-    """Return the rows of a file, those columns that the schema has.
+def read(
+    path: Path, schema: pa.Schema, parts: Sequence[int] | None = None, columns: Collection[str] | None = None
+) -> pa.Table:
+    """Return the rows of a file.
 
     Args:
         path: the file.
-        schema: what columns; those that may be null are, where the file lacks them.
+        schema: which columns it has; those that may be null are, where it lacks them.
         parts: of a file of many parts the numbers of those that are wanted, ascending; None: a file of one part.
+        columns: those that are wanted; None: all.
 
     Raises:
         StudyError: it is not there, is damaged, or lacks a column or a part.
     """
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            there = [field.name for field in schema if field.name in file.schema_arrow.names]
+            names = file.schema_arrow.names
+            _demand_known(names, schema)
+            wanted = schema if columns is None else pa.schema([field for field in schema if field.name in columns])
+            there = [name for name in names if name in wanted.names]
             # Threads would take longer to start than a part takes to be read.
             table = file.read(there, use_threads=False) if parts is None else _rows(file, there, parts)
-            return _with_all_columns(table, schema).cast(schema)
+            return _with_all_columns(table, wanted).cast(wanted)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise unreadable(path, error) from None
 
@@ -111,6 +117,13 @@ def same(one: pa.Table, other: pa.Table) -> bool:
         _same(each.combine_chunks(), beside.combine_chunks())
         for each, beside in zip(one.columns, other.columns, strict=True)
     )
+
+
+def _demand_known(names: Sequence[str], schema: pa.Schema) -> None:
+    """Refuse other columns: where a bit of a name is flipped, what it names is not just absent."""
+    unknown = [name for name in names if name not in schema.names]
+    if unknown:
+        raise ValueError(f"it has columns that the table has not: {', '.join(unknown)}")
 
 
 def _rows(file: parquet.ParquetFile, columns: list[str], parts: Sequence[int]) -> pa.Table:

@@ -213,29 +213,33 @@ class Store:
             StudyError: as `read`.
         """
         layout, together = self.layout(), self.together
-        schemas = {table: _only(self.schema(table, layout), columns) for table in tables}
+        schemas = {table: self.schema(table, layout) for table in tables}
         chosen = sorted(layout.numbers if parts is None else parts)
         for _, group in itertools.groupby(chosen, key=lambda number: number // together):
             numbers = list(group)
             try:
-                found = self._read(numbers, schemas, layout)
+                found = self._read(numbers, schemas, columns, layout)
             except StudyError:
                 before, layout = layout, self.layout()
                 if layout == before:
                     raise
-                found = self._read(numbers, schemas, layout)  # they were put into other files meanwhile
+                found = self._read(numbers, schemas, columns, layout)  # they were put into other files meanwhile
             yield numbers, found
 
-    def _read(self, parts: Sequence[int], schemas: Mapping[str, pa.Schema], layout: Layout) -> dict[str, pa.Table]:
+    def _read(
+        self, parts: Sequence[int], schemas: Mapping[str, pa.Schema], columns: Collection[str] | None, layout: Layout
+    ) -> dict[str, pa.Table]:
         found: dict[str, list[pa.Table]] = {table: [] for table in schemas}
         for shared, group in itertools.groupby(parts, key=layout.shared):
             numbers = list(group)
             for table, schema in schemas.items():
                 name = f"{table}.parquet"
                 if shared:
-                    found[table].append(files.read(self.many(*shared) / name, schema, numbers))
+                    found[table].append(files.read(self.many(*shared) / name, schema, numbers, columns))
                 else:
-                    found[table] += (files.read(self.part(number) / name, schema) for number in numbers)
+                    found[table] += (
+                        files.read(self.part(number) / name, schema, columns=columns) for number in numbers
+                    )
         return {table: pa.concat_tables(each) for table, each in found.items()}
 
     def schema(self, table: str, layout: Layout | None = None) -> pa.Schema:
@@ -328,7 +332,3 @@ def _all_of(tables: Mapping[str, Sequence[Record]], columns: Mapping[str, tuple[
     if tables.keys() != columns.keys():
         raise ValueError(f"a part has the tables {', '.join(columns)}, not {', '.join(tables)}")
     return list(columns)
-
-
-def _only(schema: pa.Schema, columns: Collection[str] | None) -> pa.Schema:
-    return schema if columns is None else pa.schema([field for field in schema if field.name in columns])
