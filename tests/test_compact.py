@@ -10,15 +10,18 @@ import pytest
 
 from relprop.commands.requests import StudyRequest
 from relprop.commands.study import task_of
-from relprop.study import blocks, compact, statistics, store
+from relprop.study import blocks, compact, files, statistics, store, tables
 from relprop.study.blocks import Blocks, columns
+from relprop.study.claims import claims
 from relprop.study.compact import Compacted
 from relprop.study.files import same
-from relprop.study.report import drawings, report
+from relprop.study.report import drawings
 from relprop.study.results import arranged, read_study
 from relprop.study.runner import run
 from relprop.study.store import Store, StudyError
-from synthetic import CONFIG, tables, write_study
+from relprop.study.tables_logit import shares
+from synthetic import CONFIG, STRENGTH, write_study
+from synthetic import tables as made
 from test_study import contents, rows_of
 from test_study_continued import pictures, study  # noqa: F401 - a fixture
 
@@ -77,7 +80,7 @@ def test_parts_that_others_are_still_to_stand_beside_stay_until_they_do(tmp_path
     for name, data in third.items():
         (kept.part(3) / name).write_bytes(data)
     assert compact.compact(kept) == Compacted(8, 1, 8, 2)
-    kept.write(10, tables(2, start=20, strength=THREE))
+    kept.write(10, made(2, start=20, strength=THREE))
     assert compact.compact(kept) == Compacted(3, 1, 11, 0)
     assert all_same(told(kept), before)
 
@@ -86,7 +89,7 @@ def test_parts_of_which_nothing_says_how_many_there_will_be_are_put_together_too
     kept = write_study(tmp_path, 20, CONFIG | {"chunk": 2}, chunk=2, strength=THREE)
     assert compact.compact(kept) == Compacted(10, 2, 10, 0)
     for part in (10, 11):
-        kept.write(part, tables(2, start=2 * part, strength=THREE))
+        kept.write(part, made(2, start=2 * part, strength=THREE))
     assert compact.compact(kept) == Compacted(2, 1, 12, 0)
     assert kept.read("predictions")["image_index"].to_pylist() == list(range(24))
 
@@ -169,6 +172,24 @@ def test_a_damaged_part_stops_it_and_stays(tmp_path):
     assert names(kept) == ["part-000000", "part-000001", "part-000002"]
 
 
+@pytest.mark.parametrize("fault", ["another order", "a flipped bit"])
+def test_what_is_not_read_back_as_it_was_written_takes_no_parts_place(tmp_path, monkeypatch, fault):
+    kept = written(tmp_path, parts=3)
+    before, write = told(kept), files.write_many
+
+    def failing(path, first, parts, together):
+        write(path, first, parts[::-1] if fault == "another order" else parts, together)
+        if fault == "a flipped bit":
+            data = path.read_bytes()
+            path.write_bytes(data[:150] + bytes([data[150] ^ 1]) + data[151:])
+
+    monkeypatch.setattr(files, "write_many", failing)
+    with pytest.raises(StudyError, match="not read back as it was written; see to the disk"):
+        compact.compact(kept)
+    assert names(kept) == ["part-000000", "part-000001", "part-000002"]
+    assert all_same(told(kept), before)
+
+
 def test_it_reads_on_where_parts_are_put_together_meanwhile(tmp_path):
     kept = written(tmp_path)
     before = told(kept)["rows"]
@@ -200,27 +221,30 @@ def figures(made):
 
 def test_figures_of_pieces_are_those_of_the_whole(tmp_path, monkeypatch):
     """Pieces of a few pictures, in files as soon as there is something, against all rows at once."""
-    kept = write_study(tmp_path / "study", 60, CONFIG | {"chunk": 2}, chunk=2)
+    config = CONFIG | {"chunk": 2, "methods": ["lrp-z", "cmp-alpha1", "cmp-alpha2", "lrp-alpha1", "lrp-alpha2"]}
+    strength = {name: STRENGTH[name] for name in config["methods"]}
+    kept = write_study(tmp_path / "study", 60, config, chunk=2, strength=strength)
     compact.compact(kept)
-    with monkeypatch.context() as patched:
-        patched.setattr(store, "AT_ONCE", 4096)
-        tables_of = {path.name: path for path in report(kept.folder, tmp_path / "whole").files if path.suffix == ".csv"}
-    whole = arranged("digits", CONFIG, told(kept))
-    drawn = {drawing.name: figures(drawing.figure) for drawing in drawings(whole)}
-    monkeypatch.setattr(blocks, "IN_MEMORY", 1 << 10)
-    monkeypatch.setattr(statistics, "IN_MEMORY", 1 << 10)
+    whole = arranged("digits", config, told(kept))
+    there, drawn = made_of(whole), [figures(drawing.figure) for drawing in drawings(whole)]
+    for module in (blocks, statistics):
+        monkeypatch.setattr(module, "IN_MEMORY", 1 << 10)
     monkeypatch.setattr(statistics, "_CHUNK", 7)
     pieces = read_study(kept.folder)
     assert len(pieces.row_blocks) > 5 > len(whole.row_blocks) == 1
     assert np.array_equal(pieces.rows.values["mu_w"], whole.rows.values["mu_w"], equal_nan=True)
     assert np.array_equal(pieces.rows.status, whole.rows.status)
-    again = report(kept.folder, tmp_path / "pieces")
-    for path in again.files:
-        if path.suffix == ".csv":
-            assert_close(path.read_text(), tables_of[path.name].read_text())
-    for drawing in drawings(pieces):
-        for one, other in zip(figures(drawing.figure), drawn[drawing.name], strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+    for one, other in zip(made_of(pieces), there, strict=True):
+        assert_close(one, other)
+    for drawing, other in zip(drawings(pieces), drawn, strict=True):
+        for mine, its in zip(figures(drawing.figure), other, strict=True):
+            np.testing.assert_allclose(mine, its, rtol=1e-12, atol=1e-12)
+
+
+def made_of(found):
+    """Every table of a study as text, its claims too."""
+    makers = (tables.localisation, tables.secondary, tables.accuracy, tables.statuses, tables.problems, shares)
+    return [tables.comma_separated(make(found)) for make in makers] + [str(claim.figures) for claim in claims(found)]
 
 
 def assert_close(one, other):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import parquet
 
+from relprop.study import files
+from relprop.study.compact import GROUPS
 from relprop.study.schema import LEDGER, MEASURES, TABLES, arrow
 from relprop.study.store import Store
 
@@ -39,17 +40,38 @@ def build(folder: Path, parts: int, chunk: int) -> None:
     store.begin(config(parts, chunk))
     done = store.done()
     for start in range(0, parts, _AT_ONCE):
-        numbers = [part for part in range(start, min(start + _AT_ONCE, parts)) if part not in done]
-        if not numbers:
+        numbers = range(start, min(start + _AT_ONCE, parts))
+        if done.issuperset(numbers):
             continue
-        tables = _tables(np.arange(numbers[0] * chunk, (numbers[-1] + 1) * chunk))
-        for part in numbers:
-            place = store.part(part)
+        for name, of_parts in _of_parts(numbers, chunk).items():
+            for part, rows in zip(numbers, of_parts, strict=True):
+                if part not in done:
+                    store.part(part).mkdir(parents=True, exist_ok=True)
+                    place = store.part(part) / f"{name}.parquet"
+                    parquet.write_table(rows, place, compression="zstd", write_page_checksum=True)
+
+
+def build_together(folder: Path, parts: int, chunk: int) -> None:
+    """Write the same study as `relprop compact` leaves it."""
+    store = Store(folder)
+    store.begin(config(parts, chunk))
+    share = GROUPS * store.together
+    for start in range(0, parts, share):
+        numbers = range(start, min(start + share, parts))
+        place = store.many(numbers[0], numbers[-1])
+        if not place.exists():
             place.mkdir(parents=True)
-            for name, table in tables.items():
-                each = len(table) // (numbers[-1] + 1 - numbers[0])
-                rows = table.slice((part - numbers[0]) * each, each)
-                parquet.write_table(rows, place / f"{name}.parquet", compression="zstd", write_page_checksum=True)
+            for name, of_parts in _of_parts(numbers, chunk).items():
+                files.write_many(place / f"{name}.parquet", start, of_parts, store.together)
+
+
+def _of_parts(numbers: range, chunk: int) -> dict[str, list[Any]]:
+    """The tables of each of these parts."""
+    found = {}
+    for name, table in _tables(np.arange(numbers[0] * chunk, (numbers[-1] + 1) * chunk)).items():
+        each = len(table) // len(numbers)
+        found[name] = [table.slice(k * each, each) for k in range(len(numbers))]
+    return found
 
 
 def _tables(pictures: np.ndarray) -> dict[str, Any]:
@@ -110,10 +132,3 @@ def _table(name: str, columns: dict[str, Any]) -> Any:
         return schema.empty_table()
     arrays = [pa.array(columns[field.name], field.type, from_pandas=field.nullable) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-if __name__ == "__main__":
-    import sys
-
-    build(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
-    print(json.dumps({"parts": len(Store(Path(sys.argv[1])).done())}))  # noqa: T201 - the result

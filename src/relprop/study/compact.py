@@ -116,8 +116,12 @@ def _write(store: Store, table: str, parts: range, path: Path) -> None:
     schema = store.schema(table)
     found = [files.read(source, schema) for source in sources]
     files.write_many(path, parts[0], found, store.together)
-    if not files.same(files.read(path, schema, parts), pa.concat_tables(found)):
-        raise StudyError(f"{path}: not read back as it was written; the disk may be failing. All parts are safe")
+    try:
+        whole = files.same(files.read(path, schema, parts), pa.concat_tables(found))
+    except StudyError:
+        whole = False
+    if not whole:
+        raise StudyError(f"{path}: not read back as it was written; see to the disk. All parts are safe")
 
 
 def _remove_doubles(store: Store, layout: Layout) -> None:
