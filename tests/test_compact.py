@@ -2,9 +2,12 @@
 
 import json
 import os
+import resource
 import shutil
 import sys
+from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -18,6 +21,7 @@ from relprop.study.files import same
 from relprop.study.report import drawings
 from relprop.study.results import arranged, read_study
 from relprop.study.runner import run
+from relprop.study.statistics import Resamples
 from relprop.study.store import Store, StudyError
 from relprop.study.tables_logit import shares
 from synthetic import CONFIG, STRENGTH, write_study
@@ -25,6 +29,7 @@ from synthetic import tables as made
 from test_study import contents, rows_of
 from test_study_continued import pictures, study  # noqa: F401 - a fixture
 
+DOCS = Path(__file__).parent.parent / "docs"
 THREE = {"lrp-z": 1.5, "cmp-alpha2-flat": 3.2, "uniform": 1.0}
 
 
@@ -263,6 +268,30 @@ def test_blocks_come_back_as_often_as_they_are_asked_for(monkeypatch):
     assert kept.whole().sum() == 5 * (2 + 6)
     assert [column.tolist() for column in columns(kept)] == [[0, 1, 1, 2, 2, 2]] * 5
     assert list(kept.each(len)) == list(kept.each(len)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("make", [lambda: Blocks().append(b"x" * 5000), lambda: Resamples(50, times=100)])
+def test_no_room_for_what_is_read_back_is_one_line(monkeypatch, make):
+    for module in (blocks, statistics):
+        monkeypatch.setattr(module, "IN_MEMORY", 1000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(StudyError, match=r"no room for what .* TMPDIR=FOLDER"):
+            make()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_the_guides_first_query_finds_every_row_once_wherever_it_lies(tmp_path):
+    kept = written(tmp_path / "study")
+    shutil.rmtree(kept.part(10))
+    sql = (DOCS / "rows.md").read_text().split("```sql\n")[1].split(";")[0].replace("'study/", f"'{tmp_path}/study/")
+    before = duckdb.sql(sql).fetchall()
+    assert compact.compact(kept) == Compacted(8, 1, 8, 2)
+    for row, was in zip(duckdb.sql(sql).fetchall(), before, strict=True):
+        assert row == pytest.approx(was)
+    assert sum(row[-1] for row in before) == kept.read("rows").num_rows
 
 
 def test_a_picture_in_two_parts_is_refused(tmp_path):

@@ -6,12 +6,15 @@ import pickle
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import IO, Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
+
+from relprop.study.files import StudyError
 
 IN_MEMORY = 64 << 20
 """So many bytes stay in memory; what is more lies in the folder for temporary files, which TMPDIR names."""
@@ -25,6 +28,22 @@ def scratch(owner: object) -> IO[bytes]:
     file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - it lives as long as its owner
     weakref.finalize(owner, file.close)
     return file
+
+
+@contextmanager
+def room_told() -> Iterator[None]:
+    """Say, of what the block writes to scratch files, where there is no room for it and what to do.
+
+    Raises:
+        StudyError: the system refuses to write there.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(
+            f"{tempfile.gettempdir()}: no room for what a large study is read back into ({error.strerror}); make room, "
+            "or name another folder: TMPDIR=FOLDER relprop report ..."
+        ) from None
 
 
 class Blocks(Generic[T]):
@@ -51,9 +70,15 @@ class Blocks(Generic[T]):
             yield pickle.load(self._file)  # noqa: S301 - of this process, in a file that no other can name
 
     def append(self, block: T) -> None:
-        """Add the next piece: plain data, arrays, Arrow tables, or data classes of these."""
-        self._starts.append(self._file.seek(0, 2))
-        pickle.dump(block, self._file, protocol=5)
+        """Add the next piece: plain data, arrays, Arrow tables, or data classes of these.
+
+        Raises:
+            StudyError: there is no room for it.
+        """
+        with room_told():
+            self._starts.append(self._file.seek(0, 2))
+            pickle.dump(block, self._file, protocol=5)
+            self._file.flush()
 
     def each(self, function: Callable[[T], U]) -> Each[U]:
         """Return what a function gives for each piece, every time that it is gone through."""

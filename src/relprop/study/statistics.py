@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relprop.study.blocks import IN_MEMORY, scratch
+from relprop.study.blocks import IN_MEMORY, room_told, scratch
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -89,6 +89,9 @@ class Resamples:
         pictures: how many there are.
         seed: the same seed and number of pictures give the same resamples.
         times: how many resamples.
+
+    Raises:
+        StudyError: there is no room for the file.
     """
 
     def __init__(self, pictures: int, seed: int = 0, times: int = 1000) -> None:
@@ -103,8 +106,10 @@ class Resamples:
                 row[:] = np.bincount(generator.integers(0, pictures, pictures), minlength=pictures)
             for start in range(0, pictures, _CHUNK):
                 chunk = drawn[:, start : start + _CHUNK]
-                self._file.seek(start * times + first * chunk.shape[1])
-                self._file.write(chunk.tobytes())
+                with room_told():
+                    self._file.seek(start * times + first * chunk.shape[1])
+                    self._file.write(chunk.tobytes())
+                    self._file.flush()
 
     def counts(self, start: int = 0) -> NDArray[np.uint8]:
         """Return how often each of some pictures was drawn, (times, n): of the `_CHUNK` pictures from `start` on."""
