@@ -35,10 +35,10 @@ def test_nothing_defined_is_no_number_and_no_warning():
 
 def test_a_resample_is_of_pictures_and_counts_each_ones_rows_together():
     resamples = Resamples(3, seed=1, times=50)
-    assert (resamples.counts().sum(1) == 3).all()
+    assert (resamples.counts.sum(0) == 3).all()
     values, picture = np.array([[1.0], [3.0], [10.0], [4.0]]), np.array([0, 0, 1, 2])
     draws = resamples.means(values, picture).draws[:, 0]
-    for count, draw in zip(resamples.counts().astype(float), draws, strict=True):
+    for count, draw in zip(resamples.counts.T.astype(float), draws, strict=True):
         a, b, c = count
         assert draw == pytest.approx((4 * a + 10 * b + 4 * c) / (2 * a + b + c))
 
@@ -55,7 +55,7 @@ def test_resamples_of_many_pictures_count_all_of_them():
     pictures = statistics._CHUNK + 7
     values = np.random.default_rng(0).normal(size=(pictures, 1))
     resamples = Resamples(pictures, times=5)
-    counts = np.concatenate([resamples.counts(start) for start in (0, statistics._CHUNK)], 1).astype(float)
+    counts = resamples.counts.T.astype(float)
     expected = counts @ values / counts.sum(1, keepdims=True)
     np.testing.assert_allclose(resamples.means(values, np.arange(pictures)).draws, expected, rtol=1e-9)
 

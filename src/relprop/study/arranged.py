@@ -55,11 +55,15 @@ class Rows:
         """(P, M) which maps have no positive relevance: where the logit is negative, that is why."""
         return self.are("no_positive_relevance")
 
-    def contradiction(self) -> tuple[Floats, Floats]:
-        """Return claim 11's two shares, (P, M) each, where both are defined: negative relevance, and area."""
-        inside, area = self.values["negative_inside_others"], self.values["others_area"]
-        both = np.isfinite(inside - area)
-        return np.where(both, inside, np.nan), np.where(both, area, np.nan)
+    def contradicting(self) -> Floats:
+        """Return claim 11's share, (P, M), of negative relevance inside other classes' boxes; NaN where undefined."""
+        inside = self.values["negative_inside_others"]
+        return np.where(np.isfinite(inside - self.values["others_area"]), inside, np.nan)
+
+    def contradicted(self) -> Floats:
+        """Return the share of the area that those boxes cover, (P, M), where `contradicting` is defined."""
+        area = self.values["others_area"]
+        return np.where(np.isfinite(self.values["negative_inside_others"] - area), area, np.nan)
 
     def of_logit(self, column: str = "relevance_sum") -> Floats:
         """Return (P, M) which share of the logit a map's pixels, or `bias`, `eps` or `lost` have.

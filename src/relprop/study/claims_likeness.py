@@ -37,7 +37,8 @@ def several_classes(study: Study) -> Found:
     composites, uniform = these.positions[:2], these.positions[2:]
 
     def both(pairs: Pairs) -> tuple[Floats, Ints, Bools]:
-        return pairs.cosine, pairs.picture, np.isfinite(pairs.cosine[:, list(these.positions)]).all(1)
+        defined: Bools = np.all(np.isfinite(pairs.cosine[:, list(these.positions)]), axis=1)
+        return pairs.cosine, pairs.picture, defined
 
     cosine = study.resamples.over(study.pair_blocks.each(both))
     if not cosine.defined[list(these.positions)].any():

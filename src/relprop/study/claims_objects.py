@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from relprop.study.arranged import Occlusion
+from relprop.study.arranged import Occlusion, Rows
 from relprop.study.compared import COMPOSITES, listed, shown
 from relprop.study.results import Study
 from relprop.study.statistics import SMALL, Floats, Ints
@@ -43,8 +43,8 @@ def contradiction(study: Study) -> Found:
     absent_ones = [name for name in COMPOSITES if name not in study.methods]
     if absent_ones:
         raise NotMeasurable(f"Not measured: {listed(absent_ones)}.")
-    share, even = (study.over(lambda rows, k=k: rows.contradiction()[k]) for k in range(2))
-    excess = study.over(lambda rows: np.subtract(*rows.contradiction()))
+    share, even = study.over(Rows.contradicting), study.over(Rows.contradicted)
+    excess = study.over(lambda rows: rows.contradicting() - rows.contradicted())
     judged = [k for k in range(len(study.methods)) if study.methods[k] in COMPOSITES and share.defined[k]]
     if not judged:
         raise NotMeasurable("No picture shows another class, or no composite has negative relevance.")

@@ -147,7 +147,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "How alike the maps of two classes are: 1 is the same map whichever class is asked for. 95 % intervals.",
             dots.similarity(_triples(study, cosines)),
         )
-    shares, areas = (study.over(lambda rows, k=k: rows.contradiction()[k]) for k in range(2))
+    shares, areas = study.over(Rows.contradicting), study.over(Rows.contradicted)
     if shares.defined.any():
         yield Drawing(
             "claim11-contradiction",
@@ -196,7 +196,7 @@ def _occlusion(study: Study) -> Figure:
 def _counted(shares: Each[tuple[Floats, Ints]], ends: Sequence[int]) -> curves.Bins:
     """Return the bins that end there, of pieces of the boxes' shares and their bins."""
     centres, _ = deviations(shares, len(ends))
-    numbers = sum(np.bincount(where[where >= 0], minlength=len(ends)) for _, where in shares)
+    numbers = np.sum([np.bincount(where[where >= 0], minlength=len(ends)) for _, where in shares], axis=0)
     return curves.Bins(np.array([0, *ends]) / BINS, centres, numbers.tolist())
 
 

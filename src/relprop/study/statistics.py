@@ -111,8 +111,14 @@ class Resamples:
                     self._file.write(chunk.tobytes())
                     self._file.flush()
 
-    def counts(self, start: int = 0) -> NDArray[np.uint8]:
-        """Return how often each of some pictures was drawn, (times, n): of the `_CHUNK` pictures from `start` on."""
+    @property
+    def counts(self) -> NDArray[np.uint8]:
+        """(pictures, times) uint8: all of them, in memory."""
+        chunks = [self._chunk(start) for start in range(0, self.pictures, _CHUNK)]
+        return np.concatenate([np.empty((self.times, 0), dtype=np.uint8), *chunks], 1).T
+
+    def _chunk(self, start: int) -> NDArray[np.uint8]:
+        """Return how often each of the `_CHUNK` pictures from `start` on was drawn, (times, n)."""
         if self._held[0] != start:
             number = min(_CHUNK, self.pictures - start)
             self._file.seek(start * self.times)
@@ -149,7 +155,7 @@ class Resamples:
         ends = np.searchsorted(pictures, range(0, self.pictures + _CHUNK, _CHUNK))
         for k in np.flatnonzero(np.diff(ends)):
             rows = slice(ends[k], ends[k + 1])
-            counts, among = self.counts(int(k) * _CHUNK), pictures[rows] - k * _CHUNK
+            counts, among = self._chunk(int(k) * _CHUNK), pictures[rows] - k * _CHUNK
             counts = counts if len(among) == counts.shape[1] else counts[:, among]
             result += counts.astype(np.float64) @ sums[rows]
         return result

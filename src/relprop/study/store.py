@@ -56,7 +56,7 @@ class Layout:
     @property
     def numbers(self) -> set[int]:
         """Of all of them."""
-        return self.apart.union(*(range(first, last + 1) for first, last in self.together))
+        return set(self.apart).union(*(range(first, last + 1) for first, last in self.together))
 
     def shared(self, part: int) -> tuple[int, int] | None:
         """Return with which parts one shares a folder; one that lies apart too is what is left of it there."""

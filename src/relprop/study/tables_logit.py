@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from relprop.study.arranged import Rows
 from relprop.study.results import Study
 from relprop.study.statistics import Floats
 from relprop.study.tables import UNKNOWN, Cell, Table
@@ -17,7 +20,7 @@ def shares(study: Study) -> Table:
 
     Methods whose relevance does not begin as the logit, or that have no ledger, have no such share.
     """
-    by_part = [[_quartiles(of) for of in study.columns(lambda rows, part=part: rows.of_logit(part))] for part in PARTS]
+    by_part = [[_quartiles(of) for of in study.columns(partial(Rows.of_logit, column=part))] for part in PARTS]
     known_of = study.count(lambda rows: np.isfinite(rows.of_logit()))
     rows: list[tuple[Cell, ...]] = []
     for k in study.ranking:
