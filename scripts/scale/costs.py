@@ -59,7 +59,7 @@ def main() -> None:
             torch.manual_seed(0)
             model = torchvision.models.get_model(network, weights=None).eval()
             model.preprocess = Preprocess(crop=224, resize=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-            for called, methods in METHODS.items():
+            for called, methods in {"to warm up": ("lrp-z",), **METHODS}.items():
                 task = Task(
                     name="costs",
                     data=data,
@@ -71,6 +71,8 @@ def main() -> None:
                     occlusion=False,
                 )
                 clock = runner.run(task, place / f"{network}-{len(methods)}", batch=asked.number)
+                if called == "to warm up":
+                    continue
                 each = {what: 1000 * seconds / asked.number for what, seconds in clock.spent.items()}
                 print(network, called, {what: round(ms, 1) for what, ms in each.items()}, flush=True)
 

@@ -38,7 +38,7 @@ class Costs:
     """
 
     network: float = 2.0
-    around: float = 0.03
+    around: float = 0.035
     write: float = 0.02
     begin: float = 15.0
     hashing: float = 0.001
