@@ -196,7 +196,7 @@ def test_methods_are_compared_where_all_of_them_are_defined():
     z = study.position("lrp-z")
     assert study.ranking[-1] == z
     assert study.mu_w.mean[z] > study.mu_w.mean[study.position("cmp-alpha1")]
-    assert study.common().sum() == np.isfinite(study.rows.values["mu_w"][:, z]).sum() < len(study.rows.picture)
+    assert study.count(study.common()) == np.isfinite(study.rows.values["mu_w"][:, z]).sum() < len(study.rows.picture)
     assert found(change=spoil)[3].decided_by[0].value == pytest.approx(-0.0, abs=1e-9)  # of the other rivals, alike
 
 

@@ -239,7 +239,7 @@ def test_figure_3_shows_the_papers_methods_in_colour_and_others_as_ghosts(writte
     ghosts = [line for line in axis.lines if line.get_color() == "#c4c4c4"]
     assert len(ghosts) == len(set(STRENGTH) - set(PAPER) - {"uniform"}) == 2
     numbers = [bar.get_height() for bar in counts.patches]
-    assert sum(numbers) == (study.common() & (study.rows.where >= 0)).sum()
+    assert sum(numbers) == (study.common()(study.rows) & (study.rows.where >= 0)).sum()
     assert min(numbers) >= 20
     assert [bar.get_width() for bar in counts.patches][-1] > 20  # large objects are rare: their bins were joined
 

@@ -7,18 +7,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from relprop.study import statistics
-from relprop.study.statistics import (
-    Resamples,
-    average_precision,
-    bin_of,
-    binned,
-    deviations,
-    interval,
-    mean_average_precision,
-    merged,
-    share,
-    top_hits,
-)
+from relprop.study.accuracy import average_precision, mean_average_precisions, top_hits
+from relprop.study.statistics import Resamples, bin_of, binned, deviations, interval, merged, share, stops
 
 NAN = float("nan")
 
@@ -115,7 +105,7 @@ def test_bins_hold_their_upper_end_and_no_rounding_moves_it():
 
 def test_binned_means_are_those_of_each_bin_alone():
     values, picture = np.array([[1.0], [3.0], [8.0]]), np.array([0, 1, 1])
-    bins = binned(Resamples(2), values, picture, np.array([4, 4, 99]))
+    bins = binned(Resamples(2), [(values, picture, np.array([4, 4, 99]))])
     assert [k for k, means in enumerate(bins) if means is not None] == [4, 99]
     assert bins[4].mean[0] == 2.0
     assert bins[99].mean[0] == 8.0
@@ -123,15 +113,15 @@ def test_binned_means_are_those_of_each_bin_alone():
 
 def test_neighbouring_bins_join_until_each_holds_enough_pictures():
     where = np.array([0, 0, 2, 3, 5, 5, 9, -1])
-    new, ends = merged(where, np.arange(8), least=2, bins=10)
-    assert new.tolist() == [0, 0, 1, 1, 2, 2, 2, -1]  # the last picture alone joins those before it
-    assert ends.tolist() == [0, 0.1, 0.4, 1]
-    same, _ = merged(where, np.zeros(8, dtype=int), least=2, bins=10)  # rows of one picture are not two
-    assert same.tolist() == [*[0] * 7, -1]
+    ends = stops([(where, np.arange(8))], least=2, bins=10)
+    assert merged(where, ends).tolist() == [0, 0, 1, 1, 2, 2, 2, -1]  # the last picture alone joins those before it
+    assert ends == [1, 4, 10]
+    same = stops([(where, np.zeros(8, dtype=int))], least=2, bins=10)  # rows of one picture are not two
+    assert merged(where, same).tolist() == [*[0] * 7, -1]
 
 
 def test_deviations_are_those_of_each_bin():
-    mean, deviation = deviations(np.array([1.0, 3.0, NAN, 8.0, 5.0]), np.array([0, 0, 0, 2, -1]), 3)
+    mean, deviation = deviations([(np.array([1.0, 3.0, NAN, 8.0, 5.0]), np.array([0, 0, 0, 2, -1]))], 3)
     assert np.array_equal(mean, [2.0, NAN, 8.0], equal_nan=True)
     assert np.array_equal(deviation, [1.0, NAN, NAN], equal_nan=True)
 
@@ -149,7 +139,9 @@ def test_average_precision_by_hand():
     assert average_precision(scores, truth, eleven_points=True) == pytest.approx((4 * 1 + 7 * 0.75) / 11)
     assert np.isnan(average_precision(scores, np.zeros(5, dtype=bool)))
     both = np.stack([truth, np.zeros(5, dtype=bool)], 1)
-    assert mean_average_precision(np.stack([scores, scores], 1), both) == average_precision(scores, truth)
+    new, old = mean_average_precisions([(scores, shown) for shown in both.T])
+    assert new == average_precision(scores, truth)
+    assert old == average_precision(scores, truth, eleven_points=True)
 
 
 def test_equal_scores_mean_the_same_in_any_order():

@@ -21,6 +21,7 @@ from relprop.data.entries import Entry, Listing, Thing
 from relprop.data.geometry import like
 from relprop.data.preprocess import Preprocess
 from relprop.study import report
+from relprop.study.blocks import Blocks
 from relprop.study.chosen import MEASURES, measures
 from relprop.study.measure_tables import FEW, tables_of_measures
 from relprop.study.results import read_study
@@ -165,11 +166,12 @@ def test_the_report_has_a_table_of_each(reference, tmp_path):
     line = next(x for x in (tmp_path / "tables" / "sparseness.md").read_text().splitlines() if "| gradient |" in x)
     assert f"{np.mean(gini):.3f}" in line
     assert set(study.later) == {"flipping", "randomisation", "sparseness"}
-    gini_alone = study.later["sparseness"].drop_columns(["entropy"])
+    gini_alone = study.later["sparseness"].whole().drop_columns(["entropy"])
     for number in (FEW, FEW + 1):  # a text of more values is no more than a remark
         remarks = pa.array([f"remark {k % number}" for k in range(gini_alone.num_rows)])
-        noted = replace(study, later={"noted": gini_alone.append_column("remark", remarks)})
-        (table,) = tables_of_measures(noted)
+        noted = Blocks()
+        noted.append(gini_alone.append_column("remark", remarks))
+        (table,) = tables_of_measures(replace(study, later={"noted": noted}))
         assert ("remark" in table.columns) == (number == FEW)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from relprop.cli.app import command
 from relprop.commands.console import waiting
-from relprop.commands.requests import ReportRequest, ReproduceRequest, StudyRequest
+from relprop.commands.requests import CompactRequest, ReportRequest, ReproduceRequest, StudyRequest
 
 
 @command(
@@ -21,6 +21,7 @@ from relprop.commands.requests import ReportRequest, ReproduceRequest, StudyRequ
     "relprop study --data voc --root VOCdevkit --masks --model vgg16 --class-map voc_to_imagenet.json",
     "relprop study --config study.toml --limit 50",
     "relprop study --limit 1000 --shard 2/4 --out results",
+    "relprop study --limit 1000 --chunk 200 --out results",
 )
 def study(request: StudyRequest) -> None:
     """Measure localisation (mu, mu_w and more) of heat maps on pictures with boxes.
@@ -48,6 +49,23 @@ def report(request: ReportRequest) -> None:
         from relprop.commands import study as work
 
     work.report(request)
+
+
+@command(
+    "A study's many small files put into few large ones.",
+    "relprop compact relprop-study",
+    "relprop compact relprop-study --json",
+)
+def compact(request: CompactRequest) -> None:
+    """Put the parts of a study together, a few hundred in the files of one folder.
+
+    What is written is read back and compared before a part goes, so that no moment is a bad one to be interrupted at.
+    The study is read, continued and reported on as before; parts that are not surrounded yet stay for a later call.
+    """
+    with waiting("starting"):
+        from relprop.commands import study as work
+
+    work.compact(request)
 
 
 @command(

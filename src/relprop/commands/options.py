@@ -294,6 +294,10 @@ Year = Annotated[str, typer.Option(help="Of VOC.")]
 Variant = Annotated[str, typer.Option(help="Of the embedded data: multi or single.")]
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="So many pictures, from the first on.")]
 Batch = Annotated[int, typer.Option(metavar="N", min=1, help="Pictures at once.")]
+Chunk = Annotated[
+    int,
+    typer.Option(metavar="N", min=1, help="Pictures a part: what is written, and lost when it is killed, at once."),
+]
 Shard = Annotated[
     tuple[int, int],
     typer.Option(

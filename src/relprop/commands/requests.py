@@ -20,6 +20,7 @@ from relprop.commands.options import (
     Annotations,
     Batch,
     BestMethod,
+    Chunk,
     ClassMap,
     Columns,
     Config,
@@ -272,6 +273,7 @@ class StudyRequest:
     limit: Limit = None
     out: Folder = Path("relprop-study")
     shard: Shard = (1, 1)
+    chunk: Chunk = 50
     batch: Batch = 16
     workers: Workers = None
     seed: Annotated[int, Option(min=0, help="Of the embedded data and the bootstrap.")] = 0
@@ -372,6 +374,14 @@ class ReportRequest:
         None
     )
     out: Annotated[Path, Option(metavar="FOLDER", help="Where to.")] = Path("relprop-report")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompactRequest:
+    """Of ``relprop compact``."""
+
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="A study's folder.")]
+    json: Json = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,12 +13,13 @@ from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
 from relprop.commands.data import class_map, dataset
 from relprop.commands.preparation import in_words
-from relprop.commands.requests import ReportRequest, StudyRequest
+from relprop.commands.requests import CompactRequest, ReportRequest, StudyRequest
 from relprop.commands.tune_request import TuneRequest
 from relprop.data.geometry import Geometry, like, shortest_side, warp
 from relprop.data.preprocess import Preprocess
 from relprop.models.families.needs import HUGGING_FACE
 from relprop.models.registry import load
+from relprop.study import compact as putting_together
 from relprop.study import report as reports
 from relprop.study.runner import Clock, run
 from relprop.study.store import Store
@@ -74,6 +75,7 @@ def task_of(request: StudyRequest) -> Task:
         occlusion=request.occlusion,
         measures=request.measures,
         seed=request.seed,
+        chunk=request.chunk,
     )
 
 
@@ -128,6 +130,20 @@ def _prepared(task: Task) -> str:
     """Say how pictures were brought to the network: rescaled and cut as the geometry has it."""
     to = task.geometry
     return in_words(replace(task.preprocess, resize=to.resize, crop=to.crop, interpolation=to.interpolation))
+
+
+def compact(request: CompactRequest) -> None:
+    """Put a study's parts together, and say what became of them."""
+    store = Store(request.folder)
+    with progress_bar() as bar:
+        parts = bar.add_task("compacting", total=putting_together.waiting(store))
+        done = putting_together.compact(store, progress=lambda number: bar.advance(parts, number))
+    if request.json:
+        print(json.dumps({"study": str(request.folder), **asdict(done)}, indent=2))  # noqa: T201 - the result
+        return
+    rest = f"; {done.apart} have a folder each, until all parts beside them are there" if done.apart else ""
+    what = f"{done.parts} parts put into {done.folders} folders" if done.parts else "nothing to put together"
+    print(f"{request.folder}: {what}; {done.together} parts share folders now{rest}")  # noqa: T201
 
 
 def report(request: ReportRequest) -> None:

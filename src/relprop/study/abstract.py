@@ -56,7 +56,7 @@ def _leaders(studies: Mapping[str, Study], called: Mapping[str, str]) -> str:
         if not study.mu_w.defined.any():
             best.append(f"on {called[name]} no mu_w is defined")
             continue
-        means, first = study.means("mu_w", study.common()), study.ranking[0]
+        means, first = study.shared_mu_w, study.ranking[0]
         figures = shown(means, first, ".2f")
         champion = study.position(CHAMPION)
         if champion not in (None, first):
@@ -121,7 +121,7 @@ def _deciding(claim: Claim) -> str:
 def _beside(studies: Mapping[str, Study], called: Mapping[str, str]) -> page.Table | None:
     """Return mean mu_w of the paper's methods, its figures and ours; None where none of them was measured."""
     printed = [{row.method: row.mu_w for row in experiment.rows} for experiment in TABLE_1.values()]
-    measured = {name: study.means("mu_w", study.common()) for name, study in studies.items()}
+    measured = {name: study.shared_mu_w for name, study in studies.items()}
     rows = []
     for method in printed[0]:
         ours = []

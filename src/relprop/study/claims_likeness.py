@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from relprop.study.arranged import Pairs, Rows
 from relprop.study.compared import COMPOSITES, UNIFORM, Compared, apart, compared, listed, shown
-from relprop.study.results import BASELINE, Study
-from relprop.study.statistics import HALF, SMALL, Bools, Floats, Means
+from relprop.study.results import BASELINE, Study, Which
+from relprop.study.statistics import HALF, SMALL, Bools, Floats, Ints, Means
 from relprop.study.verdict import Condition, Found, NotMeasurable, absent, closest, condition, spread
 
 SAME = 0.01
@@ -34,10 +35,13 @@ def several_classes(study: Study) -> Found:
     """Claim 8: LRP_alpha,beta's maps of two classes are alike, and it falls behind where there are several."""
     these = compared(study, ("cmp-alpha1", "cmp-alpha2", "lrp-alpha1", "lrp-alpha2"))
     composites, uniform = these.positions[:2], these.positions[2:]
-    cosines = study.pairs.cosine
-    both: Bools = np.all(np.isfinite(cosines[:, list(these.positions)]), axis=1)
-    cosine = study.resamples.means(cosines, study.pairs.picture, both)
-    if not both.any():
+
+    def both(pairs: Pairs) -> tuple[Floats, Ints, Bools]:
+        defined: Bools = np.all(np.isfinite(pairs.cosine[:, list(these.positions)]), axis=1)
+        return pairs.cosine, pairs.picture, defined
+
+    cosine = study.resamples.over(study.pair_blocks.each(both))
+    if not cosine.defined[list(these.positions)].any():
         raise NotMeasurable("No picture shows two classes whose maps could be compared.")
     similar = listed(f"{study.methods[k]} {shown(cosine, k, '.2f')}" for k in (*uniform, *composites))
     more = [
@@ -52,15 +56,16 @@ def several_classes(study: Study) -> Found:
     ]
     figures = f"Cosine of two classes' maps: {similar}"
     what = "that share on pictures of one class less that on pictures of several"
-    one, several = (these.among & shows for shows in (study.rows.shown == 1, study.rows.shown > 1))
-    if not (one.any() and several.any()):
+    one, several = _showing(these.among, 1, 1), _showing(these.among, 2, None)
+    if not (study.count(one) and study.count(several)):
         return Found(
             f"{figures}; pictures of one class and of several are not both there.", (closest(more), absent(what))
         )
-    (alone, of_one), (together, of_several) = (_relative(study, uniform, composites, each) for each in (one, several))
+    means = [study.means("mu_w", each) for each in (one, several)]
+    (alone, of_one), (together, of_several) = (_relative(each, uniform, composites) for each in means)
     told = [spread(value, draws, ".2f") for value, draws in ((alone, of_one), (together, of_several))]
     figures += f"; of the composites' mu_w it reaches {told[0]} on pictures of one class, {told[1]} of several."
-    pictures = min(len(np.unique(study.rows.picture[each])) for each in (one, several))
+    pictures = min(int(each.pictures[composites[0]]) for each in means)
     loses = condition(what, alone - together, of_one - of_several, pictures, form="+.2f")
     return Found(figures, (closest(more), loses))
 
@@ -79,8 +84,11 @@ def pattern_attribution(study: Study) -> Found:
         result: Floats = np.abs(mu_w[..., pattern] - mu_w[..., uniform]) / np.ptp(of_all, axis=-1)
         return result
 
-    mu = study.rows.values["mu"]
-    distance = study.over(np.abs(mu - mu[:, [pattern]]), these.among)
+    def distances(rows: Rows) -> Floats:
+        mu = rows.values["mu"]
+        return np.abs(mu - mu[:, [pattern]])
+
+    distance = study.over(distances, these.among)
     nearest = min(configurations, key=lambda k: distance.mean[k])
     close = condition(
         "mu_w's distance from lrp-alpha1 as a share of what the configurations and the baseline span",
@@ -109,14 +117,14 @@ def convergence(study: Study) -> Found:
         raise NotMeasurable("It takes two methods beside the baseline.")
     common = study.common(methods)
     spreads, pictures = [], []
-    for among in (common & (study.rows.share < SMALL), common & (study.rows.share > HALF)):
-        if not among.any():
+    for among in (lambda rows: common(rows) & (rows.share < SMALL), lambda rows: common(rows) & (rows.share > HALF)):
+        means = study.means("mu", among)
+        if not means.defined[methods].any():
             raise NotMeasurable(
                 "It takes objects under a quarter and over half of the picture, which all methods define."
             )
-        means = study.means("mu", among)
         spreads.append((float(np.ptp(means.mean[methods])), np.ptp(means.draws[:, methods], axis=1)))
-        pictures.append(len(np.unique(study.rows.picture[among])))
+        pictures.append(int(means.pictures[methods[0]]))
     (small, at_small), (large, at_large) = spreads
     told = [spread(value, draws, ".3f") for value, draws in spreads]
     figures = (
@@ -128,9 +136,17 @@ def convergence(study: Study) -> Found:
     return Found(figures, (shrunk,))
 
 
-def _relative(study: Study, above: Sequence[int], below: Sequence[int], among: Bools) -> tuple[float, Floats]:
-    """Return the ratio, above / below, of two groups of methods' mean mu_w among some pairs, and its draws."""
-    means = study.means("mu_w", among)
+def _showing(among: Which, least: int, most: int | None) -> Which:
+    """Return of some pairs those on pictures that show so many classes."""
+
+    def which(rows: Rows) -> Bools:
+        return among(rows) & (rows.shown >= least) & (True if most is None else rows.shown <= most)
+
+    return which
+
+
+def _relative(means: Means, above: Sequence[int], below: Sequence[int]) -> tuple[float, Floats]:
+    """Return the ratio, above / below, of two groups of methods' mean mu_w, and its draws."""
 
     def ratio(mu_w: Floats) -> Floats:
         result: Floats = mu_w[..., list(above)].mean(-1) / mu_w[..., list(below)].mean(-1)
@@ -147,7 +163,7 @@ def _farther(these: Compared, distance: Means, one: int, other: int) -> Conditio
 
 def _cosines(study: Study, *methods: int) -> str:
     """Return how alike the maps of two classes are by method, where that is known."""
-    cosine = study.resamples.means(study.pairs.cosine, study.pairs.picture)
+    cosine = study.cosines
     if not cosine.defined[list(methods)].all():
         return ""
     each = listed(f"{study.methods[k]} {shown(cosine, k, '.2f')}" for k in methods)

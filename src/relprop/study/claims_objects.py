@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from relprop.study.arranged import Occlusion, Rows
 from relprop.study.compared import COMPOSITES, listed, shown
 from relprop.study.results import Study
-from relprop.study.statistics import SMALL
+from relprop.study.statistics import SMALL, Floats, Ints
 from relprop.study.verdict import Found, NotMeasurable, absent, closest, condition
 
 
 def occlusion(study: Study) -> Found:
     """Claim 1: the object matters more than its context, most where it is small."""
-    cases = study.occlusion
-    gap = cases.delta[:, 0] - cases.delta[:, 1]
-    columns = np.stack([gap, *(np.where(size, gap, np.nan) for size in (cases.share <= SMALL, cases.share > SMALL))], 1)
-    means = study.resamples.means(columns, cases.picture)
+
+    def gaps(cases: Occlusion) -> tuple[Floats, Ints, None]:
+        gap = cases.delta[:, 0] - cases.delta[:, 1]
+        sizes = cases.share <= SMALL, cases.share > SMALL
+        return np.stack([gap, *(np.where(size, gap, np.nan) for size in sizes)], 1), cases.picture, None
+
+    means = study.resamples.over(study.occlusion_blocks.each(gaps))
     if not means.defined[0]:
         raise NotMeasurable("Nothing was occluded.")
     all_of_them, less, more = (shown(means, k, "+.3f") for k in range(3))
@@ -39,8 +43,8 @@ def contradiction(study: Study) -> Found:
     absent_ones = [name for name in COMPOSITES if name not in study.methods]
     if absent_ones:
         raise NotMeasurable(f"Not measured: {listed(absent_ones)}.")
-    inside, area = study.contradiction()
-    share, even, excess = study.over(inside), study.over(area), study.over(inside - area)
+    share, even = study.over(Rows.contradicting), study.over(Rows.contradicted)
+    excess = study.over(lambda rows: rows.contradicting() - rows.contradicted())
     judged = [k for k in range(len(study.methods)) if study.methods[k] in COMPOSITES and share.defined[k]]
     if not judged:
         raise NotMeasurable("No picture shows another class, or no composite has negative relevance.")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relprop.study.results import BASELINE, Study
-from relprop.study.statistics import Bools, Floats, Means
+from relprop.study.arranged import Rows
+from relprop.study.results import BASELINE, Study, Which
+from relprop.study.statistics import Floats, Means
 from relprop.study.verdict import Condition, NotMeasurable, condition, number
 
 COMPOSITES = ("cmp-alpha1", "cmp-alpha2", "cmp-alpha1-flat", "cmp-alpha2-flat")
@@ -32,18 +33,18 @@ class Compared:
 
     study: Study
     positions: tuple[int, ...]
-    among: Bools
+    among: Which
     mu_w: Means
 
     @property
     def pictures(self) -> int:
         """How many pictures the pairs are of."""
-        return len(np.unique(self.study.rows.picture[self.among]))
+        return int(self.mu_w.pictures[self.positions[0]])
 
     @property
     def extent(self) -> str:
         """Over what: ``"n 231/240"``, the pairs of all."""
-        return f"n {np.count_nonzero(self.among)}/{len(self.among)}"
+        return f"n {self.mu_w.defined[self.positions[0]]}/{self.study.total}"
 
     def of(self, names: Sequence[str]) -> list[int]:
         """Return which of the methods have these names, the highest mean mu_w first."""
@@ -84,15 +85,20 @@ def compared(study: Study, names: Sequence[str], also: Sequence[str] = ()) -> Co
     more = [name for name in also if name in study.methods and study.mu_w.defined[study.methods.index(name)]]
     positions = tuple(study.methods.index(name) for name in (*names, *more))
     among = study.common(positions)
-    if not among.any():
+    mu_w = study.means("mu_w", among)
+    if not mu_w.defined[positions[0]]:
         raise NotMeasurable(f"Nothing is defined for all of {listed([*names, *more])}.")
-    return Compared(study, positions, among, study.means("mu_w", among))
+    return Compared(study, positions, among, mu_w)
 
 
 def apart(study: Study, one: int, other: int) -> Means:
     """Return by how much two methods' mu differ on average, whatever the sign."""
-    mu = study.rows.values["mu"]
-    return study.over(np.abs(mu[:, one] - mu[:, other])[:, None])
+
+    def gap(rows: Rows) -> Floats:
+        mu = rows.values["mu"]
+        return np.abs(mu[:, one] - mu[:, other])[:, None]
+
+    return study.over(gap)
 
 
 def shown(means: Means, k: int, form: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from relprop.data.entries import Dataset
-from relprop.study.store import Store, StudyError
+from relprop.study.files import StudyError
+from relprop.study.store import Store
 
 _SHOWN = 5  # so many parts are named, the others counted
 
@@ -13,7 +15,8 @@ _SHOWN = 5  # so many parts are named, the others counted
 def demand_as_measured(data: Dataset, store: Store, parts: Mapping[int, Sequence[int]]) -> None:
     """Refuse to add to parts that are damaged, or that were measured on other pictures than those there are now.
 
-    Every file of these parts is read, and so are the files of their pictures, to compare their hashes.
+    Every file of these parts is read, some thousand pictures at a time, and so are the files of their pictures, to
+    compare their hashes. `docs/scale.md` says what that takes.
 
     Args:
         data: as it is now.
@@ -23,23 +26,27 @@ def demand_as_measured(data: Dataset, store: Store, parts: Mapping[int, Sequence
     Raises:
         StudyError: in one line which parts, and what to do.
     """
-    edited: dict[int, str] = {}
-    names = store.tables()
-    for part, indices in parts.items():
-        tables = {name: store.read(name, [part]) for name in names}
-        measured = tables["predictions"]
-        if measured["image_index"].to_pylist() != list(indices):
-            raise StudyError(f"{store.part(part)}: not the pictures of that part; remove it and run the study again")
-        was = zip(indices, measured["image_id"].to_pylist(), measured["picture_sha256"].to_pylist(), strict=True)
-        other = next((name for index, name, sha256 in was if data.picture_sha256(index) != sha256), None)
-        if other is not None:
-            edited[part] = other
+    edited: dict[Path, str] = {}  # by the folder that is to go: one of several parts goes whole
+    layout = store.layout()
+    for numbers, tables in store.blocks(store.tables(), parts):
+        measured = (tables["predictions"][name].to_pylist() for name in ("image_index", "image_id", "picture_sha256"))
+        was = list(zip(*measured, strict=True))
+        for part in numbers:
+            of_part, was = was[: len(parts[part])], was[len(parts[part]) :]
+            folder = store.place(part, layout)
+            if [index for index, *_ in of_part] != list(parts[part]):
+                raise StudyError(f"{folder}: not the pictures of that part; remove it and run the study again")
+            other = next((name for index, name, sha256 in of_part if data.picture_sha256(index) != sha256), None)
+            if other is not None:
+                edited.setdefault(folder, other)
+        if was:
+            raise StudyError(f"{folder}: more pictures than its part has; remove it and run the study again")
     if edited:
         first, picture = next(iter(edited.items()))
         more = f" and {len(edited) - _SHOWN} more" if len(edited) > _SHOWN else ""
-        named = ", ".join(store.part(part).name for part in list(edited)[:_SHOWN]) + more
+        named = ", ".join(folder.name for folder in list(edited)[:_SHOWN]) + more
         raise StudyError(
-            f"{store.part(first)}: {picture} is not the file that was measured: edited, replaced or gone since; put it "
+            f"{first}: {picture} is not the file that was measured: edited, replaced or gone since; put it "
             f"back, or remove {named} from {store.parts} and run the study again"
         )
 

@@ -16,11 +16,13 @@ import numpy as np
 from relprop.plots import curves, dots, page
 from relprop.plots.heatmaps import render
 from relprop.study import abstract, tables, tables_logit
+from relprop.study.arranged import Occlusion, Rows
+from relprop.study.blocks import Each
 from relprop.study.claims import claims
+from relprop.study.files import StudyError
 from relprop.study.measure_tables import tables_of_measures
 from relprop.study.results import BASELINE, Study, read_study
-from relprop.study.statistics import ENOUGH, Floats, Ints, Means, binned, deviations, merged
-from relprop.study.store import StudyError
+from relprop.study.statistics import BINS, ENOUGH, Floats, Ints, Means, binned, deviations, merged, stops
 from relprop.study.verdict import Claim
 from relprop.support.errors import InputError
 from relprop.support.files import write_whole
@@ -120,7 +122,7 @@ def _grids(folder: Path) -> list[page.Section]:
 
 def drawings(study: Study) -> Iterator[Drawing]:
     """Draw each figure that the study has the rows for."""
-    if np.isfinite(study.occlusion.delta).any():
+    if any(np.isfinite(cases.delta).any() for cases in study.occlusion_blocks):
         yield Drawing(
             "fig2-occlusion",
             "Figure 2: object against context",
@@ -133,11 +135,11 @@ def drawings(study: Study) -> Iterator[Drawing]:
         "fig3-localisation",
         "Figure 3: localisation by the boxes' area",
         f"Mean mu over bins of the boxes' share of the picture, each of {ENOUGH} pictures or more, 95 % intervals "
-        f"shaded: of the {study.common().sum()} of {len(study.rows.picture)} pairs that all methods define, which are "
+        f"shaded: of the {study.count(study.common())} of {study.total} pairs that all methods define, which are "
         "counted beneath. The paper's methods are coloured, others grey. The upright lines are at 25 % and 50 %.",
         _localisation(study),
     )
-    cosines = study.resamples.means(study.pairs.cosine, study.pairs.picture)
+    cosines = study.cosines
     if cosines.defined.any():
         yield Drawing(
             "claim8-similarity",
@@ -145,7 +147,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "How alike the maps of two classes are: 1 is the same map whichever class is asked for. 95 % intervals.",
             dots.similarity(_triples(study, cosines)),
         )
-    shares, areas = (study.over(values) for values in study.contradiction())
+    shares, areas = study.over(Rows.contradicting), study.over(Rows.contradicted)
     if shares.defined.any():
         yield Drawing(
             "claim11-contradiction",
@@ -158,29 +160,44 @@ def drawings(study: Study) -> Iterator[Drawing]:
 
 def _localisation(study: Study) -> Figure:
     """Draw Figure 3, the baseline left to the figure: what a uniform map has is the area itself."""
-    mu, rows, common = study.rows.values["mu"], study.rows, study.common()
-    where, ends = merged(np.where(common, rows.where, -1), rows.picture)
-    bins = binned(study.resamples, mu, rows.picture, where, len(ends) - 1)
+    common, blocks = study.common(), study.row_blocks
+
+    def where(rows: Rows) -> Ints:
+        return np.where(common(rows), rows.where, -1)
+
+    ends = stops(blocks.each(lambda rows: (where(rows), rows.picture)))
+    pieces = blocks.each(lambda rows: (rows.values["mu"], rows.picture, merged(where(rows), ends)))
+    bins = binned(study.resamples, pieces, len(ends))
     nothing = [(math.nan,) * 3] * len(study.methods)
     by_bin = [nothing if means is None else [(e.mean, e.low, e.high) for e in means.estimates()] for means in bins]
-    shown = [k for k in study.ranking if study.methods[k] != BASELINE and np.isfinite(mu[common, k]).any()]
+    defined = study.means("mu", common).defined
+    shown = [k for k in study.ranking if study.methods[k] != BASELINE and defined[k]]
     lines = {study.methods[k]: curves.strip([row[k] for row in by_bin]) for k in shown}
-    return curves.localisation(lines, _counted(where, ends, rows.share))
+    return curves.localisation(lines, _counted(blocks.each(lambda rows: (rows.share, merged(where(rows), ends))), ends))
 
 
 def _occlusion(study: Study) -> Figure:
     """Draw Figure 2: standard deviations, not intervals, as the paper has them."""
-    cases = study.occlusion
-    where, ends = merged(np.where(np.isfinite(cases.delta).all(1), cases.where, -1), cases.picture)
-    spreads = [deviations(delta, where, len(ends) - 1) for delta in cases.delta.T]
+    blocks = study.occlusion_blocks
+
+    def where(cases: Occlusion) -> Ints:
+        return np.where(np.isfinite(cases.delta).all(1), cases.where, -1)
+
+    def delta(k: int) -> Each[tuple[Floats, Ints]]:
+        return blocks.each(lambda cases: (cases.delta[:, k], merged(where(cases), ends)))
+
+    ends = stops(blocks.each(lambda cases: (where(cases), cases.picture)))
+    spreads = [deviations(delta(k), len(ends)) for k in range(2)]
     thing, context = (curves.Curve(mean, mean - deviation, mean + deviation) for mean, deviation in spreads)
-    return curves.occlusion(thing, context, _counted(where, ends, cases.share))
+    shares = blocks.each(lambda cases: (cases.share, merged(where(cases), ends)))
+    return curves.occlusion(thing, context, _counted(shares, ends))
 
 
-def _counted(where: Ints, ends: Floats, share: Floats) -> curves.Bins:
-    number = len(ends) - 1
-    centres, _ = deviations(share, where, number)
-    return curves.Bins(ends, centres, np.bincount(where[where >= 0], minlength=number).tolist())
+def _counted(shares: Each[tuple[Floats, Ints]], ends: Sequence[int]) -> curves.Bins:
+    """Return the bins that end there, of pieces of the boxes' shares and their bins."""
+    centres, _ = deviations(shares, len(ends))
+    numbers = np.sum([np.bincount(where[where >= 0], minlength=len(ends)) for _, where in shares], axis=0)
+    return curves.Bins(np.array([0, *ends]) / BINS, centres, numbers.tolist())
 
 
 def _triples(study: Study, means: Means) -> dict[str, tuple[float, float, float]]:
@@ -264,7 +281,7 @@ def _shown(table: tables.Table) -> page.Block:
 
 def _summary(study: Study) -> str:
     what = f"{study.model or 'The model'} on {study.data or study.name}"
-    pairs = f"{len(study.rows.picture)} pairs of a picture and a class"
+    pairs = f"{study.total} pairs of a picture and a class"
     return f"{what}: {study.extent}, {pairs}, {len(study.methods)} methods."
 
 

@@ -1,99 +1,59 @@
-"""A study read back, its tables as arrays: what every statistic, claim and figure starts from."""
+"""A study read back: what every statistic, claim and figure starts from, gone through some pictures at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from relprop.study.schema import LEDGER, MEASURES, TABLES
-from relprop.study.statistics import Bools, Floats, Ints, Means, Resamples, bin_of, share
-from relprop.study.store import Store, StudyError
+from relprop.study.arranged import (
+    Occlusion,
+    Pairs,
+    Predictions,
+    Rows,
+    numbers,
+    occlusion_of,
+    pairs_of,
+    predictions_of,
+    rows_of,
+)
+from relprop.study.blocks import Blocks, columns
+from relprop.study.files import StudyError
+from relprop.study.schema import TABLES
+from relprop.study.statistics import Bools, Floats, Ints, Means, Resamples
+from relprop.study.store import Store
 
 BASELINE = "uniform"
 """The method whose map is the same everywhere."""
-_ADDS_UP = 1e-2
-"""An account of a map adds up to the logit where no more is missing than this share of all that is in it."""
+
+Values = Callable[[Rows], Floats]
+"""Numbers of some pairs of a picture and a class, (P, K)."""
+Which = Callable[[Rows], Bools]
+"""Which pairs of a picture and a class count, (P,)."""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """P pairs of a picture and a class, M methods.
-
-    Attributes:
-        picture: (P,) which picture, counted from 0.
-        share, where: (P,) S_in / S_tot and its bin; NaN and -1 where the boxes are not in the picture.
-        shown: (P,) how many classes the picture shows.
-        logit: (P,) what was explained; NaN where nothing was.
-        status: (P, M) of `relprop.study.schema.STATUSES`, empty where there is no row.
-        values: each of `relprop.study.schema.MEASURES` and of its `LEDGER` by name, (P, M), NaN where undefined.
-    """
-
-    picture: Ints
-    share: Floats
-    where: Ints
-    shown: Ints
-    logit: Floats
-    status: NDArray[np.object_]
-    values: dict[str, Floats]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Q pairs of classes on one picture: the picture (Q,), and by method the cosine of their maps (Q, M)."""
-
-    picture: Ints
-    cosine: Floats
-
-
-@dataclass(frozen=True)
-class Occlusion:
-    """Q pairs of a picture and a class: the picture and the box's share and bin (Q,), delta f (Q, 2).
-
-    The first column of delta is the object occluded, the second its context.
-    """
-
-    picture: Ints
-    share: Floats
-    where: Ints
-    delta: Floats
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """N pictures.
-
-    Attributes:
-        names: the pictures' ids.
-        problems: per picture, what went wrong, or "".
-        labels, targets, top5: per picture, as the table has them.
-        rescaled: how many pictures had another size than their annotation states, so that boxes were scaled.
-        scores: (N, classes), NaN for a picture that the model did not see; without columns where none has any.
-    """
-
-    names: list[str]
-    problems: list[str]
-    labels: list[list[str]]
-    targets: list[list[int]]
-    top5: list[list[int]]
-    rescaled: int
-    scores: NDArray[np.float32]
+def everything(rows: Rows) -> Bools:
+    """Return that all pairs count, (P,)."""
+    return np.ones(len(rows.picture), dtype=bool)
 
 
 @dataclass(frozen=True)
 class Study:
     """All that was measured.
 
+    Its tables are gone through some thousand pictures at a time, so that a study of any size can be reported on.
+    `rows`, `pairs`, `occlusion` and `predictions` are the same tables whole, for whoever has room for them.
+
     Attributes:
         name: as the configuration has it, or else the folder's.
         config: as in `run.json`.
         methods: in the configuration's order.
-        rows, pairs, occlusion, predictions: the tables.
+        row_blocks, pair_blocks, occlusion_blocks, prediction_blocks: the tables, as many blocks each, of the same
+            pictures.
         resamples: of all its pictures, the same for every figure.
         indices: (N,) the positions of its pictures in the data set.
         later: the tables that measures added, by name, as Arrow has them.
@@ -102,13 +62,33 @@ class Study:
     name: str
     config: Mapping[str, Any]
     methods: tuple[str, ...]
-    rows: Rows
-    pairs: Pairs
-    occlusion: Occlusion
-    predictions: Predictions
+    row_blocks: Blocks[Rows]
+    pair_blocks: Blocks[Pairs]
+    occlusion_blocks: Blocks[Occlusion]
+    prediction_blocks: Blocks[Predictions]
     resamples: Resamples
     indices: Ints
-    later: Mapping[str, Any] = field(default_factory=dict)
+    later: Mapping[str, Blocks[Any]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> Rows:
+        """All rows, in memory: 8 bytes a number."""
+        return self.row_blocks.whole()
+
+    @property
+    def pairs(self) -> Pairs:
+        """All pairs of classes, likewise."""
+        return self.pair_blocks.whole()
+
+    @property
+    def occlusion(self) -> Occlusion:
+        """All occlusions, likewise."""
+        return self.occlusion_blocks.whole()
+
+    @property
+    def predictions(self) -> Predictions:
+        """All predictions, likewise."""
+        return self.prediction_blocks.whole()
 
     @property
     def planned(self) -> int:
@@ -128,41 +108,45 @@ class Study:
             f"{there} of {planned} pictures ({len(np.unique(self.indices // chunk))} of {-(-planned // chunk)} parts)"
         )
 
-    def means(self, measure: str, among: Bools | None = None) -> Means:
+    def over(self, values: Values, among: Which | None = None) -> Means:
+        """Return the mean of each column of values, one row per pair of picture and class.
+
+        Args:
+            values: what is averaged.
+            among: the pairs that count, or by column, (P, K), which of the values do; None: all.
+        """
+
+        def piece(rows: Rows) -> tuple[Floats, Ints, Bools | None]:
+            return values(rows), rows.picture, None if among is None else among(rows)
+
+        return self.resamples.over(self.row_blocks.each(piece))
+
+    def means(self, measure: str, among: Which | None = None) -> Means:
         """Return one of `relprop.study.schema.MEASURES` averaged by method.
 
         Args:
             measure: its name.
-            among: (P,) the pairs that count; None: all.
+            among: the pairs that count; None: all.
         """
-        present = self.rows.status != ""
-        return self.over(self.rows.values[measure], present if among is None else present & among[:, None])
 
-    def contradiction(self) -> tuple[Floats, Floats]:
-        """Return claim 11's two shares, (P, M) each, where both are defined: negative relevance, and area."""
-        inside, area = self.rows.values["negative_inside_others"], self.rows.values["others_area"]
-        both = np.isfinite(inside - area)
-        return np.where(both, inside, np.nan), np.where(both, area, np.nan)
+        def there(rows: Rows) -> Bools:
+            present = rows.code > 0
+            return present if among is None else present & among(rows)[:, None]
 
-    @property
-    def nowhere_positive(self) -> Bools:
-        """(P, M) which maps have no positive relevance: where the logit is negative, that is why."""
-        found: Bools = self.rows.status == "no_positive_relevance"
-        return found
+        return self.over(lambda rows: rows.values[measure], there)
 
-    def on_pixels(self, column: str = "relevance_sum") -> Floats:
-        """Return (P, M) which share of the logit a map's pixels, or `bias`, `eps` or `lost` have.
+    def count(self, which: Callable[[Rows], Bools | Ints]) -> Ints:
+        """Return how many pairs are so: of (P,) one number, of (P, ...) one for each of the columns."""
+        return np.sum([which(rows).sum(0) for rows in self.row_blocks], axis=0)  # type: ignore[no-any-return]
 
-        NaN where the map has no ledger that says so, or where its relevance does not begin as the logit.
-        """
-        parts = [self.rows.values[name] for name in ("relevance_sum", "bias", "eps", "lost")]
-        began, logit = sum(parts), self.rows.logit[:, None]
-        as_logit = np.isfinite(began) & (np.abs(began - logit) <= _ADDS_UP * np.abs(parts).sum(0)) & (logit != 0)
-        return np.divide(self.rows.values[column], logit, out=np.full(as_logit.shape, np.nan), where=as_logit)
+    @cached_property
+    def total(self) -> int:
+        """How many pairs of a picture and a class there are."""
+        return int(self.count(everything))
 
-    def over(self, values: Floats, among: Bools | None = None) -> Means:
-        """Return the mean of each column of (P, K) values, one row per pair of picture and class."""
-        return self.resamples.means(values, self.rows.picture, among)
+    def columns(self, values: Values) -> Iterable[Floats]:
+        """Return each column of values whole, (P,), for what cannot be told from parts, such as a median."""
+        return columns(self.row_blocks.each(values))
 
     @property
     def data(self) -> str:
@@ -185,33 +169,51 @@ class Study:
         """Mean mu_w by method: what the paper's tables are ordered by."""
         return self.means("mu_w")
 
-    def common(self, methods: Sequence[int] | None = None, among: Bools | None = None) -> Bools:
-        """Return (P,) the pairs of which all of these methods define mu_w: those that they are compared on.
+    @cached_property
+    def shared_mu_w(self) -> Means:
+        """The same over the pairs that all methods define."""
+        return self.means("mu_w", self.common())
+
+    @cached_property
+    def cosines(self) -> Means:
+        """Mean cosine by method of the maps of two classes on one picture."""
+        return self.resamples.over(self.pair_blocks.each(lambda pairs: (pairs.cosine, pairs.picture, None)))
+
+    def common(self, methods: Sequence[int] | None = None, among: Which | None = None) -> Which:
+        """Return the pairs of which all of these methods define mu_w: those that they are compared on.
 
         Args:
             methods: positions; None: all that define any.
-            among: (P,) the pairs that count; None: all.
+            among: the pairs that count; None: all.
         """
-        defined = np.isfinite(self.rows.values["mu_w"])
-        defined &= True if among is None else among[:, None]
-        chosen = np.flatnonzero(defined.any(0)) if methods is None else np.array(methods, dtype=np.int64)
-        both: Bools = np.all(defined[:, chosen], axis=1)
-        return both if len(chosen) else np.zeros(len(both), dtype=bool)
+        if methods is None:
+            own = self.mu_w if among is None else self.means("mu_w", among)
+            methods = np.flatnonzero(own.defined).tolist()
+        chosen, of = list(methods), among or everything
+
+        def which(rows: Rows) -> Bools:
+            both: Bools = np.isfinite(rows.values["mu_w"][:, chosen]).all(1) & of(rows)
+            return both if chosen else np.zeros(len(both), dtype=bool)
+
+        return which
 
     @cached_property
     def ranking(self) -> list[int]:
         """The methods' positions, the highest mean mu_w first, the undefined last; see `ranked`."""
         return self.ranked()
 
-    def ranked(self, among: Bools | None = None) -> list[int]:
+    def ranked(self, among: Which | None = None) -> list[int]:
         """Return the methods' positions, the highest mean mu_w over the pairs that all define first.
 
         Where no pair is common to all, each method's own mean decides.
 
         Args:
-            among: (P,) the pairs that count; None: all.
+            among: the pairs that count; None: all.
         """
-        shared, own = (self.means("mu_w", pairs).mean for pairs in (self.common(among=among), among))
+        if among is None:
+            shared, own = self.shared_mu_w.mean, self.mu_w.mean
+        else:
+            shared, own = (self.means("mu_w", pairs).mean for pairs in (self.common(among=among), among))
         return [int(k) for k in np.lexsort((-own, -shared))]  # NaN sorts last
 
     def position(self, method: str) -> int | None:
@@ -226,10 +228,15 @@ def read_study(folder: Path) -> Study:
         StudyError: there is none, nothing is measured yet, or a file is damaged.
     """
     store = Store(folder)
-    config, tables = store.config(), {name: store.read(name) for name in store.tables()}
-    if not tables["predictions"].num_rows:
+    config, tables = store.config(), store.tables()
+    found: dict[str, None] = {}
+    for _, block in store.blocks(["rows"], columns=("method",)):
+        found |= dict.fromkeys(block["rows"]["method"].unique().to_pylist())
+    name = str(config.get("name") or folder.resolve().name)
+    study = _study(name, config, list(found), tables, (block for _, block in store.blocks(tables)))
+    if not sum(len(block.names) for block in study.prediction_blocks):
         raise StudyError(f"{folder}: nothing is measured yet; run the study first")
-    return arranged(str(config.get("name") or folder.resolve().name), config, tables)
+    return study
 
 
 def arranged(name: str, config: Mapping[str, Any], tables: Mapping[str, Any]) -> Study:
@@ -243,106 +250,44 @@ def arranged(name: str, config: Mapping[str, Any], tables: Mapping[str, Any]) ->
     Raises:
         StudyError: something was measured twice, so that the rows are not those of one study.
     """
-    indices = {table: _numbers(tables[table], "image_index").astype(np.int64) for table in TABLES}
-    pictures = np.unique(np.concatenate(list(indices.values())))
-    found = list(dict.fromkeys(tables["rows"]["method"].unique().to_pylist()))
+    return _study(name, config, tables["rows"]["method"].unique().to_pylist(), list(tables), [tables])
+
+
+def _study(
+    name: str,
+    config: Mapping[str, Any],
+    found: Sequence[str],
+    names: Sequence[str],
+    blocks: Iterable[Mapping[str, Any]],
+) -> Study:
+    """Arrange tables of whole pictures, block by block."""
     methods = tuple(sorted(found, key=_order([str(method) for method in config.get("methods", ())])))
-    positions = {table: np.searchsorted(pictures, index) for table, index in indices.items()}
-    return Study(
-        name=name,
-        config=config,
-        methods=methods,
-        rows=_rows(tables["rows"], positions["rows"], methods),
-        pairs=_pairs(tables["pairs"], positions["pairs"], methods),
-        occlusion=_occlusion(tables["occlusion"], positions["occlusion"]),
-        predictions=_predictions(tables["predictions"]),
-        resamples=Resamples(len(pictures), int(config.get("seed") or 0)),
-        indices=pictures,
-        later={name: table for name, table in tables.items() if name not in TABLES},
-    )
+    rows, pairs, occlusion, predictions = Blocks[Rows](), Blocks[Pairs](), Blocks[Occlusion](), Blocks[Predictions]()
+    later: dict[str, Blocks[Any]] = {name: Blocks() for name in names if name not in TABLES}
+    seen: list[Ints] = [np.empty(0, dtype=np.int64)]
+    last, classes = -1, len(config.get("classes") or ())
+    for tables in blocks:
+        index = {table: numbers(tables[table], "image_index").astype(np.int64) for table in TABLES}
+        pictures = np.unique(np.concatenate(list(index.values())))
+        if len(pictures) and pictures[0] <= last:
+            raise StudyError("a picture was measured twice, by two parts; keep the parts of one run only")
+        before, last = sum(map(len, seen)), max([last, *pictures[-1:]])
+        of = {table: before + np.searchsorted(pictures, where) for table, where in index.items()}
+        rows.append(rows_of(tables["rows"], of["rows"], methods))
+        pairs.append(pairs_of(tables["pairs"], of["pairs"], methods))
+        occlusion.append(occlusion_of(tables["occlusion"], of["occlusion"]))
+        predictions.append(predictions_of(tables["predictions"], of["predictions"], classes))
+        for table, kept in later.items():
+            kept.append(tables[table])
+        seen.append(pictures)
+    indices = np.concatenate(seen)
+    resamples = Resamples(len(indices), int(config.get("seed") or 0))
+    return Study(name, config, methods, rows, pairs, occlusion, predictions, resamples, indices, later)
 
 
 def _name(value: object) -> str:
     """Return a configuration's entry as a name: itself, or what it calls its name."""
     return str((value.get("name") if isinstance(value, dict) else value) or "")
-
-
-def _rows(table: Any, picture: Ints, methods: Sequence[str]) -> Rows:
-    first, cell = _cells(table, picture, ("class_name",), "method", methods)
-    shape = (len(first), len(methods))
-    status = np.full(shape, "", dtype=object)
-    status[cell] = table["status"].to_pylist()
-    values = {column.name: np.full(shape, np.nan) for column in (*MEASURES, *LEDGER)}
-    for name, matrix in values.items():
-        matrix[cell] = _numbers(table, name)
-    s_in, s_tot = (_numbers(table, name).astype(np.int64)[first] for name in ("s_in", "s_tot"))
-    _, of, number = np.unique(picture[first], return_inverse=True, return_counts=True)
-    logit = _numbers(table, "logit")[first]
-    return Rows(picture[first], share(s_in, s_tot), bin_of(s_in, s_tot), number[of], logit, status, values)
-
-
-def _pairs(table: Any, picture: Ints, methods: Sequence[str]) -> Pairs:
-    first, cell = _cells(table, picture, ("class_a", "class_b"), "method", methods)
-    cosine = np.full((len(first), len(methods)), np.nan)
-    cosine[cell] = _numbers(table, "cosine")
-    return Pairs(picture[first], cosine)
-
-
-def _occlusion(table: Any, picture: Ints) -> Occlusion:
-    first, cell = _cells(table, picture, ("class_name",), "part", ("object", "context"))
-    delta = np.full((len(first), 2), np.nan)
-    delta[cell] = _numbers(table, "delta")
-    s_in, s_tot = (_numbers(table, name).astype(np.int64)[first] for name in ("s_in", "s_tot"))
-    return Occlusion(picture[first], share(s_in, s_tot), bin_of(s_in, s_tot), delta)
-
-
-def _predictions(table: Any) -> Predictions:
-    names, problems, labels, targets, top5 = (
-        table[column].to_pylist() for column in ("image_id", "problem", "labels", "targets", "top5")
-    )
-    lists = table["scores"].combine_chunks()
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
-    width = int(lengths.max(initial=0))
-    if not np.isin(lengths, (0, width)).all():
-        raise StudyError("predictions have different numbers of classes; remove the parts that are not of this study")
-    scores = np.full((len(names), width), np.nan, dtype=np.float32)
-    scores[lengths > 0] = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, width or 1)[:, :width]
-    rescaled = sum(table["rescaled"].to_pylist())
-    return Predictions(names, problems, labels, targets, top5, rescaled, scores)
-
-
-def _cells(
-    table: Any, picture: Ints, within: Sequence[str], across: str, order: Sequence[str]
-) -> tuple[Ints, tuple[Ints, Ints]]:
-    """Find each record's place in a matrix: a row per picture and value of `within`, a column per `order`.
-
-    Returns:
-        For each row of the matrix the first of its records, and for each record its row and column.
-    """
-    key = picture
-    for name in within:
-        code, words = _codes(table, name)
-        key = key * max(len(words), 1) + code
-    _, first, row = np.unique(key, return_index=True, return_inverse=True)
-    code, words = _codes(table, across)
-    unknown = set(words) - set(order)
-    if unknown:
-        raise StudyError(f"{across} {', '.join(sorted(unknown))}: not of this study; remove the parts that hold it")
-    column = np.array([order.index(word) for word in words], dtype=np.int64)[code]
-    if len(np.unique(row * max(len(order), 1) + column)) < len(row):
-        raise StudyError(f"a {across} was measured twice on one picture; keep the parts of one run only")
-    return first, (row, column)
-
-
-def _codes(table: Any, name: str) -> tuple[Ints, list[str]]:
-    """Return a column of words as numbers, and the words."""
-    encoded = table[name].combine_chunks().dictionary_encode()
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary.to_pylist()
-
-
-def _numbers(table: Any, name: str) -> Floats:
-    """Return a column of numbers, NaN for null."""
-    return table[name].to_numpy().astype(np.float64)  # type: ignore[no-any-return]
 
 
 def _order(wanted: Sequence[str]) -> Any:

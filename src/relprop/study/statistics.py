@@ -7,12 +7,16 @@ a report uses the same resamples, so that differences between methods are differ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from relprop.study.blocks import IN_MEMORY, room_told, scratch
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,6 +29,9 @@ BINS = 100
 ENOUGH = 20
 """So many pictures a verdict takes, and a bin of a figure: of fewer, an interval is too narrow too often."""
 _CHUNK = 4096  # pictures at a time: bounds the memory that the resamples' matrix product takes
+
+Piece = tuple[Floats, Ints, Bools | None]
+"""Values (P, K) with the picture that each row is of, (P,), and which of the values count, (P,) or (P, K)."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +83,48 @@ class Means:
 class Resamples:
     """How often each picture was drawn in each of the bootstrap's resamples.
 
+    A byte for each of them lies in memory while that is little, and else in a file (`relprop.study.blocks.scratch`).
+
     Args:
         pictures: how many there are.
         seed: the same seed and number of pictures give the same resamples.
         times: how many resamples.
 
-    Attributes:
-        counts: (pictures, times) uint8.
+    Raises:
+        StudyError: there is no room for the file.
     """
 
     def __init__(self, pictures: int, seed: int = 0, times: int = 1000) -> None:
+        self.pictures, self.times = pictures, times
+        self._file = scratch(self)
+        self._held = -1, np.empty((times, 0), dtype=np.uint8)  # the chunk that was read last
         generator = np.random.default_rng(seed)
-        drawn = np.empty((times, pictures), dtype=np.uint8)  # one picture 256 times in a resample: never
-        for row in drawn:
-            row[:] = np.bincount(generator.integers(0, pictures, pictures), minlength=pictures)
-        self.counts: NDArray[np.uint8] = np.ascontiguousarray(drawn.T)
+        together = max(1, min(times, IN_MEMORY // max(pictures, 1)))
+        for first in range(0, times, together):
+            drawn = np.empty((min(together, times - first), pictures), dtype=np.uint8)
+            for row in drawn:  # one picture 256 times in a resample: never
+                row[:] = np.bincount(generator.integers(0, pictures, pictures), minlength=pictures)
+            for start in range(0, pictures, _CHUNK):
+                chunk = drawn[:, start : start + _CHUNK]
+                with room_told():
+                    self._file.seek(start * times + first * chunk.shape[1])
+                    self._file.write(chunk.tobytes())
+                    self._file.flush()
+
+    @property
+    def counts(self) -> NDArray[np.uint8]:
+        """(pictures, times) uint8: all of them, in memory."""
+        chunks = [self._chunk(start) for start in range(0, self.pictures, _CHUNK)]
+        return np.concatenate([np.empty((self.times, 0), dtype=np.uint8), *chunks], 1).T
+
+    def _chunk(self, start: int) -> NDArray[np.uint8]:
+        """Return how often each of the `_CHUNK` pictures from `start` on was drawn, (times, n)."""
+        if self._held[0] != start:
+            number = min(_CHUNK, self.pictures - start)
+            self._file.seek(start * self.times)
+            drawn = np.frombuffer(self._file.read(self.times * number), dtype=np.uint8)
+            self._held = start, drawn.reshape(self.times, number)
+        return self._held[1]
 
     def means(self, values: Floats, picture: Ints, among: Bools | None = None) -> Means:
         """Return the mean of each column over its defined values.
@@ -100,28 +134,70 @@ class Resamples:
             picture: (P,) the picture that each row is of, counted from 0.
             among: (P,) or (P, K): the values that count at all, defined or not; None: all of them.
         """
+        return self.over([(values, picture, among)])
+
+    def over(self, pieces: Iterable[Piece]) -> Means:
+        """Return the mean of each column over its defined values, of which some are in memory at a time.
+
+        Args:
+            pieces: one or more, as `means` takes one; no picture is in two of them.
+        """
+        return reduce(add, (_Sums.of(self, piece) for piece in pieces)).means()
+
+    def drawn(self, sums: Floats, pictures: Ints) -> Floats:
+        """Return what sums per picture add up to in each resample, (times, K).
+
+        Args:
+            sums: (N, K).
+            pictures: (N,) ascending, the picture that each row is of.
+        """
+        result = np.zeros((self.times, sums.shape[1]))
+        ends = np.searchsorted(pictures, range(0, self.pictures + _CHUNK, _CHUNK))
+        for k in np.flatnonzero(np.diff(ends)):
+            rows = slice(ends[k], ends[k + 1])
+            counts, among = self._chunk(int(k) * _CHUNK), pictures[rows] - k * _CHUNK
+            counts = counts if len(among) == counts.shape[1] else counts[:, among]
+            result += counts.astype(np.float64) @ sums[rows]
+        return result
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What means are made of, K of them, of some pictures; those of different pictures add up.
+
+    Attributes:
+        sums, numbers: (1 + resamples, K): of all values, and of those of each resample.
+        defined, total, pictures: as `Means` has them.
+    """
+
+    sums: Floats
+    numbers: Floats
+    defined: Ints
+    total: Ints
+    pictures: Ints
+
+    @classmethod
+    def of(cls, resamples: Resamples, piece: Piece) -> _Sums:
+        """Return those of a piece."""
+        values, picture, among = piece
         counted = np.ones(values.shape, dtype=bool) if among is None else np.broadcast_to(_wide(among), values.shape)
         defined = np.isfinite(values) & counted
-        involved, row = np.unique(picture, return_inverse=True)  # the pictures that these rows are of
-        sums, numbers = np.zeros((2, len(involved), values.shape[1]))
-        np.add.at(sums, row, np.where(defined, values, 0.0))
-        np.add.at(numbers, row, defined)
-        total, number = self._drawn(sums, involved), self._drawn(numbers, involved)
-        return Means(
-            mean=_ratio(sums.sum(0), numbers.sum(0)),
-            draws=_ratio(total, number),
-            defined=defined.sum(0),
-            total=counted.sum(0),
-            pictures=(numbers > 0).sum(0),
-        )
+        order = np.argsort(picture, kind="stable")
+        involved, starts = np.unique(picture[order], return_index=True)  # the pictures that these rows are of
+        added = np.concatenate([np.where(defined, values, 0.0), defined], 1)[order]
+        each = np.add.reduceat(added, starts, axis=0) if len(starts) else added
+        both = np.concatenate([each.sum(0, keepdims=True), resamples.drawn(each, involved)])
+        sums, numbers = np.split(both, 2, axis=1)
+        some = (each[:, values.shape[1] :] > 0).sum(0)
+        return cls(sums, numbers, defined.sum(0), counted.sum(0), some)
 
-    def _drawn(self, sums: Floats, pictures: Ints) -> Floats:
-        """Return what (N, K) sums per picture add up to in each resample: (times, K)."""
-        result = np.zeros((self.counts.shape[1], sums.shape[1]))
-        for start in range(0, len(pictures), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            result += self.counts[pictures[part]].T.astype(np.float64) @ sums[part]
-        return result
+    def __add__(self, other: _Sums) -> _Sums:
+        return _Sums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    def means(self) -> Means:
+        """Divide."""
+        ratio = _ratio(self.sums, self.numbers)
+        return Means(ratio[0], ratio[1:], self.defined, self.total, self.pictures)
 
 
 def interval(draws: Floats) -> tuple[Floats, Floats]:
@@ -149,110 +225,77 @@ def bin_of(s_in: Ints, s_tot: Ints, bins: int = BINS) -> Ints:
     return np.where(known, -(-s_in * bins // np.maximum(s_tot, 1)) - 1, -1)
 
 
-def binned(resamples: Resamples, values: Floats, picture: Ints, where: Ints, bins: int = BINS) -> list[Means | None]:
+def binned(resamples: Resamples, pieces: Iterable[tuple[Floats, Ints, Ints]], bins: int = BINS) -> list[Means | None]:
     """Return each bin's means, None for an empty bin.
 
     Args:
         resamples: of all pictures.
-        values: (P, K), NaN where undefined.
-        picture: (P,) the picture that each row is of.
-        where: (P,) each row's bin, as `bin_of` gives it.
+        pieces: values (P, K), NaN where undefined, the picture that each row is of, (P,), and its bin as `bin_of` gives
+            it, (P,); no picture is in two pieces.
         bins: how many there are.
     """
-    inside = [np.flatnonzero(where == k) for k in range(bins)]
-    return [resamples.means(values[rows], picture[rows]) if len(rows) else None for rows in inside]
+    found: list[_Sums | None] = [None] * bins
+    for values, picture, where in pieces:
+        for k in np.unique(where[where >= 0]).tolist():
+            rows, before = np.flatnonzero(where == k), found[k]
+            sums = _Sums.of(resamples, (values[rows], picture[rows], None))
+            found[k] = sums if before is None else before + sums
+    return [None if sums is None else sums.means() for sums in found]
 
 
-def merged(where: Ints, picture: Ints, least: int = ENOUGH, bins: int = BINS) -> tuple[Ints, Floats]:
-    """Join neighbouring bins, from the lowest on, until each holds rows of `least` pictures.
+def stops(pieces: Iterable[tuple[Ints, Ints]], least: int = ENOUGH, bins: int = BINS) -> list[int]:
+    """Join neighbouring bins, from the lowest on, until each holds rows of `least` pictures; `merged` takes the result.
 
     What is left at the upper end joins the last one. Where there are fewer pictures in all, there is one bin.
 
     Args:
-        where: (P,) each row's bin, as `bin_of` gives it; rows of bin -1 stay there.
-        picture: (P,) the picture that each row is of.
+        pieces: each row's bin as `bin_of` gives it, (P,), and the picture that it is of, (P,).
         least: pictures, not rows.
         bins: how many there were.
 
     Returns:
-        (P,) each row's new bin, counted from 0, and the (K + 1,) ends of the K new bins as shares.
+        Where each of the new bins ends, counted in old ones.
     """
-    stops: list[int] = []
+    among: list[set[int]] = [set() for _ in range(bins)]  # of each bin some of its pictures, all if they are too few
+    for where, picture in pieces:
+        for k in np.unique(where[where >= 0]).tolist():
+            if len(among[k]) < least:
+                among[k].update(np.unique(picture[where == k])[:least].tolist())
+    found: list[int] = []
     seen: set[int] = set()
     for k in range(bins):
-        seen.update(picture[where == k].tolist())
+        seen |= among[k]
         if len(seen) >= least:
-            stops.append(k + 1)
+            found.append(k + 1)
             seen = set()
-    stops = [*stops[:-1], bins] if stops else [bins]
+    return [*found[:-1], bins] if found else [bins]
+
+
+def merged(where: Ints, stops: Sequence[int]) -> Ints:
+    """Return each row's bin among those that `stops` made, (P,), counted from 0; rows of bin -1 stay there."""
     new = np.searchsorted(stops, where, side="right")
-    return np.where(where < 0, -1, new), np.array([0, *stops]) / bins
+    return np.where(where < 0, -1, new)
 
 
-def deviations(values: Floats, where: Ints, bins: int = BINS) -> tuple[Floats, Floats]:
+def deviations(pieces: Iterable[tuple[Floats, Ints]], bins: int = BINS) -> tuple[Floats, Floats]:
     """Return the mean and the standard deviation (divided by n) of each bin's defined values, (bins,) each.
 
     The mean of an empty bin is NaN, and so is the deviation of a single value.
+
+    Args:
+        pieces: values (P,) and their bins (P,); they are gone through twice.
+        bins: how many there are.
     """
-    counted = np.isfinite(values) & (where >= 0)
-    number = np.bincount(where[counted], minlength=bins).astype(np.float64)
-    mean = _ratio(np.bincount(where[counted], values[counted], bins), number)
-    squares = np.bincount(where[counted], (values[counted] - mean[where[counted]]) ** 2, bins)
+    number, total, squares = np.zeros((3, bins))
+    for values, where in pieces:
+        counted = np.isfinite(values) & (where >= 0)
+        number += np.bincount(where[counted], minlength=bins)
+        total += np.bincount(where[counted], values[counted], bins)
+    mean = _ratio(total, number)
+    for values, where in pieces:
+        counted = np.isfinite(values) & (where >= 0)
+        squares += np.bincount(where[counted], (values[counted] - mean[where[counted]]) ** 2, bins)
     return mean, np.sqrt(_ratio(np.where(number > 1, squares, np.nan), number))
-
-
-def top_hits(top5: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Floats:
-    """Return (N, 2): whether the model's highest, and any of its five highest outputs is of a class shown.
-
-    Args:
-        top5: per picture, best first; empty where the model saw no picture.
-        targets: per picture, the outputs for the classes that it shows; -1 for a class that the model lacks.
-
-    Returns:
-        1 for a hit, 0 for a miss, NaN where there is nothing to hit or no output.
-    """
-    result = np.full((len(top5), 2), np.nan)
-    for row, (best, shown) in enumerate(zip(top5, targets, strict=True)):
-        wanted = {target for target in shown if target >= 0}
-        if wanted and best:
-            result[row] = best[0] in wanted, not wanted.isdisjoint(best[:5])
-    return result
-
-
-def average_precision(scores: NDArray[np.floating], truth: Bools, eleven_points: bool = False) -> float:
-    """Return the area under one class's precision-recall curve; NaN where no picture shows the class.
-
-    As VOC's development kit has it since 2010, precision at a recall is the highest at that or any higher
-    recall, and every recall counts. Pictures of equal scores are taken together, so that their order in
-    the data set means nothing.
-
-    Args:
-        scores: (N,) finite.
-        truth: (N,) which pictures show the class.
-        eleven_points: as VOC 2007's kit has it, average the precision at recalls 0, 0.1, ..., 1 instead.
-    """
-    if not truth.any():
-        return float("nan")
-    from sklearn.metrics import precision_recall_curve  # type: ignore[import-untyped]  # noqa: PLC0415 - slow
-
-    precision, recall, _ = precision_recall_curve(truth, scores)  # from the highest recall to an added end at 0
-    recall, best = recall[-2::-1], np.maximum.accumulate(precision[:-1])[::-1]
-    if eleven_points:
-        at = np.searchsorted(recall, np.arange(11) / 10 - 1e-12)
-        return float(best[at].mean())
-    return float(np.sum(np.diff(recall, prepend=0.0) * best))
-
-
-def mean_average_precision(scores: NDArray[np.floating], truth: Bools, eleven_points: bool = False) -> float:
-    """Return the mean of `average_precision` over the classes that some picture shows.
-
-    Args:
-        scores: (N, classes) finite.
-        truth: (N, classes) which classes each picture shows.
-        eleven_points: VOC 2007's way instead of VOC 2010's.
-    """
-    each = [average_precision(*column, eleven_points) for column in zip(scores.T, truth.T, strict=True)]
-    return float(np.nanmean(each)) if np.isfinite(each).any() else float("nan")
 
 
 def _wide(among: Bools) -> Bools:

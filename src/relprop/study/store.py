@@ -2,19 +2,26 @@
 
 A part is written into a folder of its own that is renamed when all of it is on the disk. So a study can be
 killed at any moment and continued, by several processes at once; what two of them measure twice is the same.
+Many parts that are done can share the files of one folder: see `relprop.study.compact`.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
-from pyarrow import compute, parquet
+from pyarrow import compute
 
-from relprop.study.schema import DEFAULT, STATUSES, TABLES, Column, arrow, arrow_of, tables_of
-from relprop.support.errors import RelpropError
+from relprop.study import files
+from relprop.study.files import StudyError
+from relprop.study.schema import DEFAULT, STATUSES, TABLES, Column, arrow, tables_of
 from relprop.support.files import WriteError, near, write_folder, write_new
 
 if TYPE_CHECKING:
@@ -24,13 +31,37 @@ if TYPE_CHECKING:
     Record = Mapping[str, Any]
 
 RUN = "run.json"
+AT_ONCE = 4096
+"""Pictures that are read at once, a few more or less: whole parts. Where parts share files they share a row group."""
+CHUNK = 50
+"""Pictures a part has where nothing is said."""
 _PART = re.compile(r"part-(\d{6,})")
+_MANY = re.compile(r"parts-(\d{6,})-(\d{6,})")
 _ABSENT = "nothing"  # how a key that only one side has is shown
 _SHOWN = 5  # so many differing keys are named, the others counted
 
 
-class StudyError(RelpropError):
-    """A study that cannot be begun, written or read; the message says why and what to do."""
+@dataclass(frozen=True)
+class Layout:
+    """Where the parts that are written lie, by the names of folders alone.
+
+    Attributes:
+        apart: the numbers of those that have a folder each.
+        together: of those that share one, the first and the last number.
+    """
+
+    apart: frozenset[int]
+    together: tuple[tuple[int, int], ...]
+
+    @property
+    def numbers(self) -> set[int]:
+        """Of all of them."""
+        return set(self.apart).union(*(range(first, last + 1) for first, last in self.together))
+
+    def shared(self, part: int) -> tuple[int, int] | None:
+        """Return with which parts one shares a folder; one that lies apart too is what is left of it there."""
+        place = bisect_right(self.together, part, key=itemgetter(0)) - 1
+        return self.together[place] if place >= 0 and part <= self.together[place][1] else None
 
 
 class Store:
@@ -95,9 +126,21 @@ class Store:
         return config
 
     def done(self) -> set[int]:
-        """Return the numbers of the parts that are written."""
-        names = (entry.name for entry in self.parts.iterdir()) if self.parts.is_dir() else ()
-        return {int(match[1]) for match in map(_PART.fullmatch, names) if match}
+        """Return the numbers of the parts that are written; no file is opened for that."""
+        return self.layout().numbers
+
+    def layout(self) -> Layout:
+        """Return where the parts that are written lie."""
+        names = [entry.name for entry in os.scandir(self.parts)] if self.parts.is_dir() else []
+        apart = frozenset(int(match[1]) for match in map(_PART.fullmatch, names) if match)
+        together = sorted((int(match[1]), int(match[2])) for match in map(_MANY.fullmatch, names) if match)
+        return Layout(apart, tuple(together))
+
+    @property
+    def together(self) -> int:
+        """How many parts are read at once: those whose numbers divided by it are alike."""
+        config = self.config() if (self.folder / RUN).exists() else {}
+        return max(1, AT_ONCE // int(config.get("chunk") or CHUNK))
 
     def tables(self) -> list[str]:
         """Return which tables every part of the study has.
@@ -123,10 +166,11 @@ class Store:
             ValueError: the tables, or a row's columns, are not those of the schema.
         """
         columns = TABLES | dict(later)
-        files = {f"{name}.parquet": _parquet(name, columns[name], tables[name]) for name in _all_of(tables, columns)}
+        names = _all_of(tables, columns)
+        contents = {f"{name}.parquet": files.content(name, columns[name], tables[name]) for name in names}
         folder = self.part(part)
         try:
-            write_folder(folder, files)
+            write_folder(folder, contents)
         except WriteError as error:
             todo = f"{error.remedy} and " if error.remedy else "mend that and "
             raise StudyError(
@@ -137,6 +181,8 @@ class Store:
     def read(self, table: str, parts: Collection[int] | None = None) -> pa.Table:
         """Return a table, the parts in order; without any part, no rows.
 
+        All of it is in memory: of a large study `blocks` reads some pictures at a time.
+
         Args:
             table: one of `relprop.study.schema.TABLES`, or one that a measure of this study added.
             parts: of which parts, all of them written; None: of all that are.
@@ -144,18 +190,78 @@ class Store:
         Raises:
             StudyError: a part's file is missing or damaged, or the study has no such table.
         """
-        schema = arrow(table) if table in TABLES else self._schema(table)
-        chosen = sorted(self.done() if parts is None else parts)
-        found = [_read(self.part(number) / f"{table}.parquet", schema) for number in chosen]
-        return pa.concat_tables(found) if found else schema.empty_table()
+        found = [tables[table] for _, tables in self.blocks([table], parts)]
+        return pa.concat_tables(found) if found else self.schema(table, self.layout()).empty_table()
 
-    def _schema(self, table: str) -> pa.Schema:
-        """Return how a measure's table was written: a measure of the user's may be gone since."""
+    def blocks(
+        self,
+        tables: Collection[str],
+        parts: Collection[int] | None = None,
+        columns: Collection[str] | None = None,
+    ) -> Iterator[tuple[list[int], dict[str, pa.Table]]]:
+        """Read part after part, about `AT_ONCE` pictures at a time.
+
+        Args:
+            tables: as `read`.
+            parts: as `read`.
+            columns: which of the tables' columns; None: all.
+
+        Yields:
+            The numbers of the parts, and their rows by the table's name.
+
+        Raises:
+            StudyError: as `read`.
+        """
+        layout, together = self.layout(), self.together
+        schemas = {table: self.schema(table, layout) for table in tables}
+        chosen = sorted(layout.numbers if parts is None else parts)
+        for _, group in itertools.groupby(chosen, key=lambda number: number // together):
+            numbers = list(group)
+            try:
+                found = self._read(numbers, schemas, columns, layout)
+            except StudyError:
+                before, layout = layout, self.layout()
+                if layout == before:
+                    raise
+                found = self._read(numbers, schemas, columns, layout)  # they were put into other files meanwhile
+            yield numbers, found
+
+    def _read(
+        self, parts: Sequence[int], schemas: Mapping[str, pa.Schema], columns: Collection[str] | None, layout: Layout
+    ) -> dict[str, pa.Table]:
+        found: dict[str, list[pa.Table]] = {table: [] for table in schemas}
+        for shared, group in itertools.groupby(parts, key=layout.shared):
+            numbers = list(group)
+            for table, schema in schemas.items():
+                name = f"{table}.parquet"
+                if shared:
+                    found[table].append(files.read(self.many(*shared) / name, schema, numbers, columns))
+                else:
+                    found[table] += (
+                        files.read(self.part(number) / name, schema, columns=columns) for number in numbers
+                    )
+        return {table: pa.concat_tables(each) for table, each in found.items()}
+
+    def schema(self, table: str, layout: Layout | None = None) -> pa.Schema:
+        """Return a table's columns; a measure's as it was written, as one of the user's may be gone since.
+
+        Args:
+            table: as `read`.
+            layout: where the parts lie, where that is known.
+
+        Raises:
+            StudyError: as `read`.
+        """
+        if table in TABLES:
+            return arrow(table)
         there = self.tables()
         if table not in there:
             raise StudyError(f"{self.folder}: no table {table!r} was measured; there are {', '.join(there)}")
-        done = sorted(self.done())
-        return _schema_of(self.part(done[0]) / f"{table}.parquet") if done else pa.schema([])
+        where = layout or self.layout()
+        if not where.numbers:
+            return pa.schema([])
+        found = files.schema_of(self.place(min(where.numbers), where) / f"{table}.parquet")
+        return found.remove_metadata()
 
     def measured(self, parts: Collection[int] | None = None) -> int:
         """Return of how many pictures something is measured.
@@ -166,18 +272,31 @@ class Store:
         Raises:
             StudyError: a part's file is missing or damaged, or nothing of any picture could be measured.
         """
-        rows = self.read("rows", parts)
-        measured = rows.filter(compute.equal(rows["status"], "ok"))
-        if not measured.num_rows and (self.done() if parts is None else parts):
-            statuses = sorted(set(rows["status"].to_pylist()))
-            problems = [text for text in self.read("predictions", parts)["problem"].to_pylist() if text]
-            reasons = [*(STATUSES[status] for status in statuses), *problems[:1]] or ["there are no objects on them"]
-            raise StudyError(f"{self.folder}: nothing could be measured: {'; '.join(reasons)}")
-        return len(measured["image_index"].unique())
+        number, statuses = 0, set[str]()
+        for _, tables in self.blocks(["rows"], parts, ("image_index", "status")):
+            rows = tables["rows"]
+            number += len(rows.filter(compute.equal(rows["status"], "ok"))["image_index"].unique())
+            statuses.update(rows["status"].unique().to_pylist())
+        if not number and (self.done() if parts is None else parts):
+            read = self.blocks(["predictions"], parts, ("problem",))
+            problems = (text for _, tables in read for text in tables["predictions"]["problem"].to_pylist() if text)
+            reasons = [*(STATUSES[status] for status in sorted(statuses)), *itertools.islice(problems, 1)]
+            why = "; ".join(reasons or ["there are no objects on them"])
+            raise StudyError(f"{self.folder}: nothing could be measured: {why}")
+        return number
 
     def part(self, number: int) -> Path:
-        """Return the folder of a part, written or not."""
+        """Return the folder of a part that has one of its own, written or not."""
         return self.parts / f"part-{number:06d}"
+
+    def many(self, first: int, last: int) -> Path:
+        """Return the folder that these and all parts between them share, written or not."""
+        return self.parts / f"parts-{first:06d}-{last:06d}"
+
+    def place(self, number: int, layout: Layout) -> Path:
+        """Return the folder that a part is read from."""
+        shared = layout.shared(number)
+        return self.many(*shared) if shared else self.part(number)
 
     def _begun_here(self, text: str) -> bool:
         """Write `run.json`, and return whether that was done: not where there is one, be it since a moment ago."""
@@ -213,46 +332,3 @@ def _all_of(tables: Mapping[str, Sequence[Record]], columns: Mapping[str, tuple[
     if tables.keys() != columns.keys():
         raise ValueError(f"a part has the tables {', '.join(columns)}, not {', '.join(tables)}")
     return list(columns)
-
-
-def _parquet(table: str, columns: tuple[Column, ...], rows: Sequence[Record]) -> bytes:
-    """Return the file's content: for the same rows the same bytes."""
-    names = [column.name for column in columns]
-    for row in rows:
-        if row.keys() != set(names):
-            raise ValueError(f"{table}: columns missing or unknown: {', '.join(sorted(row.keys() ^ set(names)))}")
-    schema = arrow_of(columns)
-    arrays = [pa.array([row[field.name] for row in rows], field.type, from_pandas=field.nullable) for field in schema]
-    buffer = pa.BufferOutputStream()
-    table_ = pa.Table.from_arrays(arrays, schema=schema)
-    # Without checksums a quarter of all flipped bits would be read as other numbers.
-    parquet.write_table(table_, buffer, compression="zstd", write_page_checksum=True)
-    return bytes(buffer.getvalue())
-
-
-def _with_all_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Fill up what an older study did not measure, where that can be null."""
-    for place, field in enumerate(schema):
-        if field.name not in table.column_names and field.nullable:
-            table = table.add_column(place, field, pa.nulls(len(table), field.type))
-    return table
-
-
-def _schema_of(path: Path) -> pa.Schema:
-    try:
-        return parquet.read_schema(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> StudyError:
-    reason = str(error).splitlines()[0]
-    return StudyError(f"{path}: cannot be read ({reason}); remove its folder and run the study again")
-
-
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            return _with_all_columns(file.read(), schema).cast(schema)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from None

@@ -10,11 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from relprop.study.accuracy import mean_average_precisions, top_hits
+from relprop.study.arranged import Predictions, Rows
+from relprop.study.blocks import columns as whole_columns
 from relprop.study.paper import published
-from relprop.study.results import Study
+from relprop.study.results import Study, Which, everything
 from relprop.study.schema import STATUSES
-from relprop.study.statistics import HALF, SMALL, Bools, Estimate, mean_average_precision, top_hits
+from relprop.study.statistics import HALF, SMALL, Bools, Estimate, Floats, Ints
 from relprop.study.verdict import MEANINGS, Claim
 
 Cell = str | int | float | Estimate | None
@@ -40,22 +44,23 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def localisation(study: Study, among: Bools | None = None, name: str = "table1", of: str = "") -> Table:
+def localisation(study: Study, among: Which | None = None, name: str = "table1", of: str = "") -> Table:
     """Return the paper's Table I, by mean mu_w; where the data is the paper's, its figures stand beside ours.
 
     Means are over what each method defines. The order and the differences are over the pairs that all of them do.
 
     Args:
         study: what was measured.
-        among: (P,) the pairs that count; None: all.
+        among: the pairs that count; None: all.
         name: of the table's files.
         of: what those pairs are, for the caption.
     """
-    everything = np.ones(len(study.rows.picture), dtype=bool) if among is None else among
-    small, half = (everything & (study.rows.share <= bound) for bound in (SMALL, HALF))
-    common, order = study.common(among=everything), study.ranked(among)
-    means = [study.means("mu_w", everything), *(study.means("mu", pairs) for pairs in (small, half, everything))]
+    these = among or everything
+    small, half = (_up_to(bound, these) for bound in (SMALL, HALF))
+    common, order = study.common(among=among), study.ranked(among)
+    means = [study.means("mu_w", these), *(study.means("mu", pairs) for pairs in (small, half, these))]
     columns = [each.estimates() for each in (*means, study.means("mu_w", common))]
+    numbers = study.count(lambda rows: np.stack([pairs(rows) for pairs in (small, half, these)], 1))
     behind = _behind(study, order, common)
     paper = published(study.data) if among is None else None
     printed = {row.method: (row.mu_w, row.small, row.half, row.mu) for row in paper.rows} if paper else {}
@@ -67,8 +72,8 @@ def localisation(study: Study, among: Bools | None = None, name: str = "table1",
     heads = ("mu_w", "mu <= 0.25", "mu <= 0.5", "mu")
     caption = (
         f"Localisation{of}: mean weighted ratio mu_w and mean inside-total ratio mu, over all objects and those up to "
-        f"25 % and 50 % of the picture ({small.sum()} and {half.sum()} of {everything.sum()}), with 95 % bootstrap "
-        "intervals over pictures; n, defined of all. " + _ranked(study, order, common, everything)
+        f"25 % and 50 % of the picture ({numbers[0]} and {numbers[1]} of {numbers[2]}), with 95 % bootstrap "
+        "intervals over pictures; n, defined of all. " + _ranked(study, order, common, these)
     )
     if len(study.indices) < study.planned:
         caption += f" Of an unfinished study: {study.extent}."
@@ -80,12 +85,21 @@ def localisation(study: Study, among: Bools | None = None, name: str = "table1",
 
 def by_sign(study: Study) -> list[Table]:
     """Return Table I of the pairs whose logit is positive, and of the others; none where there are no others."""
-    negative = study.rows.logit <= 0
-    if not negative.any():
+
+    def positive(rows: Rows) -> Bools:
+        return rows.logit > 0
+
+    def negative(rows: Rows) -> Bools:
+        return rows.logit <= 0
+
+    if not study.count(negative):
         return []
-    positive = study.rows.logit > 0
-    apart = {"positive": (positive, ", logit positive"), "negative": (negative, ", logit negative or zero")}
-    return [localisation(study, pairs, f"table1-{sign}", of) for sign, (pairs, of) in apart.items() if pairs.any()]
+    apart: dict[str, tuple[Which, str]] = {
+        "positive": (positive, ", logit positive"),
+        "negative": (negative, ", logit negative or zero"),
+    }
+    there = {sign: each for sign, each in apart.items() if study.count(each[0])}
+    return [localisation(study, pairs, f"table1-{sign}", of) for sign, (pairs, of) in there.items()]
 
 
 def secondary(study: Study) -> Table:
@@ -104,37 +118,43 @@ def secondary(study: Study) -> Table:
 
 def statuses(study: Study) -> Table:
     """Return how many measurements of each method ended how; statuses that never came up are left out."""
-    because = study.nowhere_positive & (study.rows.logit < 0)[:, None]
-    columns = {}
-    for status in STATUSES:
-        columns[status] = study.rows.status == status
-        if status == "no_positive_relevance":  # beside the status that it is the reason of
-            columns["of them, logit negative"] = because
-    columns = {head: which for head, which in columns.items() if which.any()}
+    heads = list(STATUSES)
+    heads.insert(heads.index("no_positive_relevance") + 1, _BECAUSE)  # beside the status that it is the reason of
+
+    def found(rows: Rows) -> Bools:
+        return np.stack([_because(rows) if head == _BECAUSE else rows.are(head) for head in heads], 1)
+
+    columns = {head: number for head, number in zip(heads, study.count(found), strict=True) if number.any()}
     rows: list[tuple[Cell, ...]] = [
-        (study.methods[k], *(int(which[:, k].sum()) for which in columns.values())) for k in study.ranking
+        (study.methods[k], *(int(number[k]) for number in columns.values())) for k in study.ranking
     ]
     meanings = "; ".join(f"{status}: {text}" for status, text in STATUSES.items() if status in columns)
-    scaled = f"{study.predictions.rescaled} of {len(study.predictions.names)} pictures had another size than annotated"
-    negative = " A negative logit is handed down as negative relevance." if because.any() else ""
+    sizes = [(block.rescaled, len(block.names)) for block in study.prediction_blocks]
+    scaled = "{} of {} pictures had another size than annotated".format(*map(sum, zip(*sizes, strict=True)))
+    negative = " A negative logit is handed down as negative relevance." if _BECAUSE in columns else ""
     caption = f"What became of each measurement. {meanings}.{negative} {scaled}; their boxes were scaled."
     return Table("statuses", caption, ("method", *columns), tuple(rows))
 
 
 def accuracy(study: Study) -> Table:
     """Return how good the model is on this data: the maps of a model that is wrong explain something else."""
-    shown = study.predictions
-    hits = study.resamples.means(top_hits(shown.top5, shown.targets), np.arange(len(shown.names)))
+
+    def top(shown: Predictions) -> tuple[Floats, Ints, None]:
+        return top_hits(shown.top5, shown.targets), shown.picture, None
+
+    hits = study.resamples.over(study.prediction_blocks.each(top))
     rows: list[tuple[Cell, ...]] = [
         (what, estimate, _count(estimate)) for what, estimate in zip(("top-1", "top-5"), hits.estimates(), strict=True)
     ]
     classes = [str(name) for name in study.config.get("classes") or ()]
-    seen = np.atleast_1d(np.isfinite(shown.scores).all(axis=1))
-    if classes and shown.scores.shape[1] == len(classes) and seen.any():
-        truth = _truth(shown.labels, classes)[seen]
-        for what, eleven in (("mean AP", False), ("mean AP, 11 points", True)):
-            value = mean_average_precision(shown.scores[seen], truth, eleven)
-            rows.append((what, value, f"{np.count_nonzero(seen)}/{len(seen)}"))
+    known = [(len(scores), len(_seen(scores)), scores.shape[1]) for scores in study.prediction_blocks.each(_scores)]
+    pictures, seen = (sum(each[k] for each in known) for k in range(2))
+    if classes and seen and {width for *_, width in known} == {len(classes)}:
+        scores = whole_columns(study.prediction_blocks.each(lambda shown: _seen(shown.scores)))
+        truth = whole_columns(study.prediction_blocks.each(lambda shown: _truth(shown, classes)))
+        values = mean_average_precisions(zip(scores, truth, strict=True))
+        for what, value in zip(("mean AP", "mean AP, 11 points"), values, strict=True):
+            rows.append((what, value, f"{seen}/{pictures}"))
     caption = (
         "The model on this data: the share of pictures whose highest output, or one of the five highest, is of a "
         "class shown, and the mean over classes of the average precision (VOC's since 2010, and VOC 2007's)."
@@ -152,8 +172,8 @@ def verdicts(claims: Sequence[Claim]) -> Table:
 
 def problems(study: Study) -> Table:
     """Return the pictures with which something went wrong."""
-    shown = study.predictions
-    rows = tuple((name, text) for name, text in zip(shown.names, shown.problems, strict=True) if text)
+    told = (pair for shown in study.prediction_blocks for pair in zip(shown.names, shown.problems, strict=True))
+    rows = tuple((name, text) for name, text in told if text)
     return Table("problems", "Pictures with a problem.", ("picture", "problem"), rows)
 
 
@@ -218,37 +238,69 @@ def text(cell: Cell) -> str:
     return UNKNOWN if cell is None else str(cell)
 
 
-def _behind(study: Study, order: Sequence[int], common: Bools) -> list[Estimate | None]:
+_BECAUSE = "of them, logit negative"
+
+
+def _because(rows: Rows) -> Bools:
+    """Return of which maps that are nowhere positive that is the reason, (P, M)."""
+    found: Bools = rows.nowhere_positive & (rows.logit < 0)[:, None]
+    return found
+
+
+def _up_to(bound: float, among: Which) -> Which:
+    """Return of some pairs those whose boxes have no more than this share of the picture."""
+
+    def which(rows: Rows) -> Bools:
+        return among(rows) & (rows.share <= bound)
+
+    return which
+
+
+def _behind(study: Study, order: Sequence[int], common: Which) -> list[Estimate | None]:
     """Return by method the mean of its mu_w less the best method's, over what all define; None for the best."""
     if not order:
         return []
-    best, mu_w = order[0], study.rows.values["mu_w"]
-    gaps = study.over(mu_w - mu_w[:, [best]], common).estimates()
+    best = order[0]
+    gaps = study.over(lambda rows: rows.values["mu_w"] - rows.values["mu_w"][:, [best]], common).estimates()
     return [None if k == best else gap for k, gap in enumerate(gaps)]
 
 
-def _ranked(study: Study, order: Sequence[int], common: Bools, among: Bools) -> str:
+def _ranked(study: Study, order: Sequence[int], common: Which, among: Which) -> str:
     """Say over which pairs the methods are ranked, and why the others are not among them."""
     if not order:
         return "Nothing was measured."
+
+    def numbers(rows: Rows) -> Ints:
+        of = among(rows)
+        maps = (rows.nowhere_positive & of[:, None]).sum(1), (_because(rows) & of[:, None]).sum(1)
+        return np.stack([common(rows), of, *maps], 1)
+
+    both, pairs, nowhere, because = study.count(numbers)
     text = (
-        f"Order and mu_w common are over the {common.sum()} of {among.sum()} pairs that all methods define; "
+        f"Order and mu_w common are over the {both} of {pairs} pairs that all methods define; "
         f"difference, of these from {study.methods[order[0]]}'s."
     )
-    nowhere = study.nowhere_positive & among[:, None]
-    if nowhere.any():
-        because = (nowhere & (study.rows.logit < 0)[:, None]).sum()
-        text += f" Of {nowhere.sum()} maps that are nowhere positive {because} explain a negative logit."
+    if nowhere:
+        text += f" Of {nowhere} maps that are nowhere positive {because} explain a negative logit."
     return text
 
 
-def _truth(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> Bools:
-    """Return (pictures, classes): which of the classes each picture shows."""
+def _scores(shown: Predictions) -> NDArray[np.float32]:
+    return shown.scores
+
+
+def _seen(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the scores of those pictures that the model saw."""
+    return scores[np.isfinite(scores).all(axis=1)]
+
+
+def _truth(shown: Predictions, classes: Sequence[str]) -> Bools:
+    """Return of the same pictures, (n, classes), which of the classes each shows."""
     position = {name: k for k, name in enumerate(classes)}
-    truth = np.zeros((len(labels), len(classes)), dtype=bool)
-    for row, shown in zip(truth, labels, strict=True):
-        row[[position[name] for name in shown if name in position]] = True
-    return truth
+    truth = np.zeros((len(shown.labels), len(classes)), dtype=bool)
+    for row, names in zip(truth, shown.labels, strict=True):
+        row[[position[name] for name in names if name in position]] = True
+    return truth[np.isfinite(shown.scores).all(axis=1)]
 
 
 def _count(estimate: Estimate) -> str:

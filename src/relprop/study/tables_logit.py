@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from relprop.study.arranged import Rows
 from relprop.study.results import Study
 from relprop.study.statistics import Floats
 from relprop.study.tables import UNKNOWN, Cell, Table
@@ -17,11 +20,12 @@ def shares(study: Study) -> Table:
 
     Methods whose relevance does not begin as the logit, or that have no ledger, have no such share.
     """
-    by_part = {part: study.on_pixels(part) for part in PARTS}
+    by_part = [[_quartiles(of) for of in study.columns(partial(Rows.of_logit, column=part))] for part in PARTS]
+    known_of = study.count(lambda rows: np.isfinite(rows.of_logit()))
     rows: list[tuple[Cell, ...]] = []
     for k in study.ranking:
-        pixels, *rest = (_quartiles(values[:, k]) for values in by_part.values())
-        known = int(np.isfinite(by_part["relevance_sum"][:, k]).sum())
+        pixels, *rest = (quartiles[k] for quartiles in by_part)
+        known = int(known_of[k])
         if known:
             between = f"{pixels[0]:.2f} to {pixels[2]:.2f}"
             rows.append((study.methods[k], float(pixels[1]), between, *(float(q[1]) for q in rest), known))
@@ -39,7 +43,10 @@ def shares(study: Study) -> Table:
 def median_on_pixels(study: Study, method: str) -> float:
     """Return the median share of the logit on pixels of one method; NaN where it is not known."""
     k = study.position(method)
-    return float("nan") if k is None else float(_quartiles(study.on_pixels()[:, k])[1])
+    if k is None:
+        return float("nan")
+    (of_method,) = study.columns(lambda rows: rows.of_logit()[:, [k]])
+    return float(_quartiles(of_method)[1])
 
 
 def _quartiles(values: Floats) -> Floats:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from relprop.support.errors import RelpropError
@@ -24,6 +24,7 @@ REMEDIES = {
     errno.EROFS: "make that disk writable",
 }
 """What would help, by the system's number of what is wrong."""
+_REMOVED = ".removed"  # how the hidden name of a folder ends that is being removed
 
 
 class WriteError(RelpropError):
@@ -113,14 +114,31 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         WriteError: as `write_whole`.
     """
+    with new_folder(path) as part:
+        for name, data in files.items():
+            (part / name).write_bytes(data)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give the block an empty folder to fill, and move it to `path` once the block has ended and all is on the disk.
+
+    One that is there already is left as it is. If the block fails, nothing is moved.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        WriteError: as `write_whole`.
+    """
     part = _beside(path)
     with _refusals_told(path):
         try:
             shutil.rmtree(part, ignore_errors=True)  # of a killed process whose number we now have
             part.mkdir(parents=True)
-            for name, data in files.items():
-                (part / name).write_bytes(data)
-                _sync(part / name)
+            yield part
+            for file in part.iterdir():
+                _sync(file)
             _sync(part)
             part.rename(path)  # fails where another process was first: its folder is not empty
             _sync(path.parent)
@@ -131,6 +149,27 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
             shutil.rmtree(part, ignore_errors=True)
     # Of this folder, others that run or were killed can have left only what nobody needs any more.
     for leftover in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, all of it at once for whoever looks for it; one that is not there is left at that.
+
+    What is left of it where this is interrupted has a hidden name, of which `remove_leftovers` knows.
+
+    Raises:
+        WriteError: the system refuses.
+    """
+    hidden = path.with_name(f".{path.name}{_REMOVED}")
+    with _refusals_told(path), suppress(FileNotFoundError):
+        shutil.rmtree(hidden, ignore_errors=True)
+        path.rename(hidden)
+        shutil.rmtree(hidden)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `remove_folder` left in a folder where it was interrupted."""
+    for leftover in folder.glob(f".*{_REMOVED}"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
