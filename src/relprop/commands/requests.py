@@ -16,6 +16,7 @@ from typer import Argument, Option
 from relprop.catalogue.table import BEST
 from relprop.commands.options import (
     MODEL,
+    Address,
     Against,
     Annotations,
     Batch,
@@ -40,6 +41,7 @@ from relprop.commands.options import (
     Position,
     Profile,
     Raw,
+    Ray,
     Region,
     Root,
     Shard,
@@ -52,6 +54,7 @@ from relprop.commands.options import (
     Threads,
     Variant,
     Weights,
+    Workers,
     Year,
     read_by,
     read_channels,
@@ -256,7 +259,10 @@ class StudyRequest:
     ] = "paper"
     limit: Limit = None
     out: Folder = Path("relprop-study")
-    shard: Shard = (1, 1)
+    shard: Shard = None
+    ray: Ray = False
+    address: Address = None
+    workers: Workers = None
     batch: Batch = 16
     seed: Annotated[int, Option(min=0, help="Of the embedded data and the bootstrap.")] = 0
     measures: Annotated[
