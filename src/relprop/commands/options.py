@@ -256,8 +256,8 @@ Shard = Annotated[
     typer.Option(
         metavar="I/N",
         parser=read_by(read_shard),
-        help="Measure the I-th of N shares, for several processes. Without it what RANK and WORLD_SIZE say, as torchrun "
-        "sets them, or all.",
+        help="Measure the I-th of N shares, for several processes. Without it the share that RANK and WORLD_SIZE name, "
+        "as torchrun sets them, or all.",
     ),
 ]
 Ray = Annotated[

@@ -84,10 +84,9 @@ def settled(request: StudyRequest) -> StudyRequest:
     itself, and none of it matters there.
 
     Raises:
-        InputError: they are no numbers of a share; or an option is Ray's, and Ray is not asked for.
+        InputError: they are no numbers of a share; or as `demand_used`.
     """
-    if not request.ray and (request.address is not None or request.workers is not None):
-        raise InputError("--address and --workers are about Ray's processes; add --ray, or leave them out")
+    demand_used(request)
     if request.shard is not None:
         return request
     rank, size = (None if request.ray else os.environ.get(name) for name in ("RANK", "WORLD_SIZE"))
@@ -100,6 +99,16 @@ def settled(request: StudyRequest) -> StudyRequest:
     device, local = request.device, os.environ.get("LOCAL_RANK", "")
     device = f"cuda:{local}" if device == "cuda" and local.isdecimal() else device
     return replace(request, shard=(int(rank) + 1, int(size)), device=device)
+
+
+def demand_used(request: StudyRequest | TuneRequest) -> None:
+    """Refuse options that would do nothing.
+
+    Raises:
+        InputError: one is Ray's, and Ray is not asked for.
+    """
+    if not request.ray and (request.address is not None or request.workers is not None):
+        raise InputError("--address and --workers are about Ray's processes; add --ray, or leave them out")
 
 
 def task_of(request: StudyRequest) -> Task:

@@ -12,6 +12,7 @@ from typer import Option
 
 from relprop.commands.options import (
     MODEL,
+    Address,
     Annotations,
     ClassMap,
     DataName,
@@ -23,12 +24,14 @@ from relprop.commands.options import (
     Masks,
     Model,
     Profile,
+    Ray,
     Root,
     Split,
     Synsets,
     Threads,
     Variant,
     Weights,
+    Workers,
     Year,
     split_names,
 )
@@ -90,6 +93,9 @@ class TuneRequest:
         Option(metavar="FOLDER", help="Keep what is measured there; a search that was interrupted goes on."),
     ] = None
     seed: Annotated[int, Option(min=0, help="Of the split, of what is drawn, the embedded data and the bootstrap.")] = 0
+    ray: Ray = False
+    address: Address = None
+    workers: Workers = None
     json: Json = False
     device: Device = "cpu"
     threads: Threads = None

@@ -18,7 +18,7 @@ from torch import nn
 
 from relprop.data.mean_image import mean_image
 from relprop.study.manifest import write_manifest
-from relprop.study.ray_session import Crew
+from relprop.study.ray_session import Crew, demand_ray
 from relprop.study.runner import Begun, Clock, Measurement, Progress, begin
 from relprop.study.spread import spread
 from relprop.study.store import RUN, Store, StudyError
@@ -148,8 +148,9 @@ def crew_of(device: str, address: str | None, workers: int | None, threads: int 
     """Return who is to work, from what a command is asked for.
 
     Raises:
-        InputError: one GPU is named, and each process is to have one of its own.
+        InputError: Ray is not installed; or one GPU is named, and each process is to have one of its own.
     """
+    demand_ray()
     if ":" in device:
         kind = device.partition(":")[0]
         raise InputError(f"Ray gives each process a {kind} device of its own; give --device {kind} instead of {device}")
@@ -170,4 +171,6 @@ def _demand_seen(store: Store, part: int, machine: str) -> None:
 
 
 def _not_shared(path: Path, what: str, machine: Any) -> StudyError:
-    return StudyError(f"{path}: {what}; on {machine} it is another disk: name a folder with --out that all machines share")
+    return StudyError(
+        f"{path}: {what}; on {machine} it is another disk: name a folder with --out that all machines share"
+    )

@@ -54,8 +54,8 @@ def differences(folder: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{path}: cannot be read ({error}); it is written when a study by Ray is finished") from None
     there = dict(_hashes(folder))
-    found = {name: "missing" for name in noted.keys() - there.keys()}
-    found |= {name: "not in the manifest" for name in there.keys() - noted.keys()}
+    found = dict.fromkeys(noted.keys() - there.keys(), "missing")
+    found |= dict.fromkeys(there.keys() - noted.keys(), "not in the manifest")
     found |= {name: "changed" for name in noted.keys() & there.keys() if noted[name] != there[name]}
     return [f"{name}: {what}" for name, what in sorted(found.items())]
 

@@ -60,7 +60,9 @@ class Crew:
         """
         cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
         if self.gpu and not gpus:
-            raise InputError("Ray finds no GPU here; leave --device out, or name a cluster with --address that has some")
+            raise InputError(
+                "Ray finds no GPU here; leave --device out, or name a cluster with --address that has some"
+            )
         if cores < self.cores:
             raise InputError(
                 f"Ray has {cores} cores here, and each process wants {self.cores} threads; give fewer with --threads"
@@ -94,10 +96,19 @@ def session(crew: Crew) -> Iterator[Any]:
             ray.shutdown()
 
 
-def _imported() -> Any:
-    """Ray, which says nothing but in its files."""
+def demand_ray() -> None:
+    """Refuse, before any work, what Ray would be needed for.
+
+    Raises:
+        InputError: it is not installed.
+    """
     if find_spec("ray") is None:
         raise InputError("--ray needs Ray, which is not installed: pip install 'relprop[ray]'")
+
+
+def _imported() -> Any:
+    """Ray, which says nothing but in its files."""
+    demand_ray()
     for name, value in SURROUNDINGS.items():
         os.environ.setdefault(name, value)
     import ray  # noqa: PLC0415 - seconds, and an extra

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -137,14 +138,14 @@ class Worker:
     @cached_property
     def work(self) -> Work:
         """Opened for the first part, so that an error is that part's."""
-        import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - the driver has no need of them
-        import torch  # noqa: PLC0415
-
-        torch.set_num_threads(self.threads)
-        pa.set_cpu_count(self.threads)
         if self.place.is_dir():  # what is named by a relative path, and modules of the user's
             os.chdir(self.place)
-        return self.opener()
+        work = self.opener()
+        if "torch" in sys.modules:  # or as many as there are cores, in every process
+            sys.modules["torch"].set_num_threads(self.threads)
+        if "pyarrow" in sys.modules:
+            sys.modules["pyarrow"].set_cpu_count(self.threads)
+        return work
 
     def __call__(self, part: int) -> Told:
         """Do a part. After an error that is not understood the process ends, and Ray hands the part to a new one."""
