@@ -172,5 +172,5 @@ def _demand_seen(store: Store, part: int, machine: str) -> None:
 
 def _not_shared(path: Path, what: str, machine: Any) -> StudyError:
     return StudyError(
-        f"{path}: {what}; on {machine} it is another disk: name a folder with --out that all machines share"
+        f"{path}: {what}; {machine} has another disk there: name a folder with --out that all machines share"
     )

@@ -139,7 +139,7 @@ def _connect(ray: Any, crew: Crew) -> None:
         if address == LOCAL:
             raise InputError(f"Ray cannot be started here ({reason}); measure without --ray") from None
         raise InputError(
-            f"no Ray cluster answers at {address} ({reason}); start one with `ray start --head`, or leave --address out "
+            f"no Ray cluster answers at {address} ({reason}); start one (ray start --head), or leave --address out "
             "to work on this machine alone"
         ) from None
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from relprop.catalogue.names import resolve
 from relprop.composites.profiles import profile_named
+from relprop.data.entries import Dataset
 from relprop.data.geometry import normalise
 from relprop.data.mean_image import mean_image
 from relprop.data.orientation import framed

@@ -5,8 +5,8 @@ makes it safe to let processes die: Ray starts another and hands it the part (`m
 without end in Ray Data), and what Ray gives up, or loses, is handed out again in a new round here. Nothing relies on
 the order in which parts come back, on how many rows a batch has, or on every row coming back.
 
-A part over which processes die again and again would go round for ever. So each is counted when it is begun, by an actor
-of its own that outlives them, and the fifth time it is an error.
+A part over which processes die again and again would go round for ever. So each is counted when it is begun, by an
+actor that outlives them, and the fifth time it is an error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Candidates judged by processes of Ray: each has the network and the pictures once, and answers calls.
 
-A search goes in rounds, and the next round's candidates depend on all that this one found: so the rounds stay here, with
-the network that plans candidates, and the calls of a round are the parts that are handed out. The calls are those that
-one process would make, and what is measured is the same to the last bit.
+A search goes in rounds, and the next round's candidates depend on all that this one found: so the rounds stay here,
+with the network that plans candidates, and the calls of a round are the parts that are handed out. The calls are those
+that one process would make, and what is measured is the same to the last bit.
 """
 
 from __future__ import annotations
