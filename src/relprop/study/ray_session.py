@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ from relprop.support.errors import InputError
 STORE = 200 << 20
 """Bytes for what processes of this machine hand each other: numbers of parts and a few figures of each."""
 
+PATIENCE = 10.0
+"""Seconds that a cluster has to answer."""
 LOCAL = "local"
 """Ray's word for processes of this machine that are started for the work."""
 SURROUNDINGS = {
@@ -132,16 +135,28 @@ def _connect(ray: Any, crew: Crew) -> None:
         cores = max(cores_here(), (crew.workers or 1) * crew.cores)
         here = {"num_cpus": cores, "object_store_memory": STORE, "include_dashboard": False}
     try:
+        _demand_there(address)
         with _end_as_before():
             ray.init(address=address, log_to_driver=False, configure_logging=False, **here)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # what Ray raises where its own processes do not start has no type
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         if address == LOCAL:
-            raise InputError(f"Ray cannot be started here ({reason}); measure without --ray") from None
+            raise InputError(f"Ray cannot be started here ({reason}); try again, or measure without --ray") from None
         raise InputError(
             f"no Ray cluster answers at {address} ({reason}); start one (ray start --head), or leave --address out "
             "to work on this machine alone"
         ) from None
+
+
+def _demand_there(address: str) -> None:
+    """Refuse an address where nobody listens, which Ray would try for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
 
 
 def cores_here() -> int:
