@@ -10,6 +10,7 @@ import gc
 import socket
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,12 @@ class Spread:
         if todo and "occlusion" in self.task.measures:  # here, once, and not by every process at the same time
             with self.clock.on("mean image"):
                 mean_image(self.task.data, self.task.geometry, store.cache)
-        for part, (spent, machine) in spread(measuring, todo, crew):
-            _demand_seen(store, part, machine)
-            for what, seconds in spent.items():
-                self.clock.spent[what] = self.clock.spent.get(what, 0.0) + seconds
-            progress(len(parts[part]))
+        with closing(spread(measuring, todo, crew)) as measured:  # whatever ends it ends the processes, too
+            for part, (spent, machine) in measured:
+                _demand_seen(store, part, machine)
+                for what, seconds in spent.items():
+                    self.clock.spent[what] = self.clock.spent.get(what, 0.0) + seconds
+                progress(len(parts[part]))
         self.begun.demand_still_so(self.task.data)
         every = self.task.parts()
         if store.done().issuperset(every):

@@ -138,7 +138,7 @@ def _connect(ray: Any, crew: Crew) -> None:
         _demand_there(address)
         with _end_as_before():
             ray.init(address=address, log_to_driver=False, configure_logging=False, **here)
-    except Exception as error:  # what Ray raises where its own processes do not start has no type
+    except Exception as error:  # noqa: BLE001 - what Ray raises where its own processes do not start has no type
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         if address == LOCAL:
             raise InputError(f"Ray cannot be started here ({reason}); try again, or measure without --ray") from None

@@ -16,7 +16,7 @@ import pickle
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,13 +42,15 @@ class SpreadError(RelpropError):
     """Processes died over a part, or none could be kept alive; the message says which, and what to do."""
 
 
-def spread(opener: Opener, parts: Sequence[int], crew: Crew) -> Iterator[tuple[int, Any]]:
+def spread(opener: Opener, parts: Sequence[int], crew: Crew) -> Generator[tuple[int, Any], None, None]:
     """Let processes do parts, and yield each part once, when it is done, with what was told of it; in no fixed order.
 
     Args:
         opener: makes what does a part; called once in each process, there.
         parts: their numbers, none twice.
         crew: who works.
+
+    Close it (`contextlib.closing`) where it is not gone through to its end: the processes end with it.
 
     Raises:
         SpreadError: processes died over the same part, or before any part was done, again and again.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from torch import nn
@@ -84,12 +85,13 @@ def hands(opener: Opened, by: Sequence[str], profile: str, crew: Crew) -> Hands:
     def answered(judge: Judge, calls: list[Call]) -> Iterator[Call]:
         yield from (call for call in calls if not call.missing)
         todo = tuple(call for call in calls if call.missing)
-        for number, answer in spread(Judging(opener, tuple(by), profile, todo), range(len(todo)), crew):
-            for key, picture, rows in answer.values:
-                judge.values.add(key, picture, rows)
-            judge.skipped |= answer.skipped
-            judge.maps += answer.maps
-            judge.elsewhere += answer.seconds
-            yield todo[number]
+        with closing(spread(Judging(opener, tuple(by), profile, todo), range(len(todo)), crew)) as found:
+            for number, answer in found:
+                for key, picture, rows in answer.values:
+                    judge.values.add(key, picture, rows)
+                judge.skipped |= answer.skipped
+                judge.maps += answer.maps
+                judge.elsewhere += answer.seconds
+                yield todo[number]
 
     return answered
