@@ -122,7 +122,7 @@ def killed_now_and_then(out: Path, pictures: int, kills: int, seed: int) -> Coun
 
 
 def _driver(out: Path, pictures: int, sign: Path) -> subprocess.Popen[bytes]:
-    words = command(out, pictures, "--ray", "--workers", "2", driven=True)
+    words = command(out, pictures, "--ray", "--actors", "2", driven=True)
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, env=os.environ | {SIGN: str(sign)})
 
 
@@ -163,7 +163,7 @@ def compared(folder: Path, pictures: int, kills: int, seed: int) -> dict[str, An
     for shard in ("1/3", "2/3"):
         measured(folder / "shards", pictures, "--threads", "1", "--shard", shard)
     measured(folder / "shards", pictures, "--threads", "1", surroundings={"RANK": "2", "WORLD_SIZE": "3"})
-    measured(folder / "ray", pictures, "--ray", "--workers", "2")
+    measured(folder / "ray", pictures, "--ray", "--actors", "2")
     done = killed_now_and_then(folder / "killed", pictures, kills, seed)
     whole = contents(one)
     ways = ("shards", "ray", "killed")
@@ -183,7 +183,7 @@ def efficiency(folder: Path, pictures: int) -> dict[str, Any]:
     ways = {
         "one process, one thread": ("--threads", "1"),
         "one process, two threads": ("--threads", "2"),
-        "Ray, two processes, one thread each": ("--ray", "--workers", "2", "--threads", "1"),
+        "Ray, two processes, one thread each": ("--ray", "--actors", "2", "--threads", "1"),
     }
     found = {}
     for number, (way, words) in enumerate(ways.items()):

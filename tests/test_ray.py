@@ -52,7 +52,7 @@ def crew():
     """Two processes on this machine; what is done in the block uses the Ray that is there."""
     before = dict(os.environ)
     os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # noqa: SIM112 - its name; or it ends processes where others have taken the memory
-    crew = Crew(workers=2)
+    crew = Crew(actors=2)
     with session(crew):
         yield crew
     os.environ.clear()
@@ -134,7 +134,7 @@ def test_parts_come_back_once_each_and_an_error_as_it_was_raised(crew):
 @pytest.mark.slow
 def test_a_part_that_nobody_survives_is_an_error_and_does_not_go_round_for_ever(crew):
     done = []
-    with pytest.raises(SpreadError, match=r"part 0: 4 processes died over it, the last on .*fewer --workers"):
+    with pytest.raises(SpreadError, match=r"part 0: 4 processes died over it, the last on .*fewer --actors"):
         done.extend(spread(parts_for_ray.deadly, range(2), crew))
     with pytest.raises(OSError, match="Input/output error"):
         done.extend(spread(parts_for_ray.failing, range(2), crew))
@@ -143,7 +143,7 @@ def test_a_part_that_nobody_survives_is_an_error_and_does_not_go_round_for_ever(
 def test_how_many_processes_there_are_room_for():
     assert Crew().room({"CPU": 8.0}) == 8
     assert Crew(threads=3).room({"CPU": 8.0}) == 2
-    assert Crew(workers=5).room({"CPU": 8.0}) == 5
+    assert Crew(actors=5).room({"CPU": 8.0}) == 5
     assert Crew(gpu=True, threads=4).room({"CPU": 8.0, "GPU": 2.0}) == 2
     with pytest.raises(InputError, match="Ray finds no GPU here; leave --device out"):
         Crew(gpu=True).room({"CPU": 8.0})
@@ -163,8 +163,8 @@ def test_what_cannot_be_is_one_line_before_ray_is_started(call, tmp_path, monkey
     assert error("--ray", "--model", "digits-shalow") == (
         "error: no model 'digits-shalow'; did you mean digits-shallow?\n"
     )
-    ours = "error: --address and --workers are about Ray's processes; add --ray, or leave them out\n"
-    assert error("--address", "auto") == error("--workers", "2") == ours
+    ours = "error: --address and --actors are about Ray's processes; add --ray, or leave them out\n"
+    assert error("--address", "auto") == error("--actors", "2") == ours
     assert error("--ray", "--device", "cuda:1") == (
         "error: Ray gives each process a cuda device of its own; give --device cuda instead of cuda:1\n"
     )
@@ -200,7 +200,7 @@ def test_the_share_of_the_surroundings_is_measured(call, tmp_path, monkeypatch):
 def test_ended_by_ctrl_c_or_killed_it_says_no_more_than_that_and_goes_on(tmp_path):
     out, words = tmp_path / "study", ("--limit", "500", "--json")
     command = [sys.executable, "-m", "relprop", *SMALL, *words, "--out", str(tmp_path / "study")]
-    by_two = [*command, "--ray", "--workers", "1"]
+    by_two = [*command, "--ray", "--actors", "1"]
     surroundings = os.environ | {"RAY_memory_monitor_refresh_ms": "0"}
 
     def started():
@@ -246,7 +246,7 @@ def running(pid):
 
 def test_tuning_by_ray_finds_what_one_process_finds(crew):
     judged = {}
-    for hands in (None, tune_by_ray.hands(samples, ("mu_w",), "paper", replace(crew, workers=1))):
+    for hands in (None, tune_by_ray.hands(samples, ("mu_w",), "paper", replace(crew, actors=1))):
         found = tune(*samples(), "small", "mu_w", against=["lrp-z"], finalists=9, hands=hands).as_dict()
         assert found.pop("seconds") > 0
         judged[hands is None] = found

@@ -21,7 +21,7 @@ from relprop.commands.requests import ReportRequest, ReproduceRequest, StudyRequ
     "relprop study --data voc --root VOCdevkit --masks --model vgg16 --class-map voc_to_imagenet.json",
     "relprop study --config study.toml --limit 50",
     "relprop study --limit 1000 --shard 2/4 --out results",
-    "relprop study --limit 1000 --ray --workers 4",
+    "relprop study --limit 1000 --ray --actors 4",
 )
 def study(request: StudyRequest) -> None:
     """Measure localisation (mu, mu_w and more) of heat maps on pictures with boxes.

@@ -271,7 +271,7 @@ Address = Annotated[
         help="Of --ray: the cluster, auto or HOST:PORT. Without it what RAY_ADDRESS says, or this machine alone.",
     ),
 ]
-Workers = Annotated[
+Actors = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="Of --ray: so many processes. Without it one for every core, or GPU."),
 ]

@@ -16,6 +16,7 @@ from typer import Argument, Option
 from relprop.catalogue.table import BEST
 from relprop.commands.options import (
     MODEL,
+    Actors,
     Address,
     Against,
     Annotations,
@@ -54,7 +55,6 @@ from relprop.commands.options import (
     Threads,
     Variant,
     Weights,
-    Workers,
     Year,
     read_by,
     read_channels,
@@ -262,7 +262,7 @@ class StudyRequest:
     shard: Shard = None
     ray: Ray = False
     address: Address = None
-    workers: Workers = None
+    actors: Actors = None
     batch: Batch = 16
     seed: Annotated[int, Option(min=0, help="Of the embedded data and the bootstrap.")] = 0
     measures: Annotated[

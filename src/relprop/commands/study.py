@@ -66,7 +66,7 @@ def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Cloc
 
 def _spread(request: StudyRequest, shard: tuple[int, int], title: str) -> tuple[Task, Clock]:
     """Measure by processes of Ray; the task that comes back has no network."""
-    crew = by_ray.crew_of(request.device, request.address, request.workers, request.threads)
+    crew = by_ray.crew_of(request.device, request.address, request.actors, request.threads)
     opener = partial(task_of, replace(request, config=None))
     with waiting("loading"):
         spread = by_ray.prepared(opener, request.out, shard)
@@ -107,8 +107,8 @@ def demand_used(request: StudyRequest | TuneRequest) -> None:
     Raises:
         InputError: one is Ray's, and Ray is not asked for.
     """
-    if not request.ray and (request.address is not None or request.workers is not None):
-        raise InputError("--address and --workers are about Ray's processes; add --ray, or leave them out")
+    if not request.ray and (request.address is not None or request.actors is not None):
+        raise InputError("--address and --actors are about Ray's processes; add --ray, or leave them out")
 
 
 def task_of(request: StudyRequest) -> Task:

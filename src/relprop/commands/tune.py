@@ -35,7 +35,7 @@ def run(request: TuneRequest) -> None:
     """
     _demand_files(request)
     demand_used(request)
-    crew = crew_of(request.device, request.address, request.workers, request.threads) if request.ray else None
+    crew = crew_of(request.device, request.address, request.actors, request.threads) if request.ray else None
     if request.threads:
         torch.set_num_threads(request.threads)
     with waiting("loading"):

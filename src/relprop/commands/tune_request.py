@@ -12,6 +12,7 @@ from typer import Option
 
 from relprop.commands.options import (
     MODEL,
+    Actors,
     Address,
     Annotations,
     ClassMap,
@@ -31,7 +32,6 @@ from relprop.commands.options import (
     Threads,
     Variant,
     Weights,
-    Workers,
     Year,
     split_names,
 )
@@ -95,7 +95,7 @@ class TuneRequest:
     seed: Annotated[int, Option(min=0, help="Of the split, of what is drawn, the embedded data and the bootstrap.")] = 0
     ray: Ray = False
     address: Address = None
-    workers: Workers = None
+    actors: Actors = None
     json: Json = False
     device: Device = "cpu"
     threads: Threads = None

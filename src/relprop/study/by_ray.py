@@ -146,7 +146,7 @@ class Measuring:
         return measured
 
 
-def crew_of(device: str, address: str | None, workers: int | None, threads: int | None) -> Crew:
+def crew_of(device: str, address: str | None, actors: int | None, threads: int | None) -> Crew:
     """Return who is to work, from what a command is asked for.
 
     Raises:
@@ -156,7 +156,7 @@ def crew_of(device: str, address: str | None, workers: int | None, threads: int 
     if ":" in device:
         kind = device.partition(":")[0]
         raise InputError(f"Ray gives each process a {kind} device of its own; give --device {kind} instead of {device}")
-    return Crew(address, workers, threads or 1, gpu=device == "cuda")
+    return Crew(address, actors, threads or 1, gpu=device == "cuda")
 
 
 def _demand_seen(store: Store, part: int, machine: str) -> None:

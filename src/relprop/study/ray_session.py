@@ -42,13 +42,13 @@ class Crew:
     Attributes:
         address: of a cluster, as Ray has it: ``"auto"`` or ``"HOST:PORT"``; None: what RAY_ADDRESS says, or else
             processes on this machine, which are started for the work and ended with it.
-        workers: how many processes; None: as many as there is room for.
+        actors: how many processes; None: as many as there is room for.
         threads: CPU threads of each.
         gpu: whether each has a GPU of its own.
     """
 
     address: str | None = None
-    workers: int | None = None
+    actors: int | None = None
     threads: int = 1
     gpu: bool = False
 
@@ -70,7 +70,7 @@ class Crew:
             raise InputError(
                 f"Ray has {cores} cores here, and each process wants {self.cores} threads; give fewer with --threads"
             )
-        return self.workers or (min(cores, gpus) if self.gpu else cores // self.cores)
+        return self.actors or (min(cores, gpus) if self.gpu else cores // self.cores)
 
     @property
     def cores(self) -> int:
@@ -132,7 +132,7 @@ def _connect(ray: Any, crew: Crew) -> None:
     address = crew.address or os.environ.get("RAY_ADDRESS") or LOCAL
     here: dict[str, Any] = {}
     if address == LOCAL:
-        cores = max(cores_here(), (crew.workers or 1) * crew.cores)
+        cores = max(cores_here(), (crew.actors or 1) * crew.cores)
         here = {"num_cpus": cores, "object_store_memory": STORE, "include_dashboard": False}
     try:
         _demand_there(address)

@@ -77,18 +77,18 @@ def spread(opener: Opener, parts: Sequence[int], crew: Crew) -> Generator[tuple[
             if fruitless == ROUNDS:
                 raise SpreadError(
                     f"Ray's processes ended {ROUNDS} times before any of them did one of {len(waiting)} parts{reason}; "
-                    "is there memory for them? Try fewer with --workers, or measure without --ray"
+                    "is there memory for them? Try fewer with --actors, or measure without --ray"
                 )
 
 
 def _round(ray: Any, worker: Worker, parts: Sequence[int], crew: Crew) -> Iterator[tuple[int, Told]]:
     """One pass of Ray Data over parts; it raises what Ray does, and not all of them need come back."""
-    workers = min(crew.room(ray.cluster_resources()), len(parts))
+    actors = min(crew.room(ray.cluster_resources()), len(parts))
     todo = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=min(len(parts), BLOCKS))
     done = todo.map_batches(
         Actor,
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+        compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
         fn_constructor_args=[worker],
         num_cpus=crew.cores,
         num_gpus=1 if crew.gpu else None,
@@ -157,7 +157,7 @@ class Worker:
         if number > TRIES:
             died = SpreadError(
                 f"part {part}: {TRIES} processes died over it, the last on {socket.gethostname()}; if the system "
-                "killed them for memory, give fewer --workers or a smaller --batch"
+                "killed them for memory, give fewer --actors or a smaller --batch"
             )
             return Told(error=pickle.loads(failure) if failure else died)  # noqa: S301 - of a process of ours
         try:
