@@ -1,4 +1,4 @@
-"""Work that processes of Ray are given in tests; they import it by its name."""
+"""Work that processes of Ray are given in tests; they import it by its name, so it imports little."""
 
 import os
 import signal
@@ -6,18 +6,34 @@ import signal
 from relprop.support.errors import InputError
 
 
+def study(place, **options):
+    """A study of a folder of small pictures, two in a part."""
+    import relprop as rp  # noqa: PLC0415
+    from relprop.data.folder import folder  # noqa: PLC0415
+    from relprop.data.geometry import like  # noqa: PLC0415
+    from relprop.study.task import Task, class_targets  # noqa: PLC0415
+
+    data, model = folder(place, None), rp.models.load("digits-shallow")
+    targets = class_targets(data.classes, model.classes, {"six": [6]})
+    settings = {"methods": ("lrp-z", "uniform"), "chunk": 2, "occlusion": False} | options
+    return Task("test", data, model, "digits-shallow", like(model.preprocess), targets, **settings)
+
+
+def candidates():
+    """A network and pictures to tune on."""
+    import test_tune  # noqa: PLC0415
+    from relprop.tools.tune_data import Samples  # noqa: PLC0415
+
+    return test_tune.network(), Samples(test_tune.pictures(12))
+
+
 def squares():
-    """Opens in no time."""
-    return lambda part: part**2
-
-
-def refusing():
-    """One part cannot be done."""
+    """Opens in no time; one part cannot be done."""
 
     def work(part):
-        if part == 2:
-            raise InputError("part two is no part")
-        return part
+        if part == 40:
+            raise InputError("part forty is no part")
+        return part**2
 
     return work
 
@@ -39,7 +55,7 @@ def deadly():
 
 
 def failing():
-    """The first part fails in whatever process."""
+    """The first part fails, in whatever process."""
 
     def work(part):
         if part == 0:

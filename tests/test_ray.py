@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,11 +14,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from scripts.spread_study import contents, doubled, processes
 
 import parts_for_ray
-import test_study
-import test_tune
+from annotated_pictures import one, write, xml
 from relprop.commands.requests import StudyRequest
 from relprop.commands.study import settled
 from relprop.study import by_ray, ray_session
@@ -29,29 +30,40 @@ from relprop.study.store import Store, StudyError
 from relprop.support.errors import InputError
 from relprop.tools import tune_by_ray
 from relprop.tools.tune import tune
-from relprop.tools.tune_data import Samples
 
 ray = pytest.importorskip("ray", reason="ray is not installed: uv pip install 'ray[data]'")
 
-PICTURES, CHUNK = 24, 2
-OPENER = partial(test_study.task, PICTURES, chunk=CHUNK, methods=("lrp-z", "uniform"), occlusion=False)
 SMALL = ("study", "--model", "digits-shallow", "--method", "uniform", "--no-occlusion", "--threads", "1")
+UNWATCHED = {"RAY_memory_monitor_refresh_ms": "0"}  # Ray ends processes where others have taken the memory
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")  # Ray's own
 
 
+def drawn(place, number):
+    """Small pictures with a box each."""
+    for k in range(number):
+        write(place / f"{k:03d}.png", Image.new("RGB", (64, 64), (k % 256, 90, 200)))
+        write(place / f"{k:03d}.xml", xml(one("six", (2, 2, 20 + k % 40, 30)), size=(64, 64)))
+    return place
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def opener(tmp_path_factory):
+    return partial(parts_for_ray.study, drawn(tmp_path_factory.mktemp("pictures"), 24))
+
+
+@pytest.fixture(scope="module")
+def whole(opener, tmp_path_factory):
     """By one process."""
     folder = tmp_path_factory.mktemp("whole") / "study"
-    run(OPENER(), folder, batch=7)
+    run(opener(), folder)
     return contents(folder)
 
 
 @pytest.fixture(scope="module")
 def crew():
-    """Two processes on this machine; what is done in the block uses the Ray that is there."""
+    """Two processes on this machine; what is done meanwhile uses the Ray that is there."""
     before = dict(os.environ)
-    os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # noqa: SIM112 - its name; or it ends processes where others have taken the memory
+    os.environ.update(UNWATCHED)
     crew = Crew(actors=2)
     with session(crew):
         yield crew
@@ -60,6 +72,8 @@ def crew():
 
 
 def kill_a_process():
+    """At a random moment."""
+    time.sleep(random.uniform(0, 0.2))
     os.kill(next(processes(os.getpid(), "ray::MapWorker")), signal.SIGKILL)
 
 
@@ -73,71 +87,80 @@ def kill_an_actor():
     raise AssertionError("no actor is alive")
 
 
-def test_processes_and_actors_are_killed_and_every_byte_is_there_once(whole, crew, tmp_path):
+@pytest.mark.slow
+def test_processes_and_actors_are_killed_and_every_byte_is_there_once(opener, whole, crew, tmp_path):
     loaded = []
 
-    def opener():  # the driver's; processes are given OPENER
-        task = OPENER()
+    def watched():  # the driver's alone
+        task = opener()
         loaded.append(weakref.ref(task.model))
         return task
 
-    study = by_ray.prepared(opener, tmp_path)
+    study = by_ray.prepared(watched, tmp_path)
     gc.collect()
     assert loaded[0]() is None, "the driver holds the network"
-    told, harm = [], {4: kill_a_process, 10: kill_an_actor, 16: kill_a_process}
+    told, harm = [], {4: kill_a_process, 12: kill_an_actor}
 
     def progress(number):
         told.append(number)
         harm.pop(sum(told), lambda: None)()
 
-    study.run(by_ray.Measuring(OPENER, tmp_path, batch=7), crew, progress)
+    study.run(by_ray.Measuring(opener, tmp_path), crew, progress)
     assert not harm
     assert contents(tmp_path) == whole
     assert doubled(tmp_path) == 0
-    assert sum(told) == PICTURES
+    assert sum(told) == 24
     assert {path.name for path in (tmp_path / "parts").iterdir()} == {f"part-{k:06d}" for k in range(12)}
     assert set(study.clock.spent) >= {"decoding", "attribution", "metrics", "writing"}
     assert 0 < study.clock.overhead < 1
     manifest = json.loads((tmp_path / MANIFEST).read_text())
-    assert (manifest["parts"], manifest["pictures"], manifest["versions"]["ray"]) == (12, PICTURES, ray.__version__)
+    assert (manifest["parts"], manifest["pictures"], manifest["versions"]["ray"]) == (12, 24, ray.__version__)
     assert differences(tmp_path) == []
     changed = tmp_path / "parts" / "part-000003" / "rows.parquet"
     changed.write_bytes(changed.read_bytes()[:-1])
     (changed.parent / "pairs.parquet").rename(changed.parent / "pears.parquet")
-    names = [f"parts/part-000003/{file}.parquet" for file in ("pairs", "pears", "rows")]
     assert differences(tmp_path) == [
-        f"{name}: {what}" for name, what in zip(names, ("missing", "not in the manifest", "changed"), strict=True)
+        "parts/part-000003/pairs.parquet: missing",
+        "parts/part-000003/pears.parquet: not in the manifest",
+        "parts/part-000003/rows.parquet: changed",
     ]
 
 
-def test_a_process_does_not_measure_into_a_folder_that_only_it_has(tmp_path):
+def test_a_process_does_not_measure_into_a_folder_that_only_it_has(opener, tmp_path):
     with pytest.raises(StudyError, match="has another disk there: name a folder with --out that all machines share"):
-        by_ray.Measuring(OPENER, tmp_path / "elsewhere")()
+        by_ray.Measuring(opener, tmp_path / "elsewhere")()
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_process_with_another_network_or_data_refuses(whole, tmp_path):
-    by_ray.prepared(OPENER, tmp_path)
+def test_a_process_with_another_network_or_data_refuses(opener, tmp_path):
+    by_ray.prepared(opener, tmp_path)
     with pytest.raises(StudyError, match=r"holds another study: .*methods is"):
-        by_ray.Measuring(partial(test_study.task, PICTURES, methods=("lrp-z",)), tmp_path)()
-
-
-def test_parts_come_back_once_each_and_an_error_as_it_was_raised(crew):
-    assert sorted(spread(parts_for_ray.squares, range(40), crew)) == [(k, k * k) for k in range(40)]
-    assert list(spread(parts_for_ray.squares, [], crew)) == []
-    with pytest.raises(InputError, match=r"^part two is no part$"):
-        list(spread(parts_for_ray.refusing, range(4), crew))
-    with pytest.raises(InputError, match=r"^there is no such network$"):
-        list(spread(parts_for_ray.nothing, range(4), crew))
+        by_ray.Measuring(partial(opener, methods=("lrp-z",)), tmp_path)()
 
 
 @pytest.mark.slow
-def test_a_part_that_nobody_survives_is_an_error_and_does_not_go_round_for_ever(crew):
-    done = []
-    with pytest.raises(SpreadError, match=r"part 0: 4 processes died over it, the last on .*fewer --actors"):
-        done.extend(spread(parts_for_ray.deadly, range(2), crew))
+def test_parts_come_back_once_each_and_an_error_as_it_was_raised(crew):
+    single = replace(crew, actors=1, tries=1)
+    assert list(spread(parts_for_ray.squares, [], crew)) == []
+    found = []
+    with pytest.raises(InputError, match=r"^part forty is no part$"):
+        found.extend(spread(parts_for_ray.squares, range(41), single))
+    with pytest.raises(InputError, match=r"^there is no such network$"):
+        list(spread(parts_for_ray.nothing, range(4), single))
+    with pytest.raises(SpreadError, match=r"part 0: 1 processes died over it, the last on .*fewer --actors"):
+        list(spread(parts_for_ray.deadly, range(2), single))
     with pytest.raises(OSError, match="Input/output error"):
-        done.extend(spread(parts_for_ray.failing, range(2), crew))
+        list(spread(parts_for_ray.failing, range(2), single))
+
+
+@pytest.mark.slow
+def test_tuning_by_ray_finds_what_one_process_finds(crew):
+    judged = []
+    for hands in (None, tune_by_ray.hands(parts_for_ray.candidates, ("mu_w",), "paper", replace(crew, actors=1))):
+        found = tune(*parts_for_ray.candidates(), "small", "mu_w", against=["lrp-z"], finalists=9, hands=hands)
+        judged.append(found.as_dict())
+        assert judged[-1].pop("seconds") > 0
+    assert judged[0] == judged[1]
 
 
 def test_how_many_processes_there_are_room_for():
@@ -197,61 +220,46 @@ def test_the_share_of_the_surroundings_is_measured(call, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ended_by_ctrl_c_or_killed_it_says_no_more_than_that_and_goes_on(tmp_path):
-    out, words = tmp_path / "study", ("--limit", "500", "--json")
-    command = [sys.executable, "-m", "relprop", *SMALL, *words, "--out", str(tmp_path / "study")]
-    by_two = [*command, "--ray", "--actors", "1"]
-    surroundings = os.environ | {"RAY_memory_monitor_refresh_ms": "0"}
+def test_killed_or_ended_by_ctrl_c_it_says_no_more_than_that_and_goes_on(call, tmp_path):
+    number, out = 250, tmp_path / "study"
+    place, mapping = drawn(tmp_path / "pictures", number), write(tmp_path / "map.json", '{"six": [6]}')
+    words = [*SMALL, "--data", "folder", "--root", place, "--class-map", mapping]
+    by_ray_alone = [sys.executable, "-m", "relprop", *map(str, words), "--ray", "--actors", "1", "--out", str(out)]
 
     def started():
-        return subprocess.Popen(
-            by_two, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=surroundings, start_new_session=True
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(by_ray_alone, env=os.environ | UNWATCHED, start_new_session=True, **pipes)
 
     def until(process, parts):
         while len(Store(out).done()) < parts:
             assert process.poll() is None, process.communicate()
-            time.sleep(0.01)
+            time.sleep(0.002)
 
     with started() as process:
         until(process, 1)
         ours = list(processes(process.pid, ""))
+        process.kill()
+        assert process.communicate() == ("", "")
+    assert len(ours) > 3
+    end = time.monotonic() + 60
+    while left := [pid for pid in ours if runs(pid)]:
+        assert time.monotonic() < end, f"{left} go on"
+        time.sleep(0.1)
+    there = len(Store(out).done())
+    assert there < 5
+    with started() as process:
+        until(process, there + 1)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
         assert process.communicate() == ("", "interrupted\n")
     assert process.returncode == 130
-    with started() as process:
-        until(process, 3)
-        ours += processes(process.pid, "")
-        process.kill()
-        assert process.communicate() == ("", "")
-    assert len(ours) > 4
-    end = time.monotonic() + 60
-    while left := [pid for pid in ours if Path(f"/proc/{pid}/cmdline").exists() and running(pid)]:
-        assert time.monotonic() < end, f"{left} go on"
-        time.sleep(0.1)
-    done = subprocess.run(by_two, check=True, capture_output=True, text=True, env=surroundings)
-    assert (json.loads(done.stdout)["there"], done.stderr) == (500, "")
-    assert differences(out) == []
-    subprocess.run([*command[:-1], str(tmp_path / "one")], check=True, capture_output=True)
-    assert contents(out) == contents(tmp_path / "one")
+    for folder in (out, tmp_path / "calm"):
+        assert f": {number} pictures in" in call(*words, "--out", folder).stdout
+    assert contents(out) == contents(tmp_path / "calm")
 
 
-def running(pid):
-    """A process that nobody has waited for yet is none."""
+def runs(pid):
+    """A process that ended, and that nobody has waited for yet, does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def test_tuning_by_ray_finds_what_one_process_finds(crew):
-    judged = {}
-    for hands in (None, tune_by_ray.hands(samples, ("mu_w",), "paper", replace(crew, actors=1))):
-        found = tune(*samples(), "small", "mu_w", against=["lrp-z"], finalists=9, hands=hands).as_dict()
-        assert found.pop("seconds") > 0
-        judged[hands is None] = found
-    assert judged[True] == judged[False]
-
-
-def samples():
-    return test_tune.network(), Samples(test_tune.pictures(12))

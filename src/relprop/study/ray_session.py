@@ -45,12 +45,14 @@ class Crew:
         actors: how many processes; None: as many as there is room for.
         threads: CPU threads of each.
         gpu: whether each has a GPU of its own.
+        tries: how often a part is begun at most: a process that dies over it costs one.
     """
 
     address: str | None = None
     actors: int | None = None
     threads: int = 1
     gpu: bool = False
+    tries: int = 4
 
     def room(self, resources: Mapping[str, float]) -> int:
         """Return how many processes there are to be.

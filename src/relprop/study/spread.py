@@ -6,7 +6,7 @@ without end in Ray Data), and what Ray gives up, or loses, is handed out again i
 the order in which parts come back, on how many rows a batch has, or on every row coming back.
 
 A part over which processes die again and again would go round for ever. So each is counted when it is begun, by an
-actor that outlives them, and the fifth time it is an error.
+actor that outlives them, and one time too many is an error.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ Work = Callable[[int], Any]
 Opener = Callable[[], Work]
 """Called once in each process; it travels, so it is plain data: a function of a module and what it is called with."""
 
-TRIES = 4
-"""A part is begun so often at most."""
 ROUNDS = 3
 """So many rounds in which nothing came back, and it is an error."""
 BLOCKS = 5000
@@ -63,7 +61,7 @@ def spread(opener: Opener, parts: Sequence[int], crew: Crew) -> Generator[tuple[
     waiting, fruitless, reason = set(parts), 0, ""
     with session(crew) as ray:
         tries = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Tries).remote()
-        worker = Worker(opener, crew.threads, tries, Path.cwd())
+        worker = Worker(opener, crew, tries, Path.cwd())
         while waiting:
             before = len(waiting)
             try:
@@ -133,7 +131,7 @@ class Worker:
     """What travels to a process, and does parts there."""
 
     opener: Opener
-    threads: int
+    crew: Crew
     tries: Any
     place: Path
 
@@ -144,9 +142,9 @@ class Worker:
             os.chdir(self.place)
         work = self.opener()
         if "torch" in sys.modules:  # or as many as there are cores, in every process
-            sys.modules["torch"].set_num_threads(self.threads)
+            sys.modules["torch"].set_num_threads(self.crew.threads)
         if "pyarrow" in sys.modules:
-            sys.modules["pyarrow"].set_cpu_count(self.threads)
+            sys.modules["pyarrow"].set_cpu_count(self.crew.threads)
         return work
 
     def __call__(self, part: int) -> Told:
@@ -154,9 +152,9 @@ class Worker:
         import ray  # noqa: PLC0415
 
         number, failure = ray.get(self.tries.begin.remote(part))
-        if number > TRIES:
+        if number > self.crew.tries:
             died = SpreadError(
-                f"part {part}: {TRIES} processes died over it, the last on {socket.gethostname()}; if the system "
+                f"part {part}: {self.crew.tries} processes died over it, the last on {socket.gethostname()}; if the system "
                 "killed them for memory, give fewer --actors or a smaller --batch"
             )
             return Told(error=pickle.loads(failure) if failure else died)  # noqa: S301 - of a process of ours
