@@ -153,9 +153,9 @@ class Worker:
 
         number, failure = ray.get(self.tries.begin.remote(part))
         if number > self.crew.tries:
+            where = f"{self.crew.tries} processes died over it, the last on {socket.gethostname()}"
             died = SpreadError(
-                f"part {part}: {self.crew.tries} processes died over it, the last on {socket.gethostname()}; if the system "
-                "killed them for memory, give fewer --actors or a smaller --batch"
+                f"part {part}: {where}; if the system killed them for memory, give fewer --actors or a smaller --batch"
             )
             return Told(error=pickle.loads(failure) if failure else died)  # noqa: S301 - of a process of ours
         try:
