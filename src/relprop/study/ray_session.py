@@ -22,6 +22,8 @@ from relprop.support.errors import InputError
 STORE = 200 << 20
 """Bytes for what processes of this machine hand each other: numbers of parts and a few figures of each."""
 
+STARTS = 2
+"""So often Ray is started here before that is given up."""
 PATIENCE = 10.0
 """Seconds that a cluster has to answer."""
 LOCAL = "local"
@@ -138,8 +140,7 @@ def _connect(ray: Any, crew: Crew) -> None:
         here = {"num_cpus": cores, "object_store_memory": STORE, "include_dashboard": False}
     try:
         _demand_there(address)
-        with _end_as_before():
-            ray.init(address=address, log_to_driver=False, configure_logging=False, **here)
+        _started(ray, STARTS if address == LOCAL else 1, address=address, **here)
     except Exception as error:  # noqa: BLE001 - what Ray raises where its own processes do not start has no type
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         if address == LOCAL:
@@ -148,6 +149,19 @@ def _connect(ray: Any, crew: Crew) -> None:
             f"no Ray cluster answers at {address} ({reason}); start one (ray start --head), or leave --address out "
             "to work on this machine alone"
         ) from None
+
+
+def _started(ray: Any, times: int, **options: Any) -> None:
+    """Start Ray, or connect; its own processes have half a minute, which on a busy machine may be too little."""
+    for left in reversed(range(times)):
+        try:
+            with _end_as_before():
+                ray.init(log_to_driver=False, configure_logging=False, **options)
+        except Exception:
+            if not left:
+                raise
+        else:
+            return
 
 
 def _demand_there(address: str) -> None:
