@@ -1,5 +1,6 @@
 """A study by processes of Ray: the same bytes as by one, whatever befalls them, and one line where it cannot be."""
 
+import errno
 import gc
 import json
 import os
@@ -190,6 +191,10 @@ def test_what_cannot_be_is_one_line_before_ray_is_started(call, tmp_path, monkey
     assert error("--address", "auto") == error("--actors", "2") == ours
     assert error("--ray", "--device", "cuda:1") == (
         "error: Ray gives each process a cuda device of its own; give --device cuda instead of cuda:1\n"
+    )
+    assert error("--ray", "--address", "127.0.0.1:1") == (
+        f"error: no Ray cluster answers at 127.0.0.1:1 ([Errno {errno.ECONNREFUSED}] Connection refused); start one (ray start --head), "
+        "or leave --address out to work on this machine alone\n"
     )
     monkeypatch.setattr(ray_session, "find_spec", lambda _: None)
     assert error("--ray") == "error: --ray needs Ray, which is not installed: pip install 'relprop[ray]'\n"

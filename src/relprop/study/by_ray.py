@@ -150,9 +150,10 @@ def crew_of(device: str, address: str | None, actors: int | None, threads: int |
     """Return who is to work, from what a command is asked for.
 
     Raises:
-        InputError: Ray is not installed; or one GPU is named, and each process is to have one of its own.
+        InputError: Ray is not installed, or nobody listens at the address; or one GPU is named, and each process is to
+            have one of its own.
     """
-    demand_ray()
+    demand_ray(address)
     if ":" in device:
         kind = device.partition(":")[0]
         raise InputError(f"Ray gives each process a {kind} device of its own; give --device {kind} instead of {device}")

@@ -103,14 +103,20 @@ def session(crew: Crew) -> Iterator[Any]:
             ray.shutdown()
 
 
-def demand_ray() -> None:
+def demand_ray(address: str | None = None) -> None:
     """Refuse, before any work, what Ray would be needed for.
 
     Raises:
-        InputError: it is not installed.
+        InputError: it is not installed; or nobody listens at the address, which Ray would try for minutes.
     """
     if find_spec("ray") is None:
         raise InputError("--ray needs Ray, which is not installed: pip install 'relprop[ray]'")
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if address and host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+        except (OSError, OverflowError) as error:
+            raise _not_there(address, error) from None
 
 
 def _imported() -> Any:
@@ -139,16 +145,20 @@ def _connect(ray: Any, crew: Crew) -> None:
         cores = max(cores_here(), (crew.actors or 1) * crew.cores)
         here = {"num_cpus": cores, "object_store_memory": STORE, "include_dashboard": False}
     try:
-        _demand_there(address)
         _started(ray, STARTS if address == LOCAL else 1, address=address, **here)
     except Exception as error:  # noqa: BLE001 - what Ray raises where its own processes do not start has no type
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        if address == LOCAL:
-            raise InputError(f"Ray cannot be started here ({reason}); try again, or measure without --ray") from None
-        raise InputError(
-            f"no Ray cluster answers at {address} ({reason}); start one (ray start --head), or leave --address out "
-            "to work on this machine alone"
-        ) from None
+        raise _not_there(address, error) from None
+
+
+def _not_there(address: str, error: Exception) -> InputError:
+    """What to say where Ray does not start, or a cluster does not answer."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    if address == LOCAL:
+        return InputError(f"Ray cannot be started here ({reason}); try again, or measure without --ray")
+    return InputError(
+        f"no Ray cluster answers at {address} ({reason}); start one (ray start --head), or leave --address out to work "
+        "on this machine alone"
+    )
 
 
 def _started(ray: Any, times: int, **options: Any) -> None:
@@ -162,17 +172,6 @@ def _started(ray: Any, times: int, **options: Any) -> None:
                 raise
         else:
             return
-
-
-def _demand_there(address: str) -> None:
-    """Refuse an address where nobody listens, which Ray would try for minutes.
-
-    Raises:
-        OSError: nobody does.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
 
 
 def cores_here() -> int:
