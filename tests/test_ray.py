@@ -194,8 +194,8 @@ def test_what_cannot_be_is_one_line_before_ray_is_started(call, tmp_path, monkey
     )
     refused = f"[Errno {errno.ECONNREFUSED}] {os.strerror(errno.ECONNREFUSED)}"
     assert error("--ray", "--address", "127.0.0.1:1") == (
-        f"error: no Ray cluster answers at 127.0.0.1:1 ({refused}); start one (ray start --head), or leave --address out "
-        "to work on this machine alone\n"
+        f"error: no Ray cluster answers at 127.0.0.1:1 ({refused}); start one (ray start --head), or leave --address "
+        "out to work on this machine alone\n"
     )
     monkeypatch.setattr(ray_session, "find_spec", lambda _: None)
     assert error("--ray") == "error: --ray needs Ray, which is not installed: pip install 'relprop[ray]'\n"
