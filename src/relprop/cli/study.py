@@ -22,6 +22,7 @@ from relprop.commands.requests import CompactRequest, ReportRequest, ReproduceRe
     "relprop study --config study.toml --limit 50",
     "relprop study --limit 1000 --shard 2/4 --out results",
     "relprop study --limit 1000 --chunk 200 --out results",
+    "relprop study --limit 1000 --ray --actors 4",
 )
 def study(request: StudyRequest) -> None:
     """Measure localisation (mu, mu_w and more) of heat maps on pictures with boxes.

@@ -299,13 +299,28 @@ Chunk = Annotated[
     typer.Option(metavar="N", min=1, help="Pictures a part: what is written, and lost when it is killed, at once."),
 ]
 Shard = Annotated[
-    tuple[int, int],
+    tuple[int, int] | None,
     typer.Option(
         metavar="I/N",
         parser=read_by(read_shard),
-        show_default="1/1",
-        help="Measure the I-th of N shares, for several processes.",
+        help="Measure the I-th of N shares, for several processes. Without it the share that RANK and WORLD_SIZE name, "
+        "as torchrun sets them, or all.",
     ),
+]
+Ray = Annotated[
+    bool,
+    typer.Option("--ray", help="Let processes of Ray do it, on this machine or a cluster (extra ray)."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Of --ray: the cluster, auto or HOST:PORT. Without it what RAY_ADDRESS says, or this machine alone.",
+    ),
+]
+Actors = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Of --ray: so many processes. Without it one for every core, or GPU."),
 ]
 
 # -- where to, and on what ---------------------------------------------------------------------------

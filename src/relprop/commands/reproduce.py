@@ -22,7 +22,10 @@ EMBEDDED_NETWORKS = ("digits-shallow", "digits-deep")
 
 def studies(request: ReproduceRequest) -> list[StudyRequest]:
     """The studies to run, each with the limits and the hardware of the request, in a folder of its own in its `out`."""
-    base = StudyRequest(limit=request.limit, batch=request.batch, device=request.device, threads=request.threads)
+    whole = (1, 1)  # whatever the surroundings say: the report is of all
+    base = StudyRequest(
+        shard=whole, limit=request.limit, batch=request.batch, device=request.device, threads=request.threads
+    )
     found: list[StudyRequest] = []
     if request.voc_root:
         found.append(

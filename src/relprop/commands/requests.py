@@ -16,6 +16,8 @@ from typer import Argument, Option
 from relprop.catalogue.table import BEST
 from relprop.commands.options import (
     MODEL,
+    Actors,
+    Address,
     Against,
     Annotations,
     Batch,
@@ -44,6 +46,7 @@ from relprop.commands.options import (
     Position,
     Profile,
     Raw,
+    Ray,
     Region,
     Root,
     Shard,
@@ -272,7 +275,10 @@ class StudyRequest:
     ] = "paper"
     limit: Limit = None
     out: Folder = Path("relprop-study")
-    shard: Shard = (1, 1)
+    shard: Shard = None
+    ray: Ray = False
+    address: Address = None
+    actors: Actors = None
     chunk: Chunk = 50
     batch: Batch = 16
     workers: Workers = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +21,7 @@ from relprop.data.geometry import Geometry, like, shortest_side, warp
 from relprop.data.preprocess import Preprocess
 from relprop.models.families.needs import HUGGING_FACE
 from relprop.models.registry import load
+from relprop.study import by_ray
 from relprop.study import compact as putting_together
 from relprop.study import report as reports
 from relprop.study.runner import Clock, run
@@ -36,23 +39,73 @@ def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Cloc
     Raises:
         RelpropError: with one line that says what to mend.
     """
+    shard = request.shard or (1, 1)
+    if request.ray:
+        return _spread(request, shard, title)
     if request.threads:
         torch.set_num_threads(request.threads)
     device_named(request.device)  # before what takes long
     with waiting("loading"):
         task = task_of(request)
     with progress_bar() as bar:
-        pictures = bar.add_task(title, total=task.pictures(task.parts(request.shard)))
+        pictures = bar.add_task(title, total=task.pictures(task.parts(shard)))
         clock = run(
             task,
             request.out,
             batch=request.batch,
-            shard=request.shard,
+            shard=shard,
             device=request.device,
             workers=request.workers,
             progress=lambda number: bar.advance(pictures, number),
         )
     return task, clock
+
+
+def _spread(request: StudyRequest, shard: tuple[int, int], title: str) -> tuple[Task, Clock]:
+    """Measure by processes of Ray; the task that comes back has no network."""
+    crew = by_ray.crew_of(request.device, request.address, request.actors, request.threads)
+    opener = partial(task_of, replace(request, config=None))
+    with waiting("loading"):
+        spread = by_ray.prepared(opener, request.out, shard)
+    measuring = by_ray.Measuring(opener, request.out.absolute(), request.batch, request.device)
+    with progress_bar() as bar:
+        pictures = bar.add_task(title, total=spread.task.pictures(spread.begun.parts))
+        spread.run(measuring, crew, lambda number: bar.advance(pictures, number))
+    return spread.task, spread.clock
+
+
+def settled(request: StudyRequest) -> StudyRequest:
+    """Let the surroundings say which share and which GPU is this process's, where the request does not.
+
+    torchrun sets RANK, WORLD_SIZE and LOCAL_RANK; in a job of Slurm they are exported by hand. Ray hands out parts
+    itself, and none of it matters there.
+
+    Raises:
+        InputError: they are no numbers of a share; or as `demand_used`.
+    """
+    demand_used(request)
+    if request.shard is not None:
+        return request
+    rank, size = (None if request.ray else os.environ.get(name) for name in ("RANK", "WORLD_SIZE"))
+    if rank is None or size is None:
+        return replace(request, shard=(1, 1))
+    if not (rank.isdecimal() and size.isdecimal() and int(rank) < int(size)):
+        raise InputError(
+            f"RANK is {rank!r} and WORLD_SIZE {size!r}, which name no share; unset them, or give --shard I/N"
+        )
+    device, local = request.device, os.environ.get("LOCAL_RANK", "")
+    device = f"cuda:{local}" if device == "cuda" and local.isdecimal() else device
+    return replace(request, shard=(int(rank) + 1, int(size)), device=device)
+
+
+def demand_used(request: StudyRequest | TuneRequest) -> None:
+    """Refuse options that would do nothing.
+
+    Raises:
+        InputError: one is Ray's, and Ray is not asked for.
+    """
+    if not request.ray and (request.address is not None or request.actors is not None):
+        raise InputError("--address and --actors are about Ray's processes; add --ray, or leave them out")
 
 
 def task_of(request: StudyRequest) -> Task:
@@ -98,13 +151,15 @@ def geometry_of(request: StudyRequest | TuneRequest, preprocess: Preprocess) -> 
 
 def study(request: StudyRequest) -> None:
     """Measure, and say what was measured."""
+    request = settled(request)
+    shard = request.shard or (1, 1)
     task, clock = measure(request)
-    store, parts = Store(request.out), task.parts(request.shard)
+    store, parts = Store(request.out), task.parts(shard)
     measured, there = store.measured(parts), task.pictures(store.done())
     summary: dict[str, Any] = {
         "study": str(request.out),
         "prepared": _prepared(task),
-        "shard": "{}/{}".format(*request.shard),
+        "shard": "{}/{}".format(*shard),
         "pictures": task.number,
         "pictures_of_shard": task.pictures(parts),
         "measured": measured,
@@ -119,7 +174,7 @@ def study(request: StudyRequest) -> None:
     own = task.pictures(parts)
     pictures = f"{own}" if measured == own else f"{measured} of {own}"
     said, todo = f"{pictures} pictures in {request.out}", f"relprop report {request.out}"
-    if request.shard[1] > 1:
+    if shard[1] > 1:
         done = f"{len(store.done())} of {len(task.parts())} parts"
         said = f"shard {summary['shard']}: {said}; the study has {there} of its {task.number} pictures ({done})"
         todo = todo if there == task.number else f"the other shards, then {todo}"

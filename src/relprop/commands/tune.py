@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,16 @@ import torch
 
 from relprop.commands.console import stages, waiting
 from relprop.commands.opened import opened
-from relprop.commands.study import geometry_of
+from relprop.commands.study import demand_used, geometry_of
 from relprop.commands.tune_request import TuneRequest
 from relprop.composites.written import SUFFIX
 from relprop.plots.heatmaps import FORMATS, render
 from relprop.plots.tuning import tuning
+from relprop.study.by_ray import crew_of
+from relprop.study.ray_session import Crew, session
 from relprop.support.files import WriteError, demand_other, write_whole
 from relprop.tools.tune import PRESETS, tune
+from relprop.tools.tune_by_ray import hands
 from relprop.tools.tune_data import Framed
 from relprop.tools.tune_result import Tuned
 
@@ -28,11 +34,15 @@ def run(request: TuneRequest) -> None:
         RelpropError: with one line that says what to mend.
     """
     _demand_files(request)
+    demand_used(request)
+    crew = crew_of(request.device, request.address, request.actors, request.threads) if request.ray else None
     if request.threads:
         torch.set_num_threads(request.threads)
     with waiting("loading"):
-        model, samples = _opened(request)
-    found = _found(request, model, samples)
+        here = replace(request, device="cpu") if crew else request  # to plan with
+        model, samples = _opened(here)
+    with session(crew) if crew else nullcontext():
+        found = _found(request, model, samples, crew)
     files = [str(request.out)]
     try:
         found.save(request.out)
@@ -62,14 +72,15 @@ def _opened(request: TuneRequest) -> tuple[torch.nn.Module, Framed]:
     return both.model, Framed(both.data, both.preprocess, both.outputs, geometry, both.limit)
 
 
-def _found(request: TuneRequest, model: torch.nn.Module, samples: Framed) -> Tuned:
+def _found(request: TuneRequest, model: torch.nn.Module, samples: Framed, crew: Crew | None) -> Tuned:
     """Search, with signs of life."""
+    by = request.by or ("mu_w",)
     with stages() as told:
         return tune(
             model,
             samples,
             request.space,
-            request.by or ("mu_w",),
+            by,
             against=request.against or PRESETS,
             split=request.share,
             finalists=request.finalists,
@@ -79,6 +90,7 @@ def _found(request: TuneRequest, model: torch.nn.Module, samples: Framed) -> Tun
             seed=request.seed,
             folder=request.folder,
             progress=told,
+            hands=hands(partial(_opened, request), by, request.profile, crew) if crew else None,
         )
 
 

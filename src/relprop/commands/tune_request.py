@@ -12,6 +12,8 @@ from typer import Option
 
 from relprop.commands.options import (
     MODEL,
+    Actors,
+    Address,
     Annotations,
     ClassMap,
     Columns,
@@ -24,6 +26,7 @@ from relprop.commands.options import (
     Masks,
     Model,
     Profile,
+    Ray,
     Root,
     Split,
     Synsets,
@@ -92,6 +95,9 @@ class TuneRequest:
         Option(metavar="FOLDER", help="Keep what is measured there; a search that was interrupted goes on."),
     ] = None
     seed: Annotated[int, Option(min=0, help="Of the split, of what is drawn, the embedded data and the bootstrap.")] = 0
+    ray: Ray = False
+    address: Address = None
+    actors: Actors = None
     json: Json = False
     device: Device = "cpu"
     threads: Threads = None

@@ -8,12 +8,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from relprop.catalogue.names import resolve
 from relprop.composites.profiles import profile_named
+from relprop.data.entries import Dataset
 from relprop.data.geometry import normalise
 from relprop.data.mean_image import mean_image
 from relprop.data.prefetch import chosen
@@ -46,6 +48,11 @@ class Clock:
     spent: dict[str, float] = field(default_factory=dict)
     asking: frozenset[str] = frozenset()
     _within: float = 0.0  # seconds that were counted elsewhere since the innermost count began
+
+    @classmethod
+    def of(cls, task: Task) -> Clock:
+        """Of nothing yet."""
+        return cls(asking=frozenset(measure.name for measure in task.measured if measure.needs_model))
 
     @contextmanager
     def on(self, what: str) -> Iterator[None]:
@@ -96,29 +103,66 @@ def run(
         RelpropError: the model cannot be explained, or there is no such method or device; nothing is written then.
     """
     device_named(device)
+    clock = Clock.of(task)
+    begun = begin(task, folder, shard, clock)
+    ahead = [indices for part, indices in begun.parts.items() if part not in begun.done]
+    readers = readers_for(task, workers, device, sum(map(len, ahead)))
+    model = task.model.to(device)
+    measurement = Measurement(task, model, device, begun.store.cache, clock, workers=readers, ahead=ahead)
+    with closing(measurement.decoder):
+        for part, indices in begun.parts.items():
+            if part not in begun.done:
+                tables = measurement.part(indices, batch)
+                with clock.on("writing"):
+                    begun.store.write(part, tables, measurement.later)
+            progress(len(indices))
+    begun.demand_still_so(task.data)
+    return clock
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A study that was begun or is continued, as far as one shard goes.
+
+    Attributes:
+        store: its folder.
+        config: what `run.json` says.
+        number: of pictures that the study has.
+        parts: the shard's, by number, with the positions of their pictures.
+        done: parts that were written before, of any shard.
+    """
+
+    store: Store
+    config: dict[str, Any]
+    number: int
+    parts: dict[int, range]
+    done: set[int]
+
+    def demand_still_so(self, data: Dataset) -> None:
+        """Refuse to call these parts finished if annotations were edited since, and any part was measured.
+
+        Raises:
+            StudyError: they were.
+        """
+        if not self.done.issuperset(self.parts):
+            demand_annotations_as_before(data, self.number, self.config.get("annotations_sha256", ""))
+
+
+def begin(task: Task, folder: Path, shard: tuple[int, int], clock: Clock) -> Begun:
+    """Begin a study or continue it, without measuring anything.
+
+    Raises:
+        StudyError, RelpropError: as `run`.
+    """
     for method in task.methods:
         resolve(method, task.model, profile_named(task.profile))
     store = Store(folder)
     config = task.config()
     store.begin(config)
-    clock = Clock(asking=frozenset(measure.name for measure in task.measured if measure.needs_model))
-    model = task.model.to(device)
     parts, done = task.parts(shard), store.done()
     with clock.on("checking"):
         demand_as_measured(task.data, store, {part: parts[part] for part in parts if part in done})
-    ahead = [indices for part, indices in parts.items() if part not in done]
-    readers = readers_for(task, workers, device, sum(map(len, ahead)))
-    measurement = Measurement(task, model, device, store.cache, clock, workers=readers, ahead=ahead)
-    with closing(measurement.decoder):
-        for part, indices in parts.items():
-            if part not in done:
-                tables = measurement.part(indices, batch)
-                with clock.on("writing"):
-                    store.write(part, tables, measurement.later)
-            progress(len(indices))
-    if not done.issuperset(parts):
-        demand_annotations_as_before(task.data, task.number, config.get("annotations_sha256", ""))
-    return clock
+    return Begun(store, config, task.number, parts, done)
 
 
 def readers_for(task: Task, workers: int | None, device: str, number: int) -> int:

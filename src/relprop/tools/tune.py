@@ -25,7 +25,7 @@ from relprop.tools.tune_optuna import proposed
 from relprop.tools.tune_result import Told, Tuned
 from relprop.tools.tune_space import Candidate, Space, read_space
 from relprop.tools.tune_store import Measured
-from relprop.tools.tune_walk import Judge, Planned, Progress
+from relprop.tools.tune_walk import Hands, Judge, Planned, Progress
 
 VERSION = 1
 """To be raised when what a value says changes."""
@@ -59,6 +59,7 @@ def tune(
     seed: int = 0,
     folder: str | Path | None = None,
     progress: Progress = lambda *_: None,
+    hands: Hands | None = None,
 ) -> Tuned:
     """Find which composite of a space explains a model best by a measure, and say whether it beats the named methods.
 
@@ -86,6 +87,7 @@ def tune(
         seed: of the split, the drawing, Optuna and the bootstrap.
         folder: where to keep what was measured, for a search that is interrupted, or continued with another space.
         progress: called as work goes on, with what is done, how much of it, and how much there is.
+        hands: who explains and measures, such as `relprop.tools.tune_by_ray` makes them; None: this process.
 
     Returns:
         The best composite with its code, the table of finalists and named methods with 95 % intervals, and a verdict.
@@ -116,7 +118,7 @@ def tune(
     values = Measured(
         Path(folder) if folder else None, _config(model, samples.identity(), by, profile) if folder else {}
     )
-    judge = Judge(model, samples, measures, profile, values)
+    judge = Judge(model, samples, measures, profile, values, hands)
     presets, refused = judge.planned({name: name for name in against}, told)
     search = Search(judge, searched, finalists, eta, seed, progress)
     best, plan = search.best(found, most, trials)
@@ -135,7 +137,7 @@ def tune(
         pictures=(len(searched), len(told)),
         pairs=pairs,
         maps=judge.maps,
-        seconds=time.process_time() - began,
+        seconds=time.process_time() - began + judge.elsewhere,
         history=search.history,
         left_out=refused | search.refused | few | unread,
     )

@@ -7,7 +7,7 @@ rules from the output down, those that give every op the same rule are one, and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,25 @@ class Planned:
     same: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Call:
+    """What is explained in one call.
+
+    Attributes:
+        methods: candidates.
+        pictures: on how many pictures they are wanted.
+        missing: those of these, by index, on which some of them are not measured yet.
+    """
+
+    methods: tuple[Planned, ...]
+    pictures: int
+    missing: tuple[int, ...]
+
+
+Hands = Callable[["Judge", list[Call]], Iterator[Call]]
+"""Lets others answer calls, adds what they found to the judge's values, and yields each call that is answered."""
+
+
 def key_of(method: Composite | Function | str, name: str) -> str:
     """A key of what was measured of a method."""
     if isinstance(method, Composite):
@@ -81,10 +100,12 @@ class Judge:
         measures: by name.
         profile: numeric conventions.
         values: what is measured already.
+        hands: who answers calls; None: the judge itself.
 
     Attributes:
         skipped: why pictures cannot be read, by index.
         maps: how many pairs of a candidate and a picture were explained.
+        elsewhere: seconds of processors that others took.
     """
 
     def __init__(
@@ -94,10 +115,12 @@ class Judge:
         measures: Mapping[str, Measure],
         profile: str,
         values: Measured,
+        hands: Hands | None = None,
     ) -> None:
         self.model, self.samples, self.measures, self.profile, self.values = model, samples, measures, profile, values
+        self.hands = hands
         self.skipped: dict[int, str] = {}
-        self.maps = 0
+        self.maps, self.elsewhere = 0, 0.0
         self._largest = 1
         self._checked = False
 
@@ -166,17 +189,28 @@ class Judge:
             pictures: by index.
             told: called with how many more pairs of a method and a picture are done.
         """
-        most = max(1, MEMORY // (COPIES * self._largest))  # maps at once
+        calls = self._calls(methods, pictures)
         try:
-            for some in (methods[start : start + most] for start in range(0, len(methods), most)):
-                batch = max(1, min(AT_ONCE, most // len(some)))
-                for start in range(0, len(pictures), batch):
-                    part = pictures[start : start + batch]
-                    self._measure(some, [k for k in part if any(not self.values.has(m.key, k) for m in some)])
-                    told(len(some) * len(part))
-                    self.values.keep()
+            for call in self.hands(self, list(calls)) if self.hands else map(self.answer, calls):
+                told(len(call.methods) * call.pictures)
+                self.values.keep()
         finally:
             self.values.keep(now=True)
+
+    def _calls(self, methods: Sequence[Planned], pictures: Sequence[int]) -> Iterator[Call]:
+        """As many methods and pictures as go into one call."""
+        most = max(1, MEMORY // (COPIES * self._largest))  # maps at once
+        for some in (methods[start : start + most] for start in range(0, len(methods), most)):
+            batch = max(1, min(AT_ONCE, most // len(some)))
+            for start in range(0, len(pictures), batch):
+                part = pictures[start : start + batch]
+                missing = [k for k in part if any(not self.values.has(m.key, k) for m in some)]
+                yield Call(tuple(some), len(part), tuple(missing))
+
+    def answer(self, call: Call) -> Call:
+        """Measure what a call asks for, here."""
+        self._measure(call.methods, call.missing)
+        return call
 
     def _measure(self, methods: Sequence[Planned], pictures: Sequence[int]) -> None:
         """Some methods on a few pictures, those with as many classes to explain in one call."""
