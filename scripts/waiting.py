@@ -6,10 +6,13 @@ The network is a pause of as long as a GPU would take, which takes no core. Pict
 memory; each arrives after a pause, as over a network. Both pauses are printed; nothing is written but the table.
 """
 
+# ruff: noqa: INP001, T201 - beside scripts, and prints
+
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import tarfile
 import tempfile
 import time
@@ -51,6 +54,7 @@ class Late:
         return self.data[index]
 
     def picture_sha256(self, index: int) -> str | None:
+        """Wait, then read."""
         time.sleep(self.seconds)
         return self.data.picture_sha256(index)
 
@@ -100,8 +104,6 @@ def main() -> None:
     options.add_argument("--network", type=float, default=0.02, help="seconds of the network for a picture")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as cache:
-        import os  # noqa: PLC0415
-
         os.environ["XDG_CACHE_HOME"] = str(Path(cache))
         data = Late(webdataset(shard(given.pictures)), given.latency)
         begin = time.perf_counter()

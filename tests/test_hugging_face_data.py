@@ -27,6 +27,7 @@ def reference(place):
 def saved(place):
     features = datasets.Features(
         {
+            "file_name": datasets.Value("string"),  # the library keeps of a path its last part
             "image": datasets.Image(),
             "objects": {
                 "bbox": datasets.Sequence(datasets.Sequence(datasets.Value("float32"))),
@@ -34,7 +35,9 @@ def saved(place):
             },
         }
     )
-    rows = [{"image": {"bytes": FILES[name], "path": name}, "objects": objects(name)} for name in BOXES]
+    rows = [
+        {"file_name": name, "image": {"bytes": FILES[name], "path": name}, "objects": objects(name)} for name in BOXES
+    ]
     datasets.disable_progress_bars()
     data = datasets.Dataset.from_list(rows, features=features)
     datasets.DatasetDict({"test": data, "train": data.select([0])}).save_to_disk(place)

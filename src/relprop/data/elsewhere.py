@@ -23,7 +23,7 @@ def folder_elsewhere(pictures: str, annotations: str | None = None, *, masks: bo
     Example:
         >>> data = folder_elsewhere("s3://bucket/pictures", "s3://bucket/boxes.json")  # doctest: +SKIP
     """
-    if annotations is not None and annotations.lower().endswith(".json"):
+    if annotations is not None and annotations.partition("::")[0].lower().endswith(".json"):
         if masks:
             demand_pycocotools()
         source = _Json(pictures, annotations, masks=masks)
