@@ -18,11 +18,12 @@ from typing import Any
 from torch import nn
 
 from relprop.data.mean_image import mean_image
+from relprop.study.files import StudyError
 from relprop.study.manifest import write_manifest
 from relprop.study.ray_session import Crew, demand_ray
 from relprop.study.runner import Begun, Clock, Measurement, Progress, begin
 from relprop.study.spread import spread
-from relprop.study.store import RUN, Store, StudyError
+from relprop.study.store import RUN, Store
 from relprop.study.task import Task
 from relprop.support.errors import InputError
 

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from relprop.study.store import RUN, Store, StudyError
+from relprop.study.files import StudyError
+from relprop.study.store import RUN, Store
 from relprop.support.files import file_sha256, write_whole
 
 MANIFEST = "manifest.json"
