@@ -33,7 +33,7 @@ class Costs:
         begin: of a worker: libraries and the network, then hashes of annotations.
         hashing: of a picture, to know that it is the one that was measured; at a start that goes on.
         look: of a part that has files of its own, to read and check it.
-        together: of a picture whose part shares its files, likewise.
+        compact: of a part, to put it together with others.
         report: of a picture, on one core.
     """
 
@@ -43,7 +43,7 @@ class Costs:
     begin: float = 15.0
     hashing: float = 0.001
     look: float = 0.004
-    together: float = 0.00001
+    compact: float = 0.0085
     report: float = 0.0003
 
 
@@ -79,7 +79,7 @@ def simulate(costs: Costs, pictures: int, chunk: int, workers: int) -> dict[str,
         "idle": idle / (end * workers),
         "outside": costs.around / (costs.network + costs.around),
         "check again, minutes": (parts * costs.look + pictures * costs.hashing) / 60 / workers,
-        "compact, minutes": (parts * costs.look + pictures * 2 * costs.together) / 60,
+        "compact, minutes": parts * costs.compact / 60,
         "report, minutes": pictures * costs.report / 60,
     }
 

@@ -6,7 +6,7 @@ import pickle
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import IO, Any, Generic, TypeVar
 
@@ -26,8 +26,14 @@ U = TypeVar("U")
 def scratch(owner: object) -> IO[bytes]:
     """Return a file without a name, in memory while it is small, which goes when its owner does."""
     file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - it lives as long as its owner
-    weakref.finalize(owner, file.close)
+    weakref.finalize(owner, _closed, file)
     return file
+
+
+def _closed(file: IO[bytes]) -> None:
+    """Close it; what it has had no room for, and was told of, it tries once more to write."""
+    with suppress(OSError):
+        file.close()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-from pyarrow import compute
 
 from relprop.study.blocks import Blocks, Each
 from relprop.study.results import Study
@@ -41,7 +40,7 @@ def _table(study: Study, name: str, found: Blocks[Any]) -> Table:
             values = np.stack([block[number].to_numpy().astype(np.float64) for number in numbers], 1)
             among = np.ones(len(values), dtype=bool)
             for key, word in zip(keys, label, strict=True):
-                among &= compute.equal(block[key], word).to_numpy()
+                among &= np.array(block[key].to_pylist(), dtype=object) == word
             return values[among], picture[among], None
 
         return found.each(piece)
