@@ -61,7 +61,7 @@ def spread(opener: Opener, parts: Sequence[int], crew: Crew) -> Generator[tuple[
     waiting, fruitless, reason = set(parts), 0, ""
     with session(crew) as ray:
         tries = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Tries).remote()
-        worker = Worker(opener, crew, tries, Path.cwd())
+        worker = Worker(pickle.dumps(opener), crew, tries, Path.cwd(), tuple(sys.path))
         while waiting:
             before = len(waiting)
             try:
@@ -130,17 +130,20 @@ class Tries:
 class Worker:
     """What travels to a process, and does parts there."""
 
-    opener: Opener
+    opener: bytes  # pickled: what it names may be found only where `places` are looked through
     crew: Crew
     tries: Any
     place: Path
+    places: tuple[str, ...]
 
     @cached_property
     def work(self) -> Work:
         """Opened for the first part, so that an error is that part's."""
         if self.place.is_dir():  # what is named by a relative path, and modules of the user's
             os.chdir(self.place)
-        work = self.opener()
+        sys.path += [place for place in self.places if place not in sys.path]  # Ray brings the first of them alone
+        opener: Opener = pickle.loads(self.opener)  # noqa: S301 - of the driver
+        work = opener()
         if "torch" in sys.modules:  # or as many as there are cores, in every process
             sys.modules["torch"].set_num_threads(self.crew.threads)
         if "pyarrow" in sys.modules:
