@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 WHO = {"relprop": VERMILION, "zennit": BLUE, "captum": GREEN}
 LABELS = {"relprop": "relprop", "zennit": "zennit", "captum": "Captum, nearest"}
 _WIDTH = 0.27
+_HIGHEST = 1.6
+"""In heights of the second highest bar of a network, so that one that stands far above all others does not flatten
+them: it is cut there, which is marked, and its number written on it."""
 
 
 def bars(results: Mapping[str, Any]) -> Figure | None:
@@ -35,10 +38,11 @@ def bars(results: Mapping[str, Any]) -> Figure | None:
         size = (1.2 + 3.1 * len(networks), 0.9 + 1.9 * len(batches))
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(len(batches), len(networks), squeeze=False, sharex=True, sharey="col")
+        tops = {name: _top([case for case in cases if case["network"] == name]) for name in networks}
         for row, batch in enumerate(batches):
             for column, name in enumerate(networks):
                 mine = {c["method"]: c for c in cases if (c["network"], c["batch"]) == (name, batch)}
-                _panel(panels[row][column], mine, methods)
+                _panel(panels[row][column], mine, methods, tops[name])
                 if row == 0:
                     panels[row][column].set_title(name, loc="left", fontweight="bold")
             plural = "picture" if batch == 1 else "pictures"
@@ -52,7 +56,26 @@ def bars(results: Mapping[str, Any]) -> Figure | None:
     return figure
 
 
-def _panel(axis: Axes, cases: Mapping[str, Mapping[str, Any]], methods: Sequence[str]) -> None:
+def _top(cases: Sequence[Mapping[str, Any]]) -> float:
+    """Where the axes of a network end: above its highest bar, or where that is cut."""
+    heights = [1.0]
+    for case in cases:
+        found = case["contenders"]
+        unit = found.get("gradient", {}).get("seconds", {}).get("median")
+        heights += [found[name]["seconds"]["q3"] / unit for name in WHO if unit and found.get(name, {}).get("seconds")]
+    *_, second, highest = sorted([1.0, *heights])
+    return 1.05 * min(highest, _HIGHEST * second)
+
+
+def _cut(axis: Axes, at: float, top: float, height: float) -> None:
+    """Mark a bar that goes on above the axis: two strokes through it, and its number."""
+    for level in (0.86, 0.89):
+        ends = ((at - 0.6 * _WIDTH, at + 0.6 * _WIDTH), (top * (level - 0.02), top * (level + 0.02)))
+        axis.plot(*ends, color="white", linewidth=2.0, zorder=5, solid_capstyle="butt")
+    axis.text(at, top * 0.93, f"{height:.1f}", ha="center", va="bottom", color="white", fontsize=7, zorder=5)
+
+
+def _panel(axis: Axes, cases: Mapping[str, Mapping[str, Any]], methods: Sequence[str], top: float) -> None:
     """Draw the methods of one network and number of pictures."""
     axis.axhline(1, color=FAINT, linewidth=0.8, zorder=1, label="plain gradient")
     for place, method in enumerate(methods):
@@ -68,7 +91,10 @@ def _panel(axis: Axes, cases: Mapping[str, Mapping[str, Any]], methods: Sequence
                 continue
             low, height, high = (seconds[what] / unit for what in ("q1", "median", "q3"))
             axis.bar(at, height, _WIDTH * 0.92, color=colour, label=LABELS[name], zorder=2)
-            axis.vlines(at, low, high, color=INK, linewidth=0.8, zorder=3)
+            if height > top:
+                _cut(axis, at, top, height)
+            else:
+                axis.vlines(at, low, min(high, top), color=INK, linewidth=0.8, zorder=3)
         for name, stroke, label in (("floor", "-", "floor"), ("floor-four", ":", "floor of four")):
             level = found.get(name, {}).get("seconds", {}).get("median")
             if level:
@@ -76,7 +102,7 @@ def _panel(axis: Axes, cases: Mapping[str, Mapping[str, Any]], methods: Sequence
                 axis.hlines(level / unit, *ends, color=INK, linestyle=stroke, linewidth=1.6, zorder=4, label=label)
     axis.set_xticks(range(len(methods)), [method.replace("-", "\n", 1) for method in methods], fontsize=7)
     axis.set_xlim(-0.5, len(methods) - 0.5)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, top)
 
 
 def _legend(axis: Axes) -> tuple[list[Any], list[str]]:

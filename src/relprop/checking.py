@@ -9,6 +9,7 @@ from typing import Any
 from relprop.catalogue.names import Method, resolve
 from relprop.composites.composite import Composite
 from relprop.composites.profiles import profile_named
+from relprop.from_pictures import as_input
 from relprop.planning import plan
 from relprop.propagate import BEST_PRACTICE, explain
 from relprop.record.acceptance import Model
@@ -17,6 +18,7 @@ from relprop.record.logits import Output
 from relprop.record.prepare import recorded
 from relprop.record.replay import Replay, replay
 from relprop.support.errors import InputError, RelpropError, UnsupportedOp
+from relprop.support.tables import html_table
 from relprop.tape.tape import Tape
 from relprop.targets import Starts, Target
 from relprop.walk.ledger import Ledger
@@ -62,8 +64,8 @@ class Check:
         """Whether maps of this model can be trusted to be what they say they are."""
         return self.replay is not None and self.replay.ok and not self.refused
 
-    def __str__(self) -> str:
-        """The table."""
+    def _found(self) -> list[tuple[str, str]]:
+        """What stands at the head."""
         found = [("verdict", "ok" if self.ok else "NOT ok"), ("method", self.method)]
         if self.replay is not None:
             found += [
@@ -72,6 +74,11 @@ class Check:
             ]
         if self.ledger is not None:
             found.append(("ledger's largest gap", f"{self.ledger:.2g}{'  DOES NOT CLOSE' if self.refused else ''}"))
+        return found
+
+    def __str__(self) -> str:
+        """The table."""
+        found = self._found()
         width = max(len(name) for name, _ in found)
         lines = [f"{name:{width}}  {value}" for name, value in found]
         for title, told in (
@@ -81,6 +88,19 @@ class Check:
         ):
             lines += ["", f"{title}:", *(f"  {line}" for line in told)] if told else []
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same in two tables."""
+        head = html_table("", ("check", ""), self._found())
+        ops = [(str(use.calls), use.op, ", ".join(use.rules)) for use in self.ops]
+        told = [("refused", line) for line in self.refused.splitlines()] + [
+            ("not covered", n) for n in self.not_covered
+        ]
+        return (
+            head
+            + (html_table("", ("", ""), told) if told else "")
+            + (html_table("what ops do with relevance", ("calls", "op", "rules"), ops) if ops else "")
+        )
 
     def __repr__(self) -> str:
         return f"Check({'ok' if self.ok else 'not ok'}: {len(self.ops)} ops, {self.method})"
@@ -130,7 +150,7 @@ def check(
     if method is not None and not isinstance(resolve(method, model, profile_named(profile)), Composite):
         raise InputError(f"{method!r} has no rules to check; name an LRP method or a Composite")
     try:
-        inputs = inputs_of(x, of)
+        inputs = inputs_of(as_input(model, x), of)
         roots = Starts([target], model, output, inputs).find
         tape = recorded(model, inputs, roots=roots)
         proof = replay(tape, model, inputs, roots)

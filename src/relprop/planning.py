@@ -10,6 +10,7 @@ from relprop.catalogue.best import best_practice
 from relprop.catalogue.names import Method, resolve
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import profile_named
+from relprop.from_pictures import as_input
 from relprop.record.acceptance import Model
 from relprop.record.inputs import Of, inputs_of
 from relprop.record.logits import Output
@@ -120,7 +121,7 @@ def plan(
     composite = None if method is None else resolve(method, model, conventions)
     if composite is not None and not isinstance(composite, Composite):
         raise InputError(f"{method!r} has no rules to plan; name an LRP method or a Composite")
-    inputs = inputs_of(x, of)
+    inputs = inputs_of(as_input(model, x), of)
     known = [] if composite is None else [composite]
     roots = Starts(target, model, output, inputs).find
     nodes = recorded(model, inputs, roots=roots, composites=known, check=check).nodes

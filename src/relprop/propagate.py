@@ -19,8 +19,9 @@ from relprop.catalogue.names import Function, Method, resolve
 from relprop.composites.composite import Composite, assign
 from relprop.composites.profiles import Profile, profile_named
 from relprop.explanation import Explanation, finite
+from relprop.from_pictures import as_input
 from relprop.record.acceptance import Model
-from relprop.record.inputs import Inputs, Of, inputs_of
+from relprop.record.inputs import Inputs, Of, inputs_of, plain
 from relprop.record.logits import Output
 from relprop.record.prepare import demand_known_gates, recorded, roots_of
 from relprop.support.errors import InputError, RelpropError
@@ -57,7 +58,8 @@ def attribute(
     Args:
         model: any PyTorch model (or function) in eval mode. It is not changed.
         x: pictures, (B, ...), floating point and finite; or token ids (B, L); or several inputs, a tuple that the
-            model is called with by position, or a mapping by keyword.
+            model is called with by position, or a mapping by keyword. Where the model has `.preprocess`, also the path
+            of a picture, a picture of Pillow's, or a list of these.
         target: what to explain. A class, where the model gives logits (B, C) or a regression's (B,): an index for all,
             a name where the model has `.classes`, a (B,) integer tensor, or None for the predicted one. Or a function
             of what the model returned to one number per picture, (B,), whose own ops take part:
@@ -152,7 +154,7 @@ def explain(
     if start not in ("logit", "one"):
         raise InputError(f"start is {start!r}, and must be 'logit' or 'one'")
     named = profile_named(profile)
-    inputs = inputs_of(x, of)
+    inputs = inputs_of(as_input(model, x), of)
     resolved = {
         name: Unnamed() if method is None else resolve(method, model, named) for name, method in _named(methods).items()
     }
@@ -181,7 +183,15 @@ def explain(
         {name: found.inside for name, found in arrived.items()} if inside is not None else {},
         tuple(label for label in starts.labels for _ in range(look.number)),
         tuple(getattr(model, "classes", None) or ()),
+        plain(inputs.tensors[0]) if _of_pictures(inputs) else None,
+        getattr(model, "preprocess", None),
     )
+
+
+def _of_pictures(inputs: Inputs) -> bool:
+    """Whether what is explained can be looked at."""
+    t = inputs.tensors[0]
+    return inputs.alone and t.ndim == 4 and t.shape[1] in (1, 3) and t.is_floating_point()
 
 
 @dataclass(frozen=True)

@@ -49,3 +49,9 @@ def explain_func(
 
 
 _TAKEN = ("method", "profile", "start", "dtype", "output", "of", "check")
+
+__all__ = ["explain_func"]
+
+
+def __dir__() -> list[str]:
+    return __all__

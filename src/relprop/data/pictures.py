@@ -96,7 +96,7 @@ def _read(source: Path | BytesIO, name: str) -> Image.Image:
             warnings.simplefilter("ignore")  # odd metadata, and sizes below Pillow's hard limit
             with Image.open(source) as image:
                 image.load()
-                return _as_rgb(ImageOps.exif_transpose(image), name)
+                return _in_rgb(ImageOps.exif_transpose(image), name)
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -122,7 +122,16 @@ def _demand_file(path: Path) -> None:
         raise PictureError(f"{path}: {_EMPTY}")
 
 
-def _as_rgb(image: Image.Image, name: str) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return a picture of Pillow's as `open_picture` would give it: 8-bit RGB, upright.
+
+    Raises:
+        PictureError: its pixels have no known range (32-bit).
+    """
+    return _in_rgb(ImageOps.exif_transpose(image), "the picture")
+
+
+def _in_rgb(image: Image.Image, name: str) -> Image.Image:
     """Convert any mode to RGB, losing neither range (16-bit) nor what transparency hides."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -73,6 +73,13 @@ class Preprocess:
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
         return (pixels - (mean if self.mean_image is None else self._centre(self.mean_image))) / std
 
+    def pixels(self, x: Tensor) -> Tensor:
+        """Turn the network's input (..., 3, crop, crop) back into RGB, 0..1: what `normalise` was given."""
+        mean, std = (torch.tensor(values, device=x.device)[:, None, None] for values in (self.mean, self.std))
+        mean = mean if self.mean_image is None else self._centre(self.mean_image).to(x.device)
+        pixels = ((x.float() * std + mean) / self.scale).clamp(0, 1)
+        return pixels if self.channels == "RGB" else pixels.flip(-3)
+
     def _centre(self, image: Tensor) -> Tensor:
         top, left = (offset(side, self.crop) for side in image.shape[1:])
         return image[:, top : top + self.crop, left : left + self.crop].float()

@@ -1,7 +1,7 @@
 """Measures of how well heat maps find objects. They take tensors and know nothing of how maps are made."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relprop.metrics.concentration import complexity, sparseness
 from relprop.metrics.flipping import Flips, flip
@@ -22,11 +22,20 @@ from relprop.metrics.occlusion import delta, occlude
 # These explain networks, so they stand above the engine, which knows nothing of measures; imported when first used.
 _PLACES = {"Randomised": "relprop.randomising", "randomise": "relprop.randomising"}
 
+# To a type checker, a module with such a function has every name; what `_PLACES` holds is of no type to it.
+if TYPE_CHECKING:
+    Randomised: Any
+    randomise: Any
+else:
 
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module 'relprop.metrics' has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _PLACES:
+            raise AttributeError(f"module 'relprop.metrics' has no attribute {name!r}")
+        return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 __all__ = [  # noqa: PLE0604

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from relprop.plots.heatmaps import COLOURS, outline, scale
+from relprop.plots.outlines import outline
 from relprop.plots.style import drawable, style
+from relprop.plots.view import COLOURS, scale
 
 SIDE = 1.15
 """Width and height of a picture, in inches."""

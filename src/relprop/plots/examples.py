@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from relprop.plots.heatmaps import COLOURS, outline, scale
+from relprop.plots.outlines import outline
 from relprop.plots.style import drawable, style
+from relprop.plots.view import COLOURS, scale
 
 SIDE, GAP, HEAD, TITLE = 1.25, 0.06, 0.35, 0.25
 """Width and height of a picture, what lies between pictures, and heights of the figure's head and a row's title, in

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from matplotlib.collections import LineCollection
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import Rectangle
 
+from relprop.plots.drawn import FORMATS, SETTINGS, Drawn, render
+from relprop.plots.named import plain, shown
+from relprop.plots.outlines import ON_MAPS, ON_PICTURES, Box, Strokes, outline, outline_mask
+from relprop.plots.palette import INK, VERMILION
 from relprop.plots.style import drawable, style
+from relprop.plots.view import COLOURS, Range, View, coloured, scale
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
-    from matplotlib.image import AxesImage
     from numpy.typing import ArrayLike, NDArray
+
+    from relprop.support.account import Account
 
     Floats = NDArray[np.float64]
 
-FORMATS = ("png", "pdf", "svg", "jpg", "webp", "tif")
-"""What `render` can write."""
-PERCENTILE = 99.9
-"""Where the colour scale ends, among a map's absolute values: the few extreme pixels that LRP tends to have
-would leave all others white. Pointed ends of the colour bar show that some lie beyond."""
-COLOURS = "RdBu_r"
 PANEL = 2.7
 """Width and height of a panel, in inches."""
-_SALT = "relprop"  # makes the ids in an SVG the same each time
-_STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 9, "axes.linewidth": 0.6, "svg.hashsalt": _SALT}
+LINE = 0.16
+"""Height of a line of letters, likewise: rows with more of them are higher, so that panels are alike."""
+__all__ = ["COLOURS", "FORMATS", "PANEL", "bare", "below", "heatmaps", "paint", "render", "ruler", "scale"]
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def heatmaps(
@@ -44,19 +45,29 @@ def heatmaps(
     mu_w: Mapping[str, Sequence[float]] | None = None,
     *,
     letters: bool = False,
+    view: View | None = None,
+    accounts: Mapping[str, Sequence[Account]] | None = None,
+    boxes: Sequence[Sequence[Box]] = (),
+    panel: float = PANEL,
 ) -> Figure:
     """Draw a row per target: the picture, then a map per method, each with a colour scale of its own.
 
-    Maps are summed over the colour channels. Their scales are symmetric around zero, which is white.
+    Maps are summed over the colour channels. White is zero; scales are symmetric around it, but of maps of one sign
+    they begin there.
 
     Args:
-        picture: (H, W, 3) uint8, exactly what the network saw.
+        picture: (H, W, 3) uint8, exactly what the network saw; or (T, H, W, 3), one for each row.
         titles: one per target, such as ``"otter (class 360), logit 20.8"``.
         relevance: (T, C, H, W) by method, the same T as there are titles.
         region: x0, y0, x1, y1, half-open, to be outlined on the picture.
         inside: per target (H, W) bool, such as the union of its class's boxes, to be outlined on picture and maps.
         mu_w: by method a figure per target, written under its map; NaN where it is not defined.
         letters: whether the columns are lettered, (a) the picture, as in the paper's figures.
+        view: how maps are coloured and methods named.
+        accounts: by method one per target: how much of the logit lies on the map is written under it, in red where
+            that is less than half.
+        boxes: per target x0, y0, x1, y1, half-open, to be outlined on picture and maps.
+        panel: width and height of a panel, in inches.
 
     Returns:
         The figure, not yet written; see `render`.
@@ -64,125 +75,135 @@ def heatmaps(
     Raises:
         ValueError: the shapes do not fit each other, or a map is not finite.
     """
-    picture = np.asarray(picture)
-    maps = {method: np.asarray(values, dtype=np.float64).sum(axis=1) for method, values in relevance.items()}
-    for method, values in maps.items():
-        if values.shape != (len(titles), *picture.shape[:2]):
-            shapes = f"maps {values.shape}, {len(titles)} titles, picture {picture.shape}"
-            raise ValueError(f"{method}: shapes do not fit: {shapes}")
-        if not np.isfinite(values).all():
-            raise ValueError(f"{method}: the map is not finite")
-    with style(_STYLE):
-        size = (PANEL * (1 + len(maps)), (PANEL + 0.9) * len(titles))
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.07))
-        rows = figure.subfigures(len(titles), 1, squeeze=False)[:, 0]
+    view = view or View()
+    pictures = np.asarray(picture)
+    pictures = pictures if pictures.ndim == 4 else np.broadcast_to(pictures, (len(titles), *pictures.shape))
+    maps = {method: _map(method, values, len(titles), pictures, view) for method, values in relevance.items()}
+    ranges = view.ranges({method: [*values] for method, values in maps.items()})
+    with style(SETTINGS):
+        told = {method: [below(account) for account in each] for method, each in (accounts or {}).items()}
+        lines = [max((each[row].count("\n") for each in told.values()), default=0) for row in range(len(titles))]
+        heights = [panel + 0.9 + LINE * (n + title.count("\n")) for n, title in zip(lines, titles, strict=True)]
+        figure = Drawn(figsize=(panel * (1 + len(maps)), sum(heights)), layout=ConstrainedLayoutEngine(h_pad=0.07))
+        rows = figure.subfigures(len(titles), 1, squeeze=False, height_ratios=heights)[:, 0]
         for row, (part, title) in enumerate(zip(rows, titles, strict=True)):
-            shown = {method: values[row] for method, values in maps.items()}
-            notes = {method: _weighted(figures[row]) for method, figures in (mu_w or {}).items()}
-            mask = np.asarray(inside[row], dtype=bool) if len(inside) else None
-            _row(part, title, picture, shown, region, mask, notes, "abcdefghijklmnopqrstuvwxyz" if letters else "")
+            own = _Row(
+                pictures[row],
+                {method: values[row] for method, values in maps.items()},
+                {method: each[row] for method, each in ranges.items()},
+                _Frames(
+                    region,
+                    np.asarray(inside[row], dtype=bool) if len(inside) else None,
+                    boxes[row] if len(boxes) else (),
+                ),
+                {method: several[row] for method, several in (accounts or {}).items()},
+                {method: figures[row] for method, figures in (mu_w or {}).items()},
+            )
+            part.suptitle(drawable(title), fontsize=10, parse_math=False)
+            _fill(part, own, view, _LETTERS if letters else "")
     return figure
 
 
-def render(figure: Figure, kind: str = "png", dpi: int = 200) -> bytes:
-    """Return the figure as a file's content; the same figure gives the same bytes.
+@dataclass(frozen=True)
+class _Frames:
+    """What is outlined in a row."""
 
-    Args:
-        figure: as `heatmaps` returns it.
-        kind: one of `FORMATS`.
-        dpi: pixels per inch, where the format has pixels.
-    """
-    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
-    buffer = io.BytesIO()
-    with style(_STYLE):
-        figure.savefig(buffer, format=kind, dpi=dpi, metadata=undated)
-    return buffer.getvalue()
+    region: tuple[int, int, int, int] | None = None
+    inside: NDArray[np.bool_] | None = None
+    boxes: Sequence[Box] = ()
 
-
-def scale(values: Floats) -> float:
-    """Return the largest absolute relevance that the colours tell apart; positive, also for an empty map."""
-    largest = float(np.abs(values).max())
-    return float(np.percentile(np.abs(values), PERCENTILE)) or largest or 1.0
+    def draw(self, axis: Axes, strokes: Strokes) -> None:
+        """Draw what stands on picture and maps alike."""
+        if self.inside is not None:
+            outline_mask(axis, self.inside, strokes)
+        for box in self.boxes:
+            outline(axis, box, strokes)
 
 
-def _row(
-    part: SubFigure,
-    title: str,
-    picture: NDArray[np.uint8],
-    maps: Mapping[str, Floats],
-    region: tuple[int, int, int, int] | None,
-    inside: NDArray[np.bool_] | None,
-    notes: Mapping[str, str],
-    letters: str,
-) -> None:
+@dataclass(frozen=True)
+class _Row:
+    """A picture and its maps."""
+
+    picture: NDArray[np.uint8]
+    maps: Mapping[str, Floats]
+    ranges: Mapping[str, Range]
+    frames: _Frames = field(default_factory=_Frames)
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    mu_w: Mapping[str, float] = field(default_factory=dict)
+
+
+def _map(method: str, values: ArrayLike, rows: int, pictures: NDArray[np.uint8], view: View) -> Floats:
+    """The maps (T, H, W) of a method, of the signs that are shown."""
+    summed: Floats = np.asarray(values, dtype=np.float64).sum(axis=1)
+    if summed.shape != (rows, *pictures.shape[1:3]):
+        shapes = f"maps {summed.shape}, {rows} titles, picture {pictures.shape[1:]}"
+        raise ValueError(f"{method}: shapes do not fit: {shapes}")
+    if not np.isfinite(summed).all():
+        raise ValueError(f"{method}: the map is not finite")
+    return view.signed(summed)
+
+
+def _fill(part: SubFigure, row: _Row, view: View, letters: str) -> None:
     """Fill a row: equal panels, and under each map its colour bar and what is noted of it."""
-    part.suptitle(drawable(title), fontsize=10, parse_math=False)
-    grid = part.add_gridspec(2, 1 + len(maps), height_ratios=(1, 0.04))
-    lettered = [f"({letter}) " for letter in letters[: 1 + len(maps)]] or [""] * (1 + len(maps))
-    shown = _panel(part.add_subplot(grid[0, 0]), f"{lettered[0]}input")
-    shown.imshow(picture, interpolation="nearest")
-    if region:
-        outline(shown, region)
-    if inside is not None:
-        _outline_mask(shown, inside, ((2.2, "black"), (1.0, "#ffe14d")))
-    for column, (method, values) in enumerate(maps.items(), start=1):
-        title = (lettered[column:] or [""])[0] + method.replace(":", "\n", 1)
-        axis = _panel(part.add_subplot(grid[0, column]), title)
-        limit = scale(values)
-        image = axis.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
-        if inside is not None:
-            _outline_mask(axis, inside, ((0.8, "#444444"),))
+    grid = part.add_gridspec(2, 1 + len(row.maps), height_ratios=(1, 0.04))
+    lettered = [f"({letter}) " for letter in letters[: 1 + len(row.maps)]] or [""] * (1 + len(row.maps))
+    first = bare(part.add_subplot(grid[0, 0]), f"{lettered[0]}input")
+    first.imshow(row.picture, interpolation="nearest")
+    if row.frames.region:
+        outline(first, row.frames.region)
+    row.frames.draw(first, ON_PICTURES)
+    for column, (method, values) in enumerate(row.maps.items(), start=1):
+        letter = (lettered[column:] or [""])[0]
+        axis = bare(part.add_subplot(grid[0, column]), letter + shown(method, view.names))
+        image = paint(axis, values, row.ranges[method], view, row.picture)
+        row.frames.draw(axis, ON_PICTURES if view.overlay else ON_MAPS)
         bar = part.add_subplot(grid[1, column])
-        _bar(bar, image, limit, _extend(values, limit), notes.get(method, "relevance"))
+        account = row.accounts.get(method)
+        ruler(bar, image, row.ranges[method], values, below(account, row.mu_w.get(method)))
+        if account is not None and account.low:
+            bar.xaxis.label.set_color(VERMILION)
 
 
-def _weighted(mu_w: float) -> str:
-    """Return what stands under a map of which mu_w is known, or not defined."""
-    return f"relevance; $\\mu_w$ {mu_w:.2f}" if np.isfinite(mu_w) else "relevance; $\\mu_w$ not defined"
+def paint(
+    axis: Axes, values: Floats, within: Range, view: View, picture: NDArray[np.uint8] | None = None
+) -> ScalarMappable:
+    """Draw a map, over its picture where the view wants that; what is returned knows its colours, for a colour bar."""
+    colours, norm = within.colours(view.colours), Normalize(within.low, within.high)
+    if picture is None or not view.overlay:
+        return axis.imshow(values, cmap=colours, norm=norm, interpolation="nearest")
+    axis.imshow(coloured(values, within, view, picture), interpolation="nearest")
+    return ScalarMappable(norm, colours)
 
 
-def _outline_mask(axis: Axes, mask: NDArray[np.bool_], strokes: Sequence[tuple[float, str]]) -> None:
-    """Draw a frame around the pixels of a mask, along their edges; the picture's extent stays."""
-    wide = np.pad(mask, 1).astype(np.int8)
-    y, x = np.nonzero(np.diff(wide, axis=1)[1:-1])  # edges that stand upright, left of pixel x
-    upright = [((c - 0.5, r - 0.5), (c - 0.5, r + 0.5)) for r, c in zip(y, x, strict=True)]
-    y, x = np.nonzero(np.diff(wide, axis=0)[:, 1:-1])
-    lying = [((c - 0.5, r - 0.5), (c + 0.5, r - 0.5)) for r, c in zip(y, x, strict=True)]
-    extent = axis.get_xlim(), axis.get_ylim()
-    for width, colour in strokes:
-        axis.add_collection(LineCollection([*upright, *lying], colors=colour, linewidths=width, capstyle="projecting"))
-    axis.set_xlim(extent[0])
-    axis.set_ylim(extent[1])
+def below(account: Account | None, mu_w: float | None = None) -> str:
+    """Return what stands under a map, a formula in it where mu_w is known, or not defined."""
+    told = "relevance"
+    if account is not None:
+        told = account.words() if account.kind == "relevance" else f"{account.kind}: {account.words()}"
+        told += f"\n{account.warning}" if account.warning else ""
+    told = plain(told)
+    if mu_w is None:
+        return told
+    return f"{told}; $\\mu_w$ {mu_w:.2f}" if np.isfinite(mu_w) else f"{told}; $\\mu_w$ not defined"
 
 
-def outline(axis: Axes, region: tuple[int, int, int, int]) -> None:
-    """Draw a frame around x0, y0, x1, y1 that is seen on a ground of any colour; the picture's extent stays."""
-    x0, y0, x1, y1 = region
-    extent = axis.get_xlim(), axis.get_ylim()
-    for width, colour in ((2.2, "black"), (1.0, "#ffe14d")):
-        corner = (x0 - 0.5, y0 - 0.5)
-        axis.add_patch(Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=width))
-    axis.set_xlim(extent[0])
-    axis.set_ylim(extent[1])
-
-
-def _panel(axis: Axes, title: str) -> Axes:
-    axis.set_title(drawable(title), parse_math=False)
+def bare(axis: Axes, title: str) -> Axes:
+    """Give an axis a title, and no ticks."""
+    axis.set_title(title)
     axis.set_xticks([])
     axis.set_yticks([])
     return axis
 
 
-def _extend(values: Floats, limit: float) -> str:
-    """Which ends of the colour bar are pointed: those beyond which relevance lies."""
-    below, above = bool(values.min() < -limit), bool(values.max() > limit)
-    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
-
-
-def _bar(axis: Axes, image: AxesImage, limit: float, extend: str, below: str) -> None:
+def ruler(axis: Axes, image: Any, within: Range, values: Floats, told: str) -> None:
+    """Draw a colour bar whose ends are pointed where numbers lie beyond them, and words below it."""
+    extend = within.extend(values)
     bar = axis.figure.colorbar(image, cax=axis, orientation="horizontal", extend=extend, extendfrac=0.04)
-    bar.set_ticks((-limit, 0, limit), labels=(f"\N{MINUS SIGN}{limit:.2g}", "0", f"+{limit:.2g}"))
-    sides: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
-    for label, side in zip(axis.get_xticklabels(), sides, strict=True):
+    ticks = [(within.low, f"\N{MINUS SIGN}{-within.low:.2g}"), (0.0, "0"), (within.high, f"+{within.high:.2g}")]
+    ticks = ticks[(within.low == 0) : 2 + (within.high != 0)]
+    bar.set_ticks([place for place, _ in ticks], labels=[text for _, text in ticks])
+    sides: list[Literal["left", "center", "right"]] = ["left", "center", "right"]
+    for label, side in zip(axis.get_xticklabels(), sides if len(ticks) == 3 else sides[::2], strict=True):
         label.set_horizontalalignment(side)  # within the panel, so that all panels keep one width
-    bar.set_label(below, labelpad=0)
+    axis.xaxis.label.set_color(INK)
+    bar.set_label(told, labelpad=0)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from relprop.plots.heatmaps import COLOURS
+from relprop.plots.drawn import Drawn
 from relprop.plots.marked import plain
 from relprop.plots.palette import GREY
 from relprop.plots.style import drawable, style
+from relprop.plots.view import COLOURS
 from relprop.support.pieces import readable, visible
 
 CELL, LOW, FEW = 0.32, 0.2, 12
@@ -61,7 +62,7 @@ def layers(
         raise ValueError("relevance is not finite")
     wide, high = min(CELL * len(words), WIDEST), min((CELL if len(rows) <= FEW else LOW) * len(rows), HIGHEST)
     with style({"font.size": 8}):
-        figure = Figure(figsize=(wide + 3.0, high + 1.8), layout="constrained")
+        figure = Drawn(figsize=(wide + 3.0, high + 1.8), layout="constrained")
         axis = figure.add_subplot()
         limit = float(np.abs(rows).max()) or 1.0
         image = axis.imshow(rows, cmap=COLOURS, vmin=-limit, vmax=limit, aspect="auto", origin="lower")

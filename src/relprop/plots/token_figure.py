@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyBboxPatch
 
+from relprop.plots.drawn import Drawn
 from relprop.plots.marked import LETTERS, Marked, hexed, marked
 from relprop.plots.palette import GREY
 from relprop.plots.style import drawable, style
@@ -89,7 +90,7 @@ def tokens(
         heads += [width(drawable(text.account), ACCOUNT) for text in texts]
         content = max([*heads, *(box.left + box.width for boxes in laid for box in boxes)])
         across = min(2 * MARGIN + content, WIDEST * POINTS)
-        figure = Figure(figsize=(across / POINTS, height / POINTS))
+        figure = Drawn(figsize=(across / POINTS, height / POINTS))
         top = height - MARGIN
         for text, boxes, number in zip(texts, laid, lines, strict=True):
             _draw(figure, text, boxes, top)

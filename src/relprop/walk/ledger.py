@@ -55,6 +55,10 @@ class Row:
         columns = {name: getattr(self, name).repeat_interleave(times, 0) for name in (*COLUMNS, "magnitude")}
         return replace(self, **columns)
 
+    def to(self, device: torch.device | str) -> Row:
+        """The row with its numbers on a device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in (*COLUMNS, "magnitude")})
+
     def __repr__(self) -> str:
         return f"Row({self.op} {self.path}, {self.rule})".replace(" ,", ",")
 
@@ -83,6 +87,11 @@ class Ledger:
 
     def __getitem__(self, index: int) -> Row:
         return self.rows[index]
+
+    def to(self, device: torch.device | str) -> Ledger:
+        """The same with all numbers on a device."""
+        rows = [row.to(device) for row in self.rows]
+        return replace(self, start=self.start.to(device), end=self.end.to(device), rows=rows)
 
     def sum(self, column: str) -> Tensor:
         """The sum of a column over all ops, (T, B): "bias", "eps" or "lost"."""
