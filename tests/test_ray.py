@@ -35,7 +35,10 @@ from relprop.tools.tune import tune
 ray = pytest.importorskip("ray", reason="ray is not installed: uv pip install 'ray[data]'")
 
 SMALL = ("study", "--model", "digits-shallow", "--method", "uniform", "--no-occlusion", "--threads", "1")
-UNWATCHED = {"RAY_memory_monitor_refresh_ms": "0"}  # Ray ends processes where others have taken the memory
+UNWATCHED = {
+    "RAY_memory_monitor_refresh_ms": "0",  # Ray ends processes where others have taken the memory
+    "RAY_worker_niceness": "0",  # and lets them wait where others work
+}
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")  # Ray's own
 
 

@@ -30,10 +30,11 @@ def explain(request: ExplainRequest) -> None:
     Under lrp-alpha1 and lrp-alpha2 the colours are the other way round where the class's logit is negative: relevance
     keeps there the sign of the logit that it starts as.
 
-    The figure has the picture, exactly as the network saw it, beside its map. Maps are summed over the
-    colour channels. Their colour scale is symmetric around zero and ends at the 99.9th percentile of the
-    absolute relevance; a pointed end of the colour bar says that some pixels lie beyond. Files that exist
-    are overwritten.
+    The figure has the picture, exactly as the network saw it, beside its map, and under the map how much of the logit
+    lies on pixels, in red where that is less than half. Maps are summed over the colour channels. Their colour scale
+    is symmetric around zero, or begins there where a map has one sign, and ends at the 99.9th percentile of the
+    absolute relevance (--scale, --sign, --percentile, --colours, --overlay, --box); a pointed end of the colour bar
+    says that some pixels lie beyond. Files that exist are overwritten.
 
     Several pictures, folders and patterns (in quotes) are explained with the network loaded once: into the folder --out
     or relprop-explain go a page (explained.html), a table (explained.csv, explained.parquet) and a file of maps for
@@ -62,6 +63,7 @@ def explain(request: ExplainRequest) -> None:
     "relprop compare",
     "relprop compare cat.jpg --model vgg16 --target tabby --target 'Labrador retriever'",
     "relprop compare cat.jpg --method lrp-z --method cmp-alpha2-flat",
+    "relprop compare cat.jpg --paper --overlay 0.5 --format pdf",
     "relprop compare photos/ --model vgg16 --batch 8 --out maps",
 )
 def compare(request: CompareRequest) -> None:

@@ -17,6 +17,7 @@ from relprop.data.geometry import normalise
 from relprop.data.orientation import framed
 from relprop.data.pictures import PictureError
 from relprop.plots.heatmaps import heatmaps
+from relprop.plots.named import COLUMNS
 from relprop.propagate import explain
 from relprop.study.task import Task, highest
 from relprop.support.devices import device_of
@@ -41,7 +42,9 @@ def run(request: CompareRequest) -> None:
     Raises:
         RelpropError: with one line that says what to mend.
     """
-    explain_pictures.run(replace(request, methods=request.methods or METHODS), highest=2, done="compared")
+    explain_pictures.run(
+        replace(request, methods=request.methods or (COLUMNS if request.paper else METHODS)), highest=2, done="compared"
+    )
 
 
 def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
@@ -71,7 +74,10 @@ def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
     found = {m: explanation.relevance[m][:, 0].cpu() for m in methods}
     mu_w = {m: metrics.weighted_inside_total_ratio(R.double(), inside).tolist() for m, R in found.items()}
     maps = {m: R.float().numpy() for m, R in found.items()}
-    return heatmaps(np.asarray(seen.image), titles, maps, None, [*inside.numpy()], mu_w, letters=True)
+    accounts = {m: [explanation.cell(t, m)[1] for t in range(len(names))] for m in methods}
+    return heatmaps(
+        np.asarray(seen.image), titles, maps, None, [*inside.numpy()], mu_w, letters=True, accounts=accounts
+    )
 
 
 def _can_be_framed(entry: Entry, task: Task) -> bool:

@@ -13,11 +13,14 @@ from PIL import Image
 
 from relprop.commands.asked import Explained, opened, region
 from relprop.commands.console import waiting
+from relprop.commands.look import accounts, look
 from relprop.commands.named import OF_THE_SAMPLE
+from relprop.commands.options import read_region
 from relprop.commands.preparation import in_words
 from relprop.commands.requests import PictureRequest
 from relprop.data.pictures import open_picture
 from relprop.plots.heatmaps import FORMATS, heatmaps, render
+from relprop.support.account import note
 from relprop.support.files import WriteError, demand_other, write_whole
 
 TOP = 5
@@ -70,7 +73,10 @@ def _picture(path: Path | None) -> Image.Image:
 
 def figure_path_of(request: PictureRequest, done: str = "explained") -> Path:
     """Where the figure goes: `out` if that names a file, or else into the folder that it names."""
-    name = f"{request.picture.stem}-{done}.png" if request.picture else f"{OF_THE_SAMPLE[done]}.png"
+    kind = (request.format or "png").lower()
+    if kind not in FORMATS:
+        raise WriteError(f"--format {request.format}: no kind of figure that can be written: {', '.join(FORMATS)}")
+    name = f"{request.picture.stem}-{done}.{kind}" if request.picture else f"{OF_THE_SAMPLE[done]}.{kind}"
     out = request.out or Path()
     if out.is_dir() or not (out.suffix or out.exists()):
         return out / name
@@ -88,7 +94,17 @@ def _files(request: PictureRequest, explained: Explained, figure_path: Path) -> 
 def drawn(request: PictureRequest, explained: Explained, kind: str = "png") -> bytes:
     """The figure of a picture: a row for each class, a column for each method, colour bars."""
     titles = [f"{explained.classes[i]} (class {i}), logit {explained.logits[i]:.4g}" for i in explained.targets]
-    return render(heatmaps(explained.seen, titles, explained.maps, region(request)), kind)
+    notes = [note(explained.logits[i], tuple(explained.maps)) for i in explained.targets]
+    figure = heatmaps(
+        explained.seen,
+        [f"{title}\n{said}" if said else title for title, said in zip(titles, notes, strict=True)],
+        explained.maps,
+        region(request),
+        view=look(request),
+        accounts=accounts(explained),
+        boxes=[[read_region(box) for box in request.boxes]] * len(titles),
+    )
+    return render(figure, kind)
 
 
 def arrays(explained: Explained, figure_path: Path) -> dict[Path, bytes]:

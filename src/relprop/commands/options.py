@@ -89,6 +89,17 @@ def read_region(text: str) -> tuple[int, int, int, int]:
     return x0, y0, x1, y1
 
 
+def check_boxes(given: Sequence[str]) -> tuple[str, ...]:
+    """Boxes as they were given, each of which `read_region` reads.
+
+    Raises:
+        BadParameter: one is no such thing.
+    """
+    for text in given:
+        read_region(text)
+    return tuple(given)
+
+
 def _whole_numbers(text: str, count: int, wanted: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != count or not all(part.isdecimal() for part in parts):
@@ -332,6 +343,31 @@ Figure = Annotated[
         help="The figure's file (png, pdf, svg, jpg, ...) or a folder for it. Without it the current folder; of "
         "several pictures a folder of its own in it.",
     ),
+]
+Scale = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Of figures: a colour scale for each map, each method, or all."),
+]
+Sign = Annotated[str, typer.Option(metavar="both|+|-", help="Of figures: which relevance is shown.")]
+Percentile = Annotated[
+    float, typer.Option(metavar="P", help="Of figures: of the absolute numbers, where the colour scale ends.")
+]
+Colours = Annotated[str, typer.Option(metavar="NAME", help="Of figures: a colour map of matplotlib's.")]
+Overlay = Annotated[
+    float, typer.Option(metavar="S", min=0, max=1, help="Of figures: how strong the grey picture is beneath the maps.")
+]
+Names = Annotated[str, typer.Option(metavar="paper|code", help="Of figures: how methods are written.")]
+Boxes = Annotated[
+    tuple[str, ...],
+    typer.Option(
+        "--box",
+        metavar="X0,Y0,X1,Y1",
+        callback=check_boxes,
+        help="Of figures: a box to be outlined, in pixels of what the network sees; several.",
+    ),
+]
+Format = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of the figure where --out names no file: png, pdf, svg, jpg, ...")
 ]
 Raw = Annotated[
     bool,

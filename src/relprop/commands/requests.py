@@ -22,8 +22,10 @@ from relprop.commands.options import (
     Annotations,
     Batch,
     BestMethod,
+    Boxes,
     Chunk,
     ClassMap,
+    Colours,
     Columns,
     Config,
     DataName,
@@ -31,6 +33,7 @@ from relprop.commands.options import (
     Figure,
     Figures,
     Folder,
+    Format,
     GroundTruth,
     Index,
     Json,
@@ -40,6 +43,9 @@ from relprop.commands.options import (
     Method,
     Methods,
     Model,
+    Names,
+    Overlay,
+    Percentile,
     Picture,
     Pictures,
     Pixel,
@@ -49,7 +55,9 @@ from relprop.commands.options import (
     Ray,
     Region,
     Root,
+    Scale,
     Shard,
+    Sign,
     Split,
     Synsets,
     Targets,
@@ -82,6 +90,14 @@ class PictureRequest:
     methods: Methods = ()
     profile: Profile = "paper"
     out: Figure = None
+    format: Format = None
+    scale: Scale = "each"
+    sign: Sign = "both"
+    percentile: Percentile = 99.9
+    colours: Colours = "RdBu_r"
+    overlay: Overlay = 0.0
+    names: Names = "paper"
+    boxes: Boxes = ()
     raw: Raw = False
     figures: Figures = False
     batch: Batch = 16
@@ -111,6 +127,13 @@ class CompareRequest(PictureRequest):
     """Of ``relprop compare``; without methods those of the paper's figures."""
 
     batch: Batch = 4
+    paper: Annotated[
+        bool,
+        Option(
+            "--paper",
+            help="The paper's seven columns: LRP_z, alpha 2, Guided Backprop, Pattern Attribution, three composites.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
