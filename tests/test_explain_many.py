@@ -21,7 +21,7 @@ from relprop.commands import picture_pages
 from relprop.commands.asked import Explained, opened
 from relprop.commands.explain_many import explained
 from relprop.commands.named import named, several
-from relprop.commands.requests import ExplainRequest
+from relprop.commands.picture_requests import ExplainRequest
 from relprop.data.clutter import Clutter
 from relprop.plots.page import Card, Panel
 

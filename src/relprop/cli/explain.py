@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from relprop.cli.app import command
 from relprop.commands.console import waiting
-from relprop.commands.requests import CheckRequest, CompareRequest, ExplainRequest, PlanRequest
+from relprop.commands.picture_requests import CheckRequest, CompareRequest, ExplainRequest, PlanRequest
 
 
 @command(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import relprop as rp
 from relprop.commands.answer import demand_answer
-from relprop.commands.requests import PictureRequest
+from relprop.commands.picture_requests import PictureRequest
 from relprop.models.networks.regional import Box, Regional
 from relprop.models.registry import load
 from relprop.propagate import GROWN

@@ -11,9 +11,9 @@ import torch
 import relprop as rp
 from relprop.commands.answer import demand_answer, logits_of_texts, reads_texts, whole
 from relprop.commands.console import waiting
+from relprop.commands.picture_requests import CheckRequest
 from relprop.commands.plan import side_of
 from relprop.commands.preparation import inputs_of_texts
-from relprop.commands.requests import CheckRequest
 from relprop.data.pictures import open_picture
 from relprop.data.preprocess import Preprocess
 from relprop.models.registry import load, structure

@@ -11,7 +11,7 @@ import torch
 
 from relprop import metrics
 from relprop.commands import explain_pictures
-from relprop.commands.requests import CompareRequest
+from relprop.commands.picture_requests import CompareRequest
 from relprop.data.entries import Entry
 from relprop.data.geometry import normalise
 from relprop.data.orientation import framed

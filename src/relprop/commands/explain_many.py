@@ -20,10 +20,10 @@ from relprop.commands.asked import Asked, Explained, opened
 from relprop.commands.console import progress_bar, waiting
 from relprop.commands.explain import about
 from relprop.commands.named import OF_THE_SAMPLE, Named, named
+from relprop.commands.picture_requests import PictureRequest
 from relprop.commands.picture_results import Results
 from relprop.commands.picture_table import table
 from relprop.commands.preparation import in_words
-from relprop.commands.requests import PictureRequest
 from relprop.data.pictures import PictureError, open_picture
 from relprop.plots.heatmaps import FORMATS
 from relprop.support import user_code

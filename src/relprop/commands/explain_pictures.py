@@ -5,7 +5,7 @@ from __future__ import annotations
 from relprop.commands import explain, explain_many
 from relprop.commands.look import look
 from relprop.commands.named import several
-from relprop.commands.requests import PictureRequest
+from relprop.commands.picture_requests import PictureRequest
 
 
 def run(request: PictureRequest, highest: int = 1, done: str = "explained") -> None:

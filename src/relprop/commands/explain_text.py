@@ -16,7 +16,7 @@ from relprop.catalogue.table import BEST_FOR_TEXTS
 from relprop.commands.answer import logits_of_texts, reader_of_texts
 from relprop.commands.console import waiting
 from relprop.commands.explain import TOP, figure_path_of
-from relprop.commands.requests import ExplainRequest
+from relprop.commands.picture_requests import ExplainRequest
 from relprop.commands.text_files import files_of
 from relprop.commands.text_report import ExplainedText, Row, as_json, show
 from relprop.models.registry import load

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from relprop.commands.asked import Explained
-from relprop.commands.requests import PictureRequest
+from relprop.commands.picture_requests import PictureRequest
 from relprop.plots.view import View
 from relprop.support.account import Account
 from relprop.support.errors import InputError

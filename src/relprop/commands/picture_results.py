@@ -12,8 +12,8 @@ from relprop.commands.asked import Explained
 from relprop.commands.explain import TOP, arrays, drawn, raw_path, rows
 from relprop.commands.named import Named
 from relprop.commands.picture_pages import Pages, address, card, share_on_pixels
+from relprop.commands.picture_requests import PictureRequest
 from relprop.commands.picture_table import Table
-from relprop.commands.requests import PictureRequest
 from relprop.plots.strip import strip
 from relprop.support.files import write_whole
 from relprop.support.shrinking import to_stderr

@@ -10,8 +10,8 @@ import torch
 import relprop as rp
 from relprop.commands.answer import demand_answer, logits_of_texts, reads_texts, whole
 from relprop.commands.console import waiting
+from relprop.commands.picture_requests import PlanRequest
 from relprop.commands.preparation import inputs_of_texts
-from relprop.commands.requests import PlanRequest
 from relprop.models.families.not_stated import NotStated
 from relprop.models.registry import structure
 
