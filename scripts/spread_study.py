@@ -59,7 +59,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def doubled(folder: Path) -> int:
     """How many rows are there more than once."""
     keys = ("image_index", "class_name", "method")
-    rows = parquet.read_table(folder / "parts", columns=list(keys)).to_pylist()
+    files = sorted((folder / "parts").glob("*/rows.parquet"))
+    rows = parquet.read_table(files, columns=list(keys)).to_pylist()
     return len(rows) - len({tuple(row[key] for key in keys) for row in rows})
 
 
