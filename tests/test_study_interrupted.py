@@ -19,8 +19,9 @@ from relprop.study.store import Store, StudyError
 from synthetic import CONFIG, tables, write_study
 from test_study import contents, rows_of
 
-PICTURES = 110
-WORDS = ("study", "--model", "digits-shallow", "--method", "lrp-z", "--limit", str(PICTURES), "--threads", "1")
+PICTURES = 44
+WORDS = ["study", "--model", "digits-shallow", "--method", "lrp-z", "--limit", str(PICTURES), "--chunk", "20"]
+WORDS += ["--threads", "1"]
 
 
 @contextmanager
@@ -87,7 +88,7 @@ def test_two_processes_on_one_study_leave_every_row_once(tmp_path, calm):
 
 def no_room():
     """Let no file of this process grow beyond what the last and smallest part needs."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (14000, 14000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12000, 12000))
 
 
 @pytest.mark.slow
