@@ -147,10 +147,12 @@ def test_parts_come_back_once_each_and_an_error_as_it_was_raised(crew):
     single = replace(crew, actors=1, tries=1)
     assert list(spread(parts_for_ray.squares, [], crew)) == []
     found = []
-    with pytest.raises(InputError, match=r"^part forty is no part$"):
+    with pytest.raises(InputError) as raised:
         found.extend(spread(parts_for_ray.squares, range(41), single))
-    with pytest.raises(InputError, match=r"^there is no such network$"):
+    assert str(raised.value) == "part forty is no part"
+    with pytest.raises(InputError) as raised:
         list(spread(parts_for_ray.nothing, range(4), single))
+    assert str(raised.value) == "there is no such network"
     with pytest.raises(SpreadError, match=r"part 0: 1 processes died over it, the last on .*fewer --actors"):
         list(spread(parts_for_ray.deadly, range(2), single))
     with pytest.raises(OSError, match="Input/output error"):
@@ -246,10 +248,10 @@ def test_killed_or_ended_by_ctrl_c_it_says_no_more_than_that_and_goes_on(call, t
 
     with started() as process:
         until(process, 1)
-        ours = list(processes(process.pid, ""))
+        ours = list(processes(process.pid, "ray::MapWorker"))
         process.kill()
         assert process.communicate() == ("", "")
-    assert len(ours) > 3
+    assert len(ours) == 1
     end = time.monotonic() + 60
     while left := [pid for pid in ours if runs(pid)]:
         assert time.monotonic() < end, f"{left} go on"
