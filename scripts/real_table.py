@@ -27,7 +27,7 @@ def columns(study: Study) -> Iterator[tuple[str, Floats, Ints]]:
     """Every measure with its values (P, M), a column a method, and the picture of each of its P pairs."""
     yield "mu_w", study.rows.values["mu_w"], study.rows.picture
     for measure, column in (("flipping", "srg"), ("randomisation", "cosine")):
-        found = study.later[measure]
+        found = study.later[measure].whole()
         if measure == "randomisation":
             stage = found["stage"].to_numpy()
             found = found.filter(stage == stage.max())
