@@ -92,7 +92,7 @@ def demand_kind(kind: str, root: str | None) -> None:
         raise DataError(f"what kind of data is in {root}? Add --data {_likely(root) or ', '.join(DATA[1:])}")
     if kind != "embedded" and root is None:
         raise DataError(f"where is the data? Name its folder: --data {kind} --root FOLDER")
-    if kind in ("voc", "imagenet") and is_address(root or ""):
+    if kind in ("voc", "imagenet") and is_address(str(root or "")):
         raise DataError(f"{root}: {kind} is read from this machine; copy it, or pack it for --data {PACKED[0]}")
 
 

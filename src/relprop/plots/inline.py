@@ -62,7 +62,7 @@ def _row(e: Explained, t: int, b: int, methods: list[str]) -> str:
     said = note(float(e.values[t, b]), tuple(methods))
     said = f'<div style="color:{VERMILION}">{escape(said)}</div>' if said else ""
     flow = "display:flex;flex-wrap:wrap;gap:8px;margin:2px 0 14px"
-    return f'<div><b>{escape(title)}</b>{said}</div><div style="{flow}">{"".join(figures)}</div>'
+    return f'<div><strong>{escape(title)}</strong>{said}</div><div style="{flow}">{"".join(figures)}</div>'
 
 
 def _told(within: Range, account: Account) -> tuple[str, str]:
