@@ -20,6 +20,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperGroup
+from typer.models import ArgumentInfo
 
 from relprop.support.errors import RelpropError
 
@@ -120,22 +121,30 @@ def _taking_options(function: Callable[[Request], None]) -> Callable[..., None]:
 
     def called(**options: Any) -> None:
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-        function(request(**given))
+        function(request(**{name: value for name, value in given.items() if (name, value) not in unsaid}))
 
     called.__name__, called.__doc__ = function.__name__, function.__doc__
     called.__annotations__ = {name: _for_typer(annotation) for name, annotation in annotations.items()}
+    # The oldest Typer takes no default of an argument that may be there several times: the request has it.
+    unsaid = {(f.name, None) for f in fields(request) if isinstance(get_args(annotations[f.name])[1], ArgumentInfo)}
     called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                default=_default(field.default, unsaid=(field.name, None) in unsaid),
                 annotation=called.__annotations__[field.name],
             )
             for field in fields(request)
         ]
     )
     return called
+
+
+def _default(default: Any, *, unsaid: bool) -> Any:
+    if default is MISSING:
+        return inspect.Parameter.empty
+    return None if unsaid else default
 
 
 def _for_typer(annotation: Any) -> Any:
