@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 import relprop as rp
 from relprop.catalogue.table import BEST
-from relprop.commands.explain import raw_path
 from relprop.data.clutter import sample_picture
 from relprop.models.families import embedded
+from relprop.support.arrays import array_path
 from relprop.support.suggest import nearest
 
 SMALL = "digits-shallow"
@@ -252,7 +252,7 @@ def test_names_of_files_are_fit_for_every_file_system(tmp_path):
         "mine:edges": "f.mine_edges.npy",
         "pattern-net:patterns=C:\\a|b?/c": "f.pattern-net_patterns=C__a_b__c.npy",
     }.items():
-        assert raw_path(tmp_path / "f.png", method, 2).name == name
+        assert array_path(tmp_path / "f.png", method, 2).name == name
 
 
 # What would be lost, and what is not as it should be

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relprop.support.account import Account
+from relprop.support.arrays import array_path, npy
 from relprop.support.class_names import class_index
 from relprop.support.errors import InputError
 from relprop.support.files import write_whole
@@ -183,11 +182,8 @@ class Explanation:
         for name, maps in self.relevance.items():
             if not isinstance(maps, Tensor):
                 raise InputError(f"there are several inputs; save the maps of each, relevance[{name!r}][...]")
-            buffer = io.BytesIO()
-            np.save(buffer, maps.detach().to(torch.promote_types(maps.dtype, torch.float32)).cpu().numpy())
-            plain = re.sub(r"[^\w.,=+-]", "_", name)  # what every file system takes
-            several = f".{plain}" if len(self.relevance) > 1 else ""
-            files[path.with_name(f"{path.stem}{several}.npy")] = buffer.getvalue()
+            numbers = maps.detach().to(torch.promote_types(maps.dtype, torch.float32)).cpu().numpy()
+            files[array_path(path, name, len(self.relevance))] = npy(numbers)
         return files
 
     def to(self, device: Any) -> Explanation:

@@ -121,18 +121,18 @@ def _taking_options(function: Callable[[Request], None]) -> Callable[..., None]:
 
     def called(**options: Any) -> None:
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-        function(request(**{name: value for name, value in given.items() if (name, value) not in unsaid}))
+        function(request(**{name: value for name, value in given.items() if not (value is None and name in arguments)}))
 
     called.__name__, called.__doc__ = function.__name__, function.__doc__
     called.__annotations__ = {name: _for_typer(annotation) for name, annotation in annotations.items()}
     # The oldest Typer takes no default of an argument that may be there several times: the request has it.
-    unsaid = {(f.name, None) for f in fields(request) if isinstance(get_args(annotations[f.name])[1], ArgumentInfo)}
+    arguments = {name for name, hint in annotations.items() if isinstance(get_args(hint)[1], ArgumentInfo)}
     called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=_default(field.default, unsaid=(field.name, None) in unsaid),
+                default=_default(field.default, argument=field.name in arguments),
                 annotation=called.__annotations__[field.name],
             )
             for field in fields(request)
@@ -141,10 +141,10 @@ def _taking_options(function: Callable[[Request], None]) -> Callable[..., None]:
     return called
 
 
-def _default(default: Any, *, unsaid: bool) -> Any:
+def _default(default: Any, *, argument: bool) -> Any:
     if default is MISSING:
         return inspect.Parameter.empty
-    return None if unsaid else default
+    return None if argument else default
 
 
 def _for_typer(annotation: Any) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from relprop.commands.preparation import in_words
 from relprop.data.pictures import open_picture
 from relprop.plots.heatmaps import FORMATS, heatmaps, render
 from relprop.support.account import note
+from relprop.support.arrays import array_path, npy
 from relprop.support.files import WriteError, demand_other, write_whole
 
 TOP = 5
@@ -109,20 +108,8 @@ def drawn(request: PictureRequest, explained: Explained, kind: str = "png") -> b
 
 def arrays(explained: Explained, figure_path: Path) -> dict[Path, bytes]:
     """Each method's maps (T, C, H, W) as a file, beside the figure."""
-    files = {}
-    for method, maps in explained.maps.items():
-        buffer = io.BytesIO()
-        np.save(buffer, maps)
-        files[raw_path(figure_path, method, len(explained.maps))] = buffer.getvalue()
-    return files
-
-
-def raw_path(figure_path: Path, method: str, methods: int) -> Path:
-    """``cat-explained.npy``, or with several methods ``cat-explained.lrp-z.npy`` and so on."""
-    if methods == 1:
-        return figure_path.with_suffix(".npy")
-    plain = re.sub(r"[^\w.,=+-]", "_", method)  # what every file system takes
-    return figure_path.with_name(f"{figure_path.stem}.{plain}.npy")
+    number = len(explained.maps)
+    return {array_path(figure_path, method, number): npy(maps) for method, maps in explained.maps.items()}
 
 
 def _report(request: PictureRequest, explained: Explained, prepared: str) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from relprop.commands.asked import Explained
-from relprop.commands.explain import TOP, arrays, drawn, raw_path, rows
+from relprop.commands.explain import TOP, arrays, drawn, rows
 from relprop.commands.named import Named
 from relprop.commands.picture_pages import Pages, address, card, share_on_pixels
 from relprop.commands.picture_requests import PictureRequest
 from relprop.commands.picture_table import Table
 from relprop.plots.strip import strip
+from relprop.support.arrays import array_path
 from relprop.support.files import write_whole
 from relprop.support.shrinking import to_stderr
 from relprop.support.tables import counted
@@ -113,7 +114,7 @@ class Results:
         for row in self._explanations(found):
             numbers = {renamed.get(name, name): value for name, value in row.items()}
             if self.request.raw:
-                numbers["arrays"] = _text(raw_path(Path("arrays") / place, row["method"], len(found.maps)))
+                numbers["arrays"] = _text(array_path(Path("arrays") / place, row["method"], len(found.maps)))
             table.append(same | numbers)
         return table
 

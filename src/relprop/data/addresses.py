@@ -18,6 +18,7 @@ from typing import Any
 import fsspec  # type: ignore[import-untyped]
 
 from relprop.data.entries import DataError
+from relprop.support.one_line import told_by
 from relprop.support.suggest import did_you_mean, nearest
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -185,5 +186,5 @@ def _told(address: str) -> Iterator[None]:
         near = did_you_mean(protocol, fsspec.available_protocols())
         raise DataError(f"{address}: {error}{near or '; name a file system that fsspec knows'}") from None
     except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = told_by(error)
         raise DataError(f"{address}: cannot be read ({said}); check address, network and rights") from error

@@ -19,6 +19,7 @@ from relprop.data.entries import DataError
 from relprop.data.packed import Packed
 from relprop.data.pictures import PictureError
 from relprop.data.rows import Rows, without_place
+from relprop.support.one_line import told_by
 
 _AT_ONCE = 8  # pictures that are held beside each other
 _BUFFER = 2**20  # bytes that are read ahead in a column: without a bound it is read whole
@@ -97,7 +98,7 @@ class ParquetTable:
                 try:
                     found.append(ParquetFile(file).read(columns=list(names)))
                 except (pa.ArrowException, OSError) as error:
-                    raise DataError(f"{path}: damaged ({_line(error)}); get a whole copy") from None
+                    raise DataError(f"{path}: damaged ({told_by(error)}); get a whole copy") from None
         return pa.concat_tables(found, promote_options="permissive")
 
     def cell(self, column: str, index: int) -> Any:
@@ -112,8 +113,10 @@ class ParquetTable:
             self._at = None
             said = f"{PurePosixPath(path).name}: row {index - int(self._starts[group])} of row group {group}"
             if self.remote and isinstance(error, OSError):
-                raise DataError(f"{said} cannot be read now ({_line(error)}); run the command again to go on") from None
-            raise PictureError(f"{said} is damaged ({_line(error)}); get a whole copy") from None
+                raise DataError(
+                    f"{said} cannot be read now ({told_by(error)}); run the command again to go on"
+                ) from None
+            raise PictureError(f"{said} is damaged ({told_by(error)}); get a whole copy") from None
 
     def stored(self, path: str) -> bytes:
         """Return what the file holds that a row names, as ``to_parquet`` writes it: from the table's folder."""
@@ -136,7 +139,7 @@ class ParquetTable:
             try:
                 opened = ParquetFile(file)
             except (pa.ArrowException, OSError) as error:
-                raise DataError(f"{path}: no Parquet file, or cut short ({_line(error)}); get a whole copy") from None
+                raise DataError(f"{path}: no Parquet file, or cut short ({told_by(error)}); get a whole copy") from None
             return opened.metadata, opened.schema_arrow
 
     def _batches(self, column: str, group: int) -> Iterator[pa.RecordBatch]:
@@ -172,7 +175,3 @@ class _Place:
             self._batch = next(self._batches)
             self._start, self._stop = self._stop, self._stop + self._batch.num_rows
         return self._batch.column(0)[index - self._start].as_py()
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

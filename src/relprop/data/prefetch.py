@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from relprop.data.entries import DataError
 from relprop.support.errors import RelpropError
+from relprop.support.one_line import told_by
 
 T = TypeVar("T")
 
@@ -106,7 +107,7 @@ class Readers(Generic[T]):
                 self._loader = self._loader or self._begun()
                 coming = iter(self._loader)
             except (AttributeError, TypeError, pickle.PicklingError) as error:  # where processes are not forks
-                raise DataError(f"this data cannot be given to other processes ({_line(error)}); use none") from error
+                raise DataError(f"this data cannot be given to other processes ({told_by(error)}); use none") from error
         try:
             for data in coming:
                 found = pickle.loads(data)  # noqa: S301 - made by a process of ours
@@ -117,8 +118,8 @@ class Readers(Generic[T]):
             if not re.search(r"DataLoader worker \(pid", str(error)):
                 raise
             raise DataError(
-                f"a process that reads pictures ended ({_line(error)}); give it more memory or use fewer, and run the "
-                "same command again to continue"
+                f"a process that reads pictures ended ({told_by(error)}); give it more memory or use fewer, and run "
+                "the same command again to continue"
             ) from error
 
     def _begun(self) -> DataLoader[Any]:
@@ -158,7 +159,3 @@ class _Pickler(pickle.Pickler):
         if type(value) is torch.Tensor:
             return torch.from_numpy, (value.numpy(),)
         return NotImplemented
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -10,6 +10,7 @@ from typing import Any
 from relprop.data.addresses import Files
 from relprop.data.entries import DataError
 from relprop.data.pictures import PictureError
+from relprop.support.one_line import told_by
 
 
 class Reader:
@@ -46,7 +47,7 @@ class Reader:
             data: bytes = file.read(size)
         except Exception as error:  # whatever the file system's library raises
             self._open = None
-            said = " ".join(str(error).split()) or type(error).__name__
+            said = told_by(error)
             raise DataError(f"{path}: cannot be read now ({said}); run the same command again to continue") from error
         if len(data) < size:
             raise PictureError(f"{name}: cut short: {len(data)} of {size} bytes are there; get a whole copy")

@@ -8,14 +8,12 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import colormaps
 from PIL import Image
 
-from relprop.plots.heatmaps import COLOURS, scale
+from relprop.plots.view import COLOURS, Range, scale
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -72,11 +70,6 @@ def strip(picture: ArrayLike, relevance: Mapping[str, ArrayLike]) -> Strip:
 
 def coloured(values: NDArray[np.float64], limit: float) -> NDArray[np.uint8]:
     """Return a map (H, W) as colours (H, W, 3): white is zero, red is `limit` and more, blue its negative and less."""
-    shares = (np.clip(values / limit, -1, 1) + 1) / 2
-    return _colours()[np.minimum((shares * 256).astype(np.int64), 255)]
-
-
-@cache
-def _colours() -> NDArray[np.uint8]:
-    table: NDArray[np.uint8] = colormaps[COLOURS](np.arange(256), bytes=True)[:, :3]
-    return table
+    whole = Range(-limit, limit)
+    colours: NDArray[np.uint8] = whole.colours(COLOURS)((values / limit + 1) / 2, bytes=True)[..., :3]
+    return colours

@@ -12,3 +12,8 @@ def first_line(error: BaseException) -> str:
     """Return the first line of what a library says went wrong, fit to print; its kind where it says nothing."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return printable(line, 200) if line else type(error).__name__
+
+
+def told_by(error: BaseException) -> str:
+    """Return all that a library says went wrong, in one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from relprop.support.errors import RelpropError
+from relprop.support.one_line import told_by
 
 T = TypeVar("T")
 X = TypeVar("X")
@@ -50,7 +51,7 @@ def no_memory(error: BaseException) -> str:
     """Return in one line that there was no memory, with the allocator's own words, and what may help."""
     while error.__cause__ is not None:
         error = error.__cause__
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = told_by(error)[:200]
     return f"there is not memory enough ({reason}); fewer methods and targets, a smaller batch or another device may do"
 
 

@@ -21,6 +21,7 @@ from relprop.explanation import Explanation
 from relprop.propagate import GROWN, explain
 from relprop.record.prepare import recorded
 from relprop.support.class_names import class_index
+from relprop.support.devices import device_of
 from relprop.support.errors import InputError, RelpropError
 from relprop.support.suggest import did_you_mean
 from relprop.tools.concept_results import Concept, Concepts, Shown
@@ -350,5 +351,4 @@ def _seen(asked: _Asked, data: Samples, channel: int, pictures: list[tuple[int, 
 
 def on_device_of(model: nn.Module, x: Tensor) -> Tensor:
     """Pictures where the model's parameters are."""
-    first = next(model.parameters(), None)
-    return x if first is None else x.to(first.device)
+    return x.to(device_of(model))

@@ -23,6 +23,7 @@ from relprop.propagate import explain
 from relprop.record.inputs import inputs_of
 from relprop.record.prepare import recorded
 from relprop.rules.layer import WEIGHTED
+from relprop.support.devices import device_of
 from relprop.support.errors import InputError, RelpropError
 from relprop.targets import Starts
 from relprop.tools.tune_case import Case
@@ -139,7 +140,7 @@ class Judge:
                 resolved[name] = resolve(method, self.model, profile)
             except RelpropError as error:
                 refused[name] = str(error)
-        inputs = inputs_of(self._first(pictures).x[None].to(self._device()))
+        inputs = inputs_of(self._first(pictures).x[None].to(device_of(self.model)))
         known = [method for method in resolved.values() if isinstance(method, Composite)]
         roots = Starts(None, self.model, None, inputs).find
         tape = recorded(self.model, inputs, roots=roots, composites=known)
@@ -169,10 +170,6 @@ class Judge:
             if sample is not None and sample.outputs:
                 return sample
         raise InputError(f"none of the pictures can be explained; {next(iter(self.skipped.values()), 'no class of')}")
-
-    def _device(self) -> torch.device:
-        first = next(self.model.parameters(), None)
-        return torch.device("cpu") if first is None else first.device
 
     def _sample(self, index: int) -> Sample | None:
         try:
@@ -227,7 +224,7 @@ class Judge:
 
     def _explained(self, methods: Sequence[Planned], pictures: list[tuple[int, Sample]]) -> None:
         samples = [sample for _, sample in pictures]
-        x = torch.stack([sample.x for sample in samples]).to(self._device())
+        x = torch.stack([sample.x for sample in samples]).to(device_of(self.model))
         known = all(sample.masks is not None for sample in samples)
         inside = torch.stack([sample.masks for sample in samples if sample.masks is not None], 1) if known else None
         chosen: list[Tensor] = []
