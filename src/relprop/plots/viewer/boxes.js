@@ -66,12 +66,13 @@ function measured(map, [left, top, right, bottom]) {
   };
 }
 
+const fixed = (digits) => (value) => withMinus(value.toFixed(digits));
 const MEASURES = [
-  ["inside", "relevance inside", "Sum of the map inside the box"],
-  ["mu", "share of positive (μ)", "relprop.metrics.inside_total_ratio"],
-  ["area", "area", "The box's share of the picture"],
-  ["mu_w", "μ_w", "relprop.metrics.weighted_inside_total_ratio"],
-  ["negative", "negative inside", "The share of the map's negative relevance that lies inside the box"],
+  ["inside", "relevance inside", "Sum of the map inside the box", (value) => short(value, 4)],
+  ["mu", "share of positive (μ)", "relprop.metrics.inside_total_ratio", fixed(4)],
+  ["area", "area", "The box's share of the picture", (value) => percent(value, 1)],
+  ["mu_w", "μ_w", "relprop.metrics.weighted_inside_total_ratio", fixed(3)],
+  ["negative", "negative inside", "The share of the map's negative relevance that lies inside the box", fixed(4)],
 ];
 
 function tableOfBox() {
@@ -87,14 +88,14 @@ function measuresTable(maps, box) {
   const head = MEASURES.map(([name, words, title]) => make("th", { scope: "col", title }, ...(name === "mu_w" ? ["μ", make("sub", {}, "w")] : [words])));
   const rows = maps.map((map) => {
     const found = measured(map, box);
-    const cells = MEASURES.map(([name]) => {
+    const cells = MEASURES.map(([name, , , written]) => {
       const value = found[name];
-      const words = value === null ? "not defined" : name === "area" ? percent(value, 1) : short(value, 4);
+      const words = value === null ? "not defined" : written(value);
       return make("td", { "data-measure": name, "data-value": value === null ? "" : value, title: value === null ? "" : String(value) }, words);
     });
     return make("tr", {}, make("th", { scope: "row" }, make("span", {}, map.row.name), " ", make("span", { class: "soft" }, titleOf(map.column))), ...cells);
   });
-  return make("table", {}, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "class, method"), ...head)), make("tbody", {}, ...rows));
+  return make("table", { class: "measures" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "class, method"), ...head)), make("tbody", {}, ...rows));
 }
 
 const EDGES = ["left", "top", "right", "bottom"];

@@ -28,8 +28,8 @@ function methodsOfNetwork() {
 }
 
 function usualMethods() {
-  const usual = methodsOfNetwork().filter((method) => method.default);
-  return (usual.length ? usual : methodsOfNetwork().slice(0, 1)).map((method) => method.name);
+  const methods = methodsOfNetwork();
+  return [methods.find((method) => method.default) || methods[0]].map((method) => method.name);
 }
 
 /** Fit the panel to the network that is chosen. */

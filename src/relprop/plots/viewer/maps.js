@@ -86,6 +86,7 @@ function mapFigure(map) {
   map.frames = makeSvg("g");
   map.lines = makeSvg("g", { class: "cross" });
   const drawing = makeSvg("svg", { viewBox: `0 0 ${shown.width} ${shown.height}`, "aria-hidden": "true" }, map.frames, map.lines);
+  map.readout = make("output", { class: "readout", "aria-live": "off" });
   map.surface = make(
     "div",
     {
@@ -97,13 +98,13 @@ function mapFigure(map) {
     },
     map.canvas,
     drawing,
+    map.readout,
   );
   map.surface.style.aspectRatio = `${shown.width} / ${shown.height}`;
   listen(map);
   map.bar = make("canvas", { class: "bar", "aria-hidden": "true" });
   map.ends = make("div", { class: "ends" });
-  map.readout = make("output", { class: "readout" }, "\u00a0");
-  map.figure = make("figure", {}, title, map.surface, map.bar, map.ends, map.readout, below, savers(map));
+  map.figure = make("figure", {}, title, map.surface, map.bar, map.ends, below, savers(map));
   return map.figure;
 }
 

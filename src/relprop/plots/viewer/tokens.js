@@ -19,7 +19,7 @@ function tokensFigure(map) {
   });
   for (const { word, begins, ends } of map.words) line.append(...(begins ? [" "] : []), word, ...(ends ? [make("br")] : []));
   const below = make("p", { class: warning ? "below warning" : "below" }, warning ? `${words}, ${warning}` : words);
-  map.readout = make("output", { class: "readout" }, "\u00a0");
+  map.readout = make("output", { class: "readout", "aria-live": "off" }, "\u00a0");
   const notes = map.own.map((note) => make("p", { class: "warning" }, note));
   map.figure = make("figure", {}, make("figcaption", { title: map.method }, titleOf(map.column)), line, map.readout, below, ...notes, savers(map));
   return map.figure;
