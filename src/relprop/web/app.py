@@ -13,11 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from relprop.catalogue.table import BEST, BEST_FOR_TEXTS, METHODS
 from relprop.support.errors import RelpropError
 from relprop.support.shrinking import no_memory, out_of_memory
 from relprop.web import figures
-from relprop.web.asked import Asked, asked_in, text_in
+from relprop.web.asked import Asked, asked_in, id_in, text_in
 from relprop.web.bodies import GoneError, Receive, Room, gone, mapping_in, read, stated_size
 from relprop.web.limits import Limits
 from relprop.web.networks import Networks
@@ -25,7 +24,7 @@ from relprop.web.pictures import Pictures
 from relprop.web.refused import Refused, one_line, shown
 from relprop.web.samples import SAMPLES, sample
 from relprop.web.texts import Texts
-from relprop.web.titles import title
+from relprop.web.titles import methods
 from relprop.web.worker import Worker
 
 T = TypeVar("T")
@@ -63,6 +62,7 @@ class Served:
             "/": self.get_page,
             "/api/networks": self.get_networks,
             "/api/samples": self.get_samples,
+            "/api/pictures/{id}": self.get_picture,
         }
         routes = [Route(path, _told(endpoint), methods=["POST"]) for path, endpoint in posts.items()]
         routes += [Route(path, _told(endpoint), methods=["GET"]) for path, endpoint in gets.items()]
@@ -74,17 +74,11 @@ class Served:
 
     async def get_networks(self, _: Request) -> Response:
         """What can be asked."""
-        best = (BEST, BEST_FOR_TEXTS)
-        methods = [
-            {"name": name, "title": title(name), "summary": entry.summary, "options": list(entry.options)}
-            | ({"default": True} if name in best else {})
-            for name, entry in METHODS.items()
-        ]
         limits = {name: getattr(self.limits, name) for name in ("bytes", "pixels", "targets", "methods", "maps")}
         return _json(
             {
                 "networks": [network.about() for network in self.networks.all],
-                "methods": methods,
+                "methods": methods(),
                 "limits": limits | {"characters": self.limits.characters},
                 "study": None,
             }
@@ -101,6 +95,12 @@ class Served:
         async with self.room.of(stated_size(request.scope["headers"], most, what)):
             body = await read(request.receive, most, what, self.limits.body_seconds)
             return _json(await self._done(request.receive, lambda: self.pictures.add(body, network)))
+
+    async def get_picture(self, request: Request) -> Response:
+        """What was answered to a picture, once more."""
+        network, id_ = self._network(request), id_in(request.path_params["id"], "picture")
+        await self._body(request)
+        return _json(await self._done(request.receive, lambda: self.pictures.again(id_, network)))
 
     async def post_sample(self, request: Request) -> Response:
         """One of the package's own pictures."""
@@ -126,8 +126,9 @@ class Served:
     async def post_figure(self, request: Request) -> Response:
         """The same as a figure."""
         kind = figures.demand_kind(request.query_params.get("format", "pdf"))
-        asked = self._asked(await self._body(request))
-        drawn = await self._done(request.receive, lambda: figures.figure(self.pictures, asked, kind))
+        body = await self._body(request)
+        asked, look = self._asked(body), figures.look_in(mapping_in(body))
+        drawn = await self._done(request.receive, lambda: figures.figure(self.pictures, asked, look, kind))
         name = {"Content-Disposition": f'attachment; filename="relprop.{kind}"'}
         return Response(drawn, media_type=figures.KINDS[kind], headers=name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,23 @@ from relprop.support.account import Account, note
 from relprop.web.asked import Asked
 from relprop.web.networks import Network
 from relprop.web.titles import title
+
+
+@dataclass(frozen=True)
+class Code:
+    """How Python code gets at a picture.
+
+    Attributes:
+        x: what `relprop.explain` is given.
+        before: lines that come first.
+    """
+
+    x: str
+    before: tuple[str, ...] = ()
+
+
+DROPPED = Code('"picture.png"')
+"""A file whose name is not known: only what it holds was sent."""
 
 
 def probabilities(logits: Sequence[float], network: Network) -> list[float] | None:
@@ -41,7 +59,7 @@ def data_address(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def document(network: Network, e: Explanation, asked: Asked, logits: Sequence[float], code: str) -> dict[str, Any]:
+def document(network: Network, e: Explanation, asked: Asked, logits: Sequence[float], code: Code) -> dict[str, Any]:
     """Describe an explanation of one picture.
 
     Args:
@@ -49,7 +67,7 @@ def document(network: Network, e: Explanation, asked: Asked, logits: Sequence[fl
         e: what came of it.
         asked: the question.
         logits: of all classes.
-        code: what was explained, in Python.
+        code: how Python gets at what was explained.
 
     Returns:
         All but what describes the picture itself; a map is float32 in little endian, row by row, channels summed.
@@ -104,16 +122,17 @@ def notes(account: Account, method: str) -> list[str]:
 
 
 def python(
-    network: Network, code: str, targets: Sequence[int | str], methods: Sequence[str], classes: Sequence[str]
+    network: Network, code: Code, targets: Sequence[int | str], methods: Sequence[str], classes: Sequence[str]
 ) -> str:
     """Python code that gives the same maps."""
     first = classes[int(targets[0])] if isinstance(targets[0], int) and classes else targets[0]
     return "\n".join(
         (
             "import relprop as rp",
+            *code.before,
             "",
             f"model = {network.code}",
-            f"e = rp.explain(model, {code}, targets={list(targets)!r}, methods={list(methods)!r})",
+            f"e = rp.explain(model, {code.x}, targets={list(targets)!r}, methods={list(methods)!r})",
             f"R = e.map({targets[0]!r}, {methods[0]!r})  # {first}: (height, width), channels summed",
             "",
         )

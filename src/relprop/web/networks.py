@@ -90,7 +90,7 @@ class Networks:
         """
         if name not in self._by_name:
             near = did_you_mean(name, self._by_name)
-            raise Refused(404, f"no network {shown(name)!r} is served here{near}; relprop serve --model names them")
+            raise Refused(404, f"no network {shown(name)!r} is served here{near or '; --model names those that are'}")
         return self._by_name[name]
 
     def ready(self, name: str, kind: str) -> Network:

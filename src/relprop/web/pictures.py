@@ -20,7 +20,7 @@ from relprop.record.logits import logits_of
 from relprop.support.class_names import class_index
 from relprop.support.errors import RelpropError
 from relprop.web.asked import Asked
-from relprop.web.document import data_address, document, of_class, probabilities
+from relprop.web.document import DROPPED, Code, data_address, document, of_class, probabilities
 from relprop.web.held import Held
 from relprop.web.limits import Limits
 from relprop.web.networks import PICTURES, Network, Networks
@@ -34,11 +34,11 @@ class Source:
 
     Attributes:
         data: of its file.
-        code: what it is called in Python code that makes its maps.
+        code: how Python code gets at it.
     """
 
     data: bytes
-    code: str = '"picture.png"'
+    code: Code = DROPPED
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Prepared:
         seen: (H, W, 3), the same for people.
         logits: of all classes.
         words: how it was prepared.
-        code: what it is called in Python.
+        code: how Python code gets at it.
         boxes: of objects in it, in pixels of `seen`: left, top, right, bottom, half-open.
     """
 
@@ -58,7 +58,7 @@ class Prepared:
     seen: NDArray[np.uint8]
     logits: list[float]
     words: str
-    code: str
+    code: Code
     boxes: tuple[tuple[int, int, int, int], ...] = ()
 
 
@@ -71,13 +71,13 @@ class Pictures:
         self._sources: Held[str, Source] = Held(limits.held, lambda source: len(source.data))
         self._prepared: Held[tuple[str, str], Prepared] = Held(limits.prepared)
 
-    def add(self, data: bytes, network: str, code: str = '"picture.png"') -> dict[str, Any]:
+    def add(self, data: bytes, network: str, code: Code = DROPPED) -> dict[str, Any]:
         """Take a picture, and let a network look at it.
 
         Args:
             data: of its file.
             network: the name of one.
-            code: what the picture is called in Python code.
+            code: how Python code gets at it.
 
         Returns:
             What is answered: its id, the picture as the network sees it, and every class, the highest logit first.
@@ -94,6 +94,15 @@ class Pictures:
         self._sources.put(id_, source)
         self._prepared.put((id_, ready.name), prepared)
         return self.told(id_, ready, prepared)
+
+    def again(self, id_: str, network: str) -> dict[str, Any]:
+        """Return what `add` did, of a picture that is here.
+
+        Raises:
+            Refused: it is not (any more), or there is no such network.
+        """
+        ready = self._networks.ready(network, PICTURES)
+        return self.told(id_, ready, self._found(id_, ready))
 
     def keep(self, id_: str, network: Network, prepared: Prepared) -> dict[str, Any]:
         """Keep what was prepared elsewhere, and return what is answered, as `add` does."""
@@ -163,7 +172,7 @@ class Pictures:
             return prepared
         source = self._sources.get(id_)
         if source is None:
-            raise Refused(410, "this picture is not here any more; drop the picture again")
+            raise Refused(404, "this picture is not here any more; drop the picture again")
         prepared = self._prepare(picture_in(source.data, self._limits), network, source)
         self._prepared.put((id_, network.name), prepared)
         return prepared

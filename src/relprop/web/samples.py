@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from relprop.support.suggest import did_you_mean
+from relprop.web.document import Code
 from relprop.web.refused import Refused, shown
 
 SAMPLES = {"digits": "Two digits on a cluttered photograph"}
 """What each shows, by name."""
+
+DIGITS = Code(
+    "Image.fromarray(sample_picture().image)",
+    ("from PIL import Image", "from relprop.data.clutter import sample_picture"),
+)
 
 
 @dataclass(frozen=True)
@@ -19,11 +25,11 @@ class Sample:
 
     Attributes:
         data: gives its file's bytes.
-        code: gives it in Python.
+        code: how Python code gets at it.
     """
 
     data: Callable[[], bytes]
-    code: str
+    code: Code
 
 
 def sample(name: str) -> Sample:
@@ -34,7 +40,7 @@ def sample(name: str) -> Sample:
     """
     if name not in SAMPLES:
         raise Refused(404, f"no sample {shown(name)!r}{did_you_mean(name, SAMPLES)}")
-    return Sample(_digits, "Image.fromarray(sample_picture().image)")
+    return Sample(_digits, DIGITS)
 
 
 def _digits() -> bytes:

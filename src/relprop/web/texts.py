@@ -89,7 +89,7 @@ class Texts:
         network = self._networks.ready(asked.network, TEXT)
         text = self._texts.get(asked.id)
         if text is None:
-            raise Refused(410, "this text is not here any more; type it again")
+            raise Refused(404, "this text is not here any more; type it again")
         read = self._read(text, network)
         targets = [_target(target, read, network) for target in asked.targets]
         e = explain(network.model, read.x, targets, list(asked.methods), check=not network.checked)
