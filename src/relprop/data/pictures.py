@@ -45,19 +45,20 @@ def open_picture(path: str | Path) -> Image.Image:
     return _read(path, str(path))
 
 
-def decoded(data: bytes, name: str) -> Image.Image:
+def decoded(data: bytes, name: str, formats: tuple[str, ...] | None = None) -> Image.Image:
     """Read a picture from what its file holds, as `open_picture` does.
 
     Args:
         data: the whole file.
         name: of the picture, for messages.
+        formats: as Pillow calls them, to which it is held; None: any.
 
     Raises:
         PictureError: as `open_picture`.
     """
     if not data:
         raise PictureError(f"{name}: {_EMPTY}")
-    return _read(BytesIO(data), name)
+    return _read(BytesIO(data), name, formats)
 
 
 def orientation_of(source: str | Path | BytesIO) -> int:
@@ -89,12 +90,12 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in suffixes()
 
 
-def _read(source: Path | BytesIO, name: str) -> Image.Image:
+def _read(source: Path | BytesIO, name: str, formats: tuple[str, ...] | None = None) -> Image.Image:
     """Decode what is known to be there; `name` is for messages."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata, and sizes below Pillow's hard limit
-            with Image.open(source) as image:
+            with Image.open(source, formats=formats) as image:
                 image.load()
                 return _in_rgb(ImageOps.exif_transpose(image), name)
     except PictureError:

@@ -1,0 +1,82 @@
+"""Files of strangers: what counts as a picture, judged before a single pixel of it is unpacked.
+
+Of a file whose kind is on the list the head is read, which states width and height; only a picture within the limits
+is decoded. Pillow's own bounds on compressed texts and colour profiles (one megabyte each) hold beside ours.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from io import BytesIO
+
+from PIL import Image, UnidentifiedImageError
+
+from relprop.data.pictures import PictureError, decoded
+from relprop.web.limits import MEGA, Limits
+from relprop.web.refused import Refused
+
+KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+"""As Pillow calls them."""
+WHAT = "the file"
+SCAN = b"\xff\xda"
+"""What begins a JPEG's scan; within its data the first byte is never followed by the second."""
+
+
+def picture_in(data: bytes, limits: Limits) -> Image.Image:
+    """Read a picture as `relprop.data.pictures.open_picture` does, if it may be read.
+
+    Raises:
+        Refused: it is none of the kinds, too large, or damaged; with a line that says which.
+    """
+    if not data:
+        raise Refused(400, "the request's body is empty; send the bytes of a picture's file")
+    kind, width, height = _head(data)
+    if width * height > limits.pixels:
+        raise Refused(
+            413,
+            f"a picture of {width} x {height} pixels, and {limits.pixels / MEGA:g} million are read at most; "
+            "scale it down first",
+        )
+    if kind == "JPEG" and data.count(SCAN) > limits.scans:
+        raise Refused(413, f"a JPEG of more than {limits.scans} scans; save it anew, as one is enough")
+    try:
+        return decoded(data, WHAT, KINDS)
+    except PictureError as error:
+        raise Refused(415 if "not a picture" in str(error) else 422, str(error)) from None
+
+
+def _head(data: bytes) -> tuple[str, int, int]:
+    """The kind of a file, and the width and height that it states.
+
+    Raises:
+        Refused: it is of no kind that is read, or its head is damaged.
+    """
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":  # Pillow makes room for all its pixels when it opens one
+        return ("WEBP", *_webp(data))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(data), formats=[kind for kind in KINDS if kind != "WEBP"]) as image:
+                return str(image.format), *image.size
+    except Image.DecompressionBombError:
+        raise Refused(413, "a picture of more pixels than could be right; scale it down first") from None
+    except UnidentifiedImageError:
+        raise Refused(415, f"no picture that is read here: {', '.join(KINDS)}; save it as PNG or JPEG") from None
+    except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's readers raise anything
+        raise Refused(422, f"{WHAT}: its head is damaged ({error}); get a whole copy") from None
+
+
+def _webp(data: bytes) -> tuple[int, int]:
+    """Width and height of a WebP file, as its first chunk states them."""
+    chunk, head = data[12:16], data[20:30]
+    if len(head) == 10:
+        if chunk == b"VP8X":
+            return 1 + int.from_bytes(head[4:7], "little"), 1 + int.from_bytes(head[7:10], "little")
+        if chunk == b"VP8L" and head[0] == 0x2F:
+            bits = int.from_bytes(head[1:5], "little")
+            return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        if chunk == b"VP8 " and head[3:6] == b"\x9d\x01\x2a":
+            width, height = struct.unpack("<HH", head[6:10])
+            return width & 0x3FFF, height & 0x3FFF
+    raise Refused(422, f"{WHAT}: its head is damaged; get a whole copy")
