@@ -85,7 +85,7 @@ function tableOfBox() {
 }
 
 function measuresTable(maps, box) {
-  const head = MEASURES.map(([name, words, title]) => make("th", { scope: "col", title }, ...(name === "mu_w" ? ["μ", make("sub", {}, "w")] : [words])));
+  const head = MEASURES.map(([, words, title]) => make("th", { scope: "col", title }, ...titled(words)));
   const rows = maps.map((map) => {
     const found = measured(map, box);
     const cells = MEASURES.map(([name, , , written]) => {
@@ -93,7 +93,7 @@ function measuresTable(maps, box) {
       const words = value === null ? "not defined" : written(value);
       return make("td", { "data-measure": name, "data-value": value === null ? "" : value, title: value === null ? "" : String(value) }, words);
     });
-    return make("tr", {}, make("th", { scope: "row" }, make("span", {}, map.row.name), " ", make("span", { class: "soft" }, titleOf(map.column))), ...cells);
+    return make("tr", {}, make("th", { scope: "row" }, make("span", {}, map.row.name), " ", make("span", { class: "soft" }, ...titled(titleOf(map.column)))), ...cells);
   });
   return make("table", { class: "measures" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "class, method"), ...head)), make("tbody", {}, ...rows));
 }

@@ -10,8 +10,22 @@ function fillChoices() {
   show("search-part", choices.classes.length > TOP);
   byId("search").placeholder = `search all ${choices.classes.length}`;
   fillClasses();
-  const methods = choices.methods.map((method) => choiceOf("methods", method.name, titleOf(method), method.attribution ? "attribution" : ""));
-  byId("methods").replaceChildren(...methods);
+  byId("methods").replaceChildren(...choices.methods.map(methodChoice));
+  tellCounts();
+}
+
+/** A method by its title, and by its name in code where that is another. */
+function methodChoice(method) {
+  const aside = titleOf(method) === method.name ? "" : method.name;
+  const choice = choiceOf("methods", method.name, titleOf(method), aside || (method.attribution ? "attribution" : ""));
+  if (method.summary) choice.title = method.summary;
+  return choice;
+}
+
+function tellCounts() {
+  const chosenOf = (which, all) => `${which.length} of ${all.length}`;
+  byId("classes-count").textContent = `rows, ${chosenOf(view.targets, choices.classes)}`;
+  byId("methods-count").textContent = `columns, ${chosenOf(view.methods, choices.methods)}`;
 }
 
 /** The classes that fit what is searched for; otherwise the highest, and all that are chosen. */
@@ -27,7 +41,7 @@ function fillClasses() {
 
 function classChoice(item) {
   const sure = item.probability ?? null;
-  const choice = choiceOf("targets", item.index, item.name, sure === null ? short(item.logit, 4) : percent(sure, 1));
+  const choice = choiceOf("targets", item.index, item.name, sure === null ? steady(item.logit, 3) : percent(sure, 1));
   if (sure !== null) {
     const bar = make("span", { class: "gauge" }, make("span"));
     bar.firstChild.style.width = percent(sure, 2).replace(" ", "");
@@ -39,7 +53,7 @@ function classChoice(item) {
 function choiceOf(which, value, words, aside) {
   const box = make("input", { type: "checkbox", value, onchange: () => choose(which, value, box.checked) });
   box.checked = view[which].includes(value);
-  return make("label", { class: "choice" }, box, make("span", { class: "name" }, words), make("span", { class: "aside" }, aside));
+  return make("label", { class: "choice" }, box, make("span", { class: "name" }, ...(which === "methods" ? titled(words) : [words])), make("span", { class: "aside" }, aside));
 }
 
 /** Add to what is chosen, or take from it; classes and methods keep the order of their lists. */
@@ -47,12 +61,14 @@ function choose(which, value, on) {
   const order = which === "targets" ? choices.classes.map((item) => item.index) : choices.methods.map((item) => item.name);
   const wanted = view[which].filter((each) => each !== value).concat(on ? [value] : []);
   view[which] = order.filter((each) => wanted.includes(each));
+  tellCounts();
   choices.changed();
   remember();
 }
 
 /** Let the boxes say what is chosen, where something else than a click changed that. */
 function syncChoices() {
+  tellCounts();
   for (const [id, which] of [["classes", "targets"], ["methods", "methods"]]) {
     for (const box of byId(id).querySelectorAll("input")) box.checked = view[which].map(String).includes(box.value);
   }

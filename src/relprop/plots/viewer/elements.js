@@ -33,6 +33,11 @@ function show(id, shown = true) {
   byId(id).hidden = !shown;
 }
 
+/** A method's title, with what follows "_" set low: LRP_z. */
+function titled(words) {
+  return words.split(/_([^\s:+_]+)/).map((part, k) => (k % 2 ? make("sub", {}, part) : part));
+}
+
 /** Say in passing, also to those who hear the page. */
 function say(words) {
   byId("status").textContent = words;
@@ -40,7 +45,7 @@ function say(words) {
 
 /** Say what went wrong; it stays until it is dismissed or something succeeds. */
 function alarm(words) {
-  byId("alarm").querySelector("p").textContent = words;
+  byId("alarm").querySelector("p").textContent = words.charAt(0).toUpperCase() + words.slice(1);
   show("alarm");
   if (byId("alarm").getBoundingClientRect().top < 0) byId("alarm").scrollIntoView({ block: "start" });
 }

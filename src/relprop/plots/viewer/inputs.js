@@ -37,12 +37,23 @@ function takeNetwork() {
   const text = network()?.kind === "text";
   show("of-pictures", !text);
   show("of-texts", text);
+  tellEmpty(text);
   show("prepared", Boolean(network()?.prepared));
   byId("prepared-words").textContent = network()?.prepared || "";
   choices.methods = methodsOfNetwork();
   const known = view.methods.filter((name) => choices.methods.some((method) => method.name === name));
   view.methods = known.length ? known : usualMethods();
   fillChoices();
+}
+
+/** What there is to do, while nothing is shown. */
+function tellEmpty(text) {
+  show("empty", !shown.document);
+  show("samples", !text);
+  byId("empty-title").textContent = text ? "Write a text" : "Drop a picture anywhere on this page";
+  byId("empty-words").textContent = text
+    ? "The model reads it; then every token is coloured by what it has to do with the word that comes next, or with the class."
+    : "The network says what it sees; then every pixel is coloured by what it has to do with that: red speaks for a class, blue against it.";
 }
 
 async function fillSamples() {

@@ -52,7 +52,7 @@ function rowOf(row) {
 }
 
 function told(row) {
-  const parts = row.logit === null || row.logit === undefined ? [] : [`logit ${short(row.logit, 4)}`];
+  const parts = row.logit === null || row.logit === undefined ? [] : [`logit ${steady(row.logit, 4)}`];
   if (row.probability !== null && row.probability !== undefined) parts.push(percent(row.probability, 1));
   return parts.join(", ");
 }
@@ -74,7 +74,7 @@ function titleOf(column) {
 
 function mapFigure(map) {
   const { words, warning } = accountWords(map, "pixels");
-  const title = make("figcaption", { title: map.method }, titleOf(map.column));
+  const title = make("figcaption", { title: map.method }, ...titled(titleOf(map.column)));
   const below = make("div", { class: "below" });
   below.append(make("p", { class: warning ? "warning" : "" }, warning ? `${words}, ${warning}` : words));
   for (const note of map.own) below.append(make("p", { class: "warning" }, note));

@@ -32,6 +32,12 @@ function short(value, digits = 3) {
   return tidy(value.toPrecision(digits));
 }
 
+/** A number that keeps its zeros: 8.350 beside 6.874. */
+function steady(value, digits) {
+  const word = value.toPrecision(digits);
+  return word.includes("e") ? short(value, digits) : withMinus(word);
+}
+
 /** 0.0010 is 0.001, 1.5e-7 stays. */
 function tidy(word) {
   return withMinus(String(Number(word)));

@@ -91,6 +91,7 @@ async function explain() {
     if (signal.aborted) return;
     await takeDocument(found);
     shown.of = ofNow();
+    show("empty", false);
     byId("rows").classList.remove("stale");
     fitPanel();
     if (!server.known) adopt({ picture: view.picture, classes: found.classes, prepared: found.prepared });

@@ -61,7 +61,7 @@ function studyTable(rows) {
     const open = row.picture === null ? row.image_id : make("button", { type: "button", class: "link", onclick: () => openOfStudy(row) }, row.image_id);
     return make("tr", {}, make("th", { scope: "row" }, open), make("td", { class: "word" }, row.class), make("td", { class: "word" }, row.method), make("td", { class: "word" }, row.status), number(row.mu), number(row.mu_w), number(row.logit));
   });
-  const head = ["picture", "class", "method", "status", "μ", "μ_w", "logit"].map((word, k) => make("th", { scope: "col", class: k < 4 ? "word" : null }, ...(word === "μ_w" ? ["μ", make("sub", {}, "w")] : [word])));
+  const head = ["picture", "class", "method", "status", "μ", "μ_w", "logit"].map((word, k) => make("th", { scope: "col", class: k < 4 ? "word" : null }, ...titled(word)));
   return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
 }
 

@@ -21,7 +21,7 @@ function tokensFigure(map) {
   const below = make("p", { class: warning ? "below warning" : "below" }, warning ? `${words}, ${warning}` : words);
   map.readout = make("output", { class: "readout", "aria-live": "off" }, "\u00a0");
   const notes = map.own.map((note) => make("p", { class: "warning" }, note));
-  map.figure = make("figure", {}, make("figcaption", { title: map.method }, titleOf(map.column)), line, map.readout, below, ...notes, savers(map));
+  map.figure = make("figure", {}, make("figcaption", { title: map.method }, ...titled(titleOf(map.column))), line, map.readout, below, ...notes, savers(map));
   return map.figure;
 }
 

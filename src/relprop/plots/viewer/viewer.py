@@ -98,9 +98,9 @@ def _look() -> dict[str, Any]:
     """What the script shares with the figures: colours, bounds and words, each in one place."""
     steps = np.linspace(0, 1, 256)
     ranges = {"both": Range(-1, 1), "+": Range(0, 1), "-": Range(-1, 0)}
-    tables = {sign: each.colours(COLOURS)(steps, bytes=True)[:, :3] for sign, each in ranges.items()}
+    tables = {sign: np.rint(255 * each.colours(COLOURS)(steps)[:, :3]) for sign, each in ranges.items()}
     return {
-        "colours": {sign: b64encode(table.tobytes()).decode() for sign, table in tables.items()},
+        "colours": {sign: b64encode(table.astype(np.uint8).tobytes()).decode() for sign, table in tables.items()},
         "percentile": PERCENTILE,
         "unseen": UNSEEN,
         "for": VERMILION,
