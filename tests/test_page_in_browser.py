@@ -26,6 +26,7 @@ PATIENCE = 30_000
 if CHROMIUM is None:
     pytest.skip("no Chromium here; Debian's package is called chromium", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api")
+playwright.expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +289,7 @@ def test_a_notebook_shows_the_same_in_a_frame_of_its_own(tab, e, tmp_path):
     path = tmp_path / "notebook.html"
     path.write_text(f"<!doctype html><title>notebook</title>{html}", encoding="utf-8")
     tab.goto(path.as_uri())
+    tab.click("summary")
     frame = tab.frame_locator("iframe").first
     surface = frame.locator(".surface").first
     surface.click(position={"x": 3, "y": 3})
