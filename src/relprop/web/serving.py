@@ -111,7 +111,7 @@ def _has_screen() -> bool:
 def _end_now(ended: BaseException) -> None:
     """End the process as the command line would, at once.
 
-    Python would take seconds to let go of torch, and torch, woken up meanwhile in the thread that computes, would abort.
+    Python would take seconds to let go of torch, and torch, woken up in the thread that computes, would abort.
     """
     stopped = isinstance(ended, KeyboardInterrupt)
     print("interrupted" if stopped else "terminated", file=sys.stderr, flush=True)  # noqa: T201
