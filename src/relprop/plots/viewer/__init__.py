@@ -1,0 +1,5 @@
+"""The component that shows maps in a browser: one HTML file that holds its style, its script and its numbers."""
+
+from relprop.plots.viewer.viewer import page
+
+__all__ = ["page"]
