@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from relprop.commands.console import waiting
 from relprop.commands.options import MODEL
 from relprop.commands.preparation import in_words
 from relprop.commands.serve_request import ServeRequest
+from relprop.commands.serve_study import opened
 from relprop.commands.study import without_place
 from relprop.models.families.needs import GGUF, HUGGING_FACE
 from relprop.models.registry import family_of, load
@@ -25,6 +26,12 @@ from relprop.support.errors import InputError, RelpropError
 from relprop.support.shrinking import to_stderr
 from relprop.support.suggest import did_you_mean
 
+if TYPE_CHECKING:
+    from relprop.web.networks import Network
+    from relprop.web.study import StudyFolder
+
+EMBEDDED = ("digits-deep", "digits-shallow")
+"""Networks that are in the package."""
 NEEDED = ("starlette", "uvicorn")
 """Libraries of the extra."""
 
@@ -47,9 +54,10 @@ def run(request: ServeRequest) -> None:
     if request.threads:
         torch.set_num_threads(request.threads)
     device_named(request.device)
-    networks = Networks(named(request), to_stderr)
+    study = opened(request)
+    networks = Networks(named(request, study), to_stderr)
     with bound(request.port) as listening:
-        served = Served(networks, Limits(seconds=request.timeout), page())
+        served = Served(networks, Limits(seconds=request.timeout), page(), study)
         for network in networks.all:
             if network.kind is None:
                 with waiting(f"loading {network.name}"):
@@ -58,7 +66,7 @@ def run(request: ServeRequest) -> None:
         serve(served, listening, browser=request.browser)
 
 
-def named(request: ServeRequest) -> list[Any]:
+def named(request: ServeRequest, study: StudyFolder | None = None) -> list[Network]:
     """The networks that are offered, none of them loaded.
 
     Raises:
@@ -67,7 +75,7 @@ def named(request: ServeRequest) -> list[Any]:
     """
     from relprop.web.networks import Network  # noqa: PLC0415 - as above
 
-    models = tuple(dict.fromkeys(request.models)) or (MODEL,)
+    models = tuple(dict.fromkeys(request.models)) or (_usual(study),)
     weights = _weights(request.weights, models)
     shorter = [without_place(model) for model in models]
     return [
@@ -82,6 +90,16 @@ def named(request: ServeRequest) -> list[Any]:
         )
         for model, short in zip(models, shorter, strict=True)
     ]
+
+
+def _usual(study: StudyFolder | None) -> str:
+    """The network that is offered where none is named: the study's own, where the package has it."""
+    measured = study.config.get("model") if study is not None else None
+    name = str(measured.get("name") if isinstance(measured, dict) else MODEL)
+    if name in EMBEDDED:
+        return name
+    to_stderr(f"the study measured {name}, and its pictures are shown to {MODEL}; --model names another network")
+    return MODEL
 
 
 def _weights(given: Sequence[str], models: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,20 @@ from typing import Annotated
 
 from typer import Option
 
-from relprop.commands.options import MODEL, Device, Threads
+from relprop.commands.options import (
+    MODEL,
+    Annotations,
+    Columns,
+    Device,
+    GroundTruth,
+    Index,
+    Masks,
+    Root,
+    Split,
+    Synsets,
+    Threads,
+    Year,
+)
 
 PORT = 8642
 
@@ -39,6 +52,23 @@ class ServeRequest:
     study: Annotated[
         Path | None, Option(metavar="FOLDER", help="A study's folder, whose rows and pictures the page shows.")
     ] = None
+    data: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            help="Of --study: what it was measured on, as relprop study has it, with the options below. Embedded data "
+            "is found without.",
+        ),
+    ] = None
+    root: Root = None
+    split: Split = None
+    year: Year = "2007"
+    annotations: Annotations = None
+    columns: Columns = ""
+    masks: Masks = False
+    index: Index = None
+    ground_truth: GroundTruth = None
+    synsets: Synsets = None
     port: Annotated[int, Option(metavar="N", min=0, max=65535, help="Of this machine; 0 takes any that is free.")] = (
         PORT
     )

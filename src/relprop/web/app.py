@@ -23,6 +23,7 @@ from relprop.web.networks import Networks
 from relprop.web.pictures import Pictures
 from relprop.web.refused import Refused, one_line, shown
 from relprop.web.samples import SAMPLES, sample
+from relprop.web.study import StudyFolder
 from relprop.web.texts import Texts
 from relprop.web.titles import methods
 from relprop.web.worker import Worker
@@ -38,12 +39,14 @@ class Served:
         networks: the networks.
         limits: of requests.
         page: the HTML at the root.
+        study: that is looked at; None: none.
     """
 
-    def __init__(self, networks: Networks, limits: Limits, page: str) -> None:
+    def __init__(self, networks: Networks, limits: Limits, page: str, study: StudyFolder | None = None) -> None:
         self.networks = networks
         self.limits = limits
         self.page = page
+        self.study = study
         self.worker = Worker(limits.waiting, limits.seconds)
         self.pictures = Pictures(networks, limits)
         self.texts = Texts(networks, limits)
@@ -57,16 +60,20 @@ class Served:
             "/api/texts": self.post_text,
             "/api/explain": self.post_explain,
             "/api/figure": self.post_figure,
+            "/api/study/pictures/{key}": self.post_study_picture,
         }
         gets: dict[str, Endpoint] = {
             "/": self.get_page,
             "/api/networks": self.get_networks,
             "/api/samples": self.get_samples,
             "/api/pictures/{id}": self.get_picture,
+            "/api/study/rows": self.get_study_rows,
         }
         routes = [Route(path, _told(endpoint), methods=["POST"]) for path, endpoint in posts.items()]
         routes += [Route(path, _told(endpoint), methods=["GET"]) for path, endpoint in gets.items()]
-        return Starlette(routes=routes, exception_handlers={404: _nothing_there, 405: _nothing_there})
+        made = Starlette(routes=routes, exception_handlers={404: _nothing_there, 405: _nothing_there})
+        made.router.redirect_slashes = False
+        return made
 
     async def get_page(self, _: Request) -> Response:
         """The page itself."""
@@ -80,7 +87,7 @@ class Served:
                 "networks": [network.about() for network in self.networks.all],
                 "methods": methods(),
                 "limits": limits | {"characters": self.limits.characters},
-                "study": None,
+                "study": None if self.study is None else self.study.about(),
             }
         )
 
@@ -131,6 +138,25 @@ class Served:
         drawn = await self._done(request.receive, lambda: figures.figure(self.pictures, asked, look, kind))
         name = {"Content-Disposition": f'attachment; filename="relprop.{kind}"'}
         return Response(drawn, media_type=figures.KINDS[kind], headers=name)
+
+    async def get_study_rows(self, request: Request) -> Response:
+        """Rows of the study."""
+        found = self._study().rows(request.query_params, self.limits)
+        await self._body(request)
+        return _json(await self._done(request.receive, found))
+
+    async def post_study_picture(self, request: Request) -> Response:
+        """A picture of the study."""
+        study, network, key = self._study(), self._network(request), request.path_params["key"]
+        await self._body(request)
+        return _json(
+            await self._done(request.receive, lambda: study.picture(key, network, self.networks, self.pictures))
+        )
+
+    def _study(self) -> StudyFolder:
+        if self.study is None:
+            raise Refused(404, "no study is open; relprop serve --study FOLDER opens one")
+        return self.study
 
     async def _body(self, request: Request) -> bytes:
         what, most = "a question", self.limits.json

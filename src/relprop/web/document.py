@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from relprop.explanation import Explanation
+from relprop.plots.viewer.documents import letters, told
 from relprop.support.account import Account, note
 from relprop.web.asked import Asked
 from relprop.web.networks import Network
@@ -54,11 +54,6 @@ def of_class(
     }
 
 
-def data_address(data: bytes, kind: str) -> str:
-    """Content as an address that holds it."""
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
 def document(network: Network, e: Explanation, asked: Asked, logits: Sequence[float], code: Code) -> dict[str, Any]:
     """Describe an explanation of one picture.
 
@@ -84,10 +79,8 @@ def document(network: Network, e: Explanation, asked: Asked, logits: Sequence[fl
             {
                 "target": index,
                 "method": name,
-                "values": base64.b64encode(
-                    e.map(index, name).cpu().numpy().astype("<f4", copy=False).tobytes()
-                ).decode(),
-                "account": held(accounts[index, name]),
+                "values": letters(e.map(index, name).cpu().numpy()),
+                "account": told(accounts[index, name]),
                 "notes": notes(accounts[index, name], name),
             }
             for index in indices
@@ -101,19 +94,6 @@ def of_method(name: str, account: Account) -> dict[str, Any]:
     """Describe a method."""
     attribution = {"attribution": True} if account.kind == "attribution" else {}
     return {"name": name, "title": title(name), **attribution}
-
-
-def held(account: Account) -> dict[str, float] | None:
-    """What a map holds of what relevance started as, and where the rest went; None where nothing is conserved."""
-    if account.start is None:
-        return None
-    return {
-        "start": account.start,
-        "pixels": account.total,
-        "biases": account.bias,
-        "lost": account.lost,
-        "eps": account.eps,
-    }
 
 
 def notes(account: Account, method: str) -> list[str]:

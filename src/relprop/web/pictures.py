@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,13 @@ from torch import Tensor
 
 from relprop.explanation import Explanation
 from relprop.from_pictures import as_input
+from relprop.plots.viewer.documents import picture_address
 from relprop.propagate import GROWN, explain
 from relprop.record.logits import logits_of
 from relprop.support.class_names import class_index
 from relprop.support.errors import RelpropError
 from relprop.web.asked import Asked
-from relprop.web.document import DROPPED, Code, data_address, document, of_class, probabilities
+from relprop.web.document import DROPPED, Code, document, of_class, probabilities
 from relprop.web.held import Held
 from relprop.web.limits import Limits
 from relprop.web.networks import PICTURES, Network, Networks
@@ -120,7 +120,7 @@ class Pictures:
             "prepared": prepared.words,
             "height": height,
             "width": width,
-            "image": png_address(prepared.seen),
+            "image": picture_address(prepared.seen),
             "boxes": [list(box) for box in prepared.boxes],
             "classes": [of_class(index, network.classes, prepared.logits, shares) for index in order],
         }
@@ -158,7 +158,7 @@ class Pictures:
         picture = {
             "picture": asked.id,
             "prepared": prepared.words,
-            "image": png_address(prepared.seen),
+            "image": picture_address(prepared.seen),
             "height": height,
             "width": width,
             "boxes": [list(box) for box in prepared.boxes],
@@ -196,10 +196,3 @@ def logits(network: Network, x: Tensor) -> list[float]:
     if not torch.isfinite(row).all():
         raise RelpropError(f"{network.name}: its logits of this picture are not finite; another picture may do")
     return [float(number) for number in row]
-
-
-def png_address(seen: NDArray[np.uint8]) -> str:
-    """A picture as an address that holds it."""
-    buffer = BytesIO()
-    Image.fromarray(seen).save(buffer, "PNG")
-    return data_address(buffer.getvalue(), "image/png")

@@ -68,7 +68,7 @@ def _other(port: int) -> str:
 
 
 def serve(served: Served, listening: socket.socket, *, browser: bool) -> None:
-    """Serve until Ctrl-C or SIGTERM, which go on to whoever called.
+    """Serve until Ctrl-C or SIGTERM, either of which ends the process.
 
     Args:
         served: what is served.
@@ -92,13 +92,15 @@ def serve(served: Served, listening: socket.socket, *, browser: bool) -> None:
     )
     print(f"relprop is at {address} (Ctrl-C ends it)", flush=True)  # noqa: T201 - the result
     if browser and _has_screen():
-        threading.Timer(0.3, webbrowser.open, (address,)).start()
+        opening = threading.Timer(0.3, webbrowser.open, (address,))
+        opening.daemon = True
+        opening.start()
     try:
         _Server(config).run(sockets=[listening])
-    except BaseException as ended:
-        if served.worker.busy:  # torch, woken up while Python ends, would abort the process
-            _end_now(ended)
+    except Exception:
         raise
+    except BaseException as ended:  # noqa: BLE001 - Ctrl-C and SIGTERM, after which there is nothing left to do
+        _end_now(ended)
 
 
 def _has_screen() -> bool:
@@ -107,7 +109,10 @@ def _has_screen() -> bool:
 
 
 def _end_now(ended: BaseException) -> None:
-    """End the process as the command line would, without waiting for the thread that computes."""
+    """End the process as the command line would, at once.
+
+    Python would take seconds to let go of torch, and torch, woken up in the thread that computes, would abort.
+    """
     stopped = isinstance(ended, KeyboardInterrupt)
     print("interrupted" if stopped else "terminated", file=sys.stderr, flush=True)  # noqa: T201
     os._exit(130 if stopped else 143)

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relprop.plots.viewer.documents import told
 from relprop.propagate import GROWN, explain
 from relprop.record.logits import logits_of
 from relprop.support.class_names import class_index
 from relprop.support.errors import RelpropError
 from relprop.tokens import At
 from relprop.web.asked import Asked
-from relprop.web.document import held, notes, of_method, probabilities
+from relprop.web.document import notes, of_method, probabilities
 from relprop.web.held import Held
 from relprop.web.limits import Limits
 from relprop.web.networks import TEXT, Network, Networks
@@ -70,13 +71,13 @@ class Texts:
         self._texts.put(id_, text)
         shares = probabilities(read.logits, ready)
         order = sorted(range(len(read.logits)), key=lambda index: -read.logits[index])[:SHOWN]
-        told = [_told(ready, index, read, shares) for index in order]
+        listed = [_entry(ready, index, read, shares) for index in order]
         return {
             "text": id_,
             "network": ready.name,
             "tokens": read.words,
             "position": read.position,
-            ("classes" if ready.classes else "next"): told,
+            ("classes" if ready.classes else "next"): listed,
         }
 
     def document(self, asked: Asked) -> dict[str, Any]:
@@ -108,7 +109,7 @@ class Texts:
                         "target": index,
                         "method": method,
                         "values": R.tolist(),
-                        "account": held(account),
+                        "account": told(account),
                         "notes": notes(account, method),
                     }
                 )
@@ -118,7 +119,7 @@ class Texts:
             "text": asked.id,
             "tokens": read.words,
             "position": read.position,
-            "classes": [_told(network, index, read, shares) for index in indices],
+            "classes": [_entry(network, index, read, shares) for index in indices],
             "methods": [of_method(method, e.account(indices[0], method)) for method in e.relevance],
             "maps": maps,
             "code": _python(network, text, read.position, indices, asked.methods),
@@ -164,7 +165,7 @@ def _target(target: int | str, read: Read, network: Network) -> Any:
     return At(read.position, target)
 
 
-def _told(network: Network, index: int, read: Read, shares: list[float] | None) -> dict[str, Any]:
+def _entry(network: Network, index: int, read: Read, shares: list[float] | None) -> dict[str, Any]:
     """Describe a class, or a token that could come next."""
     name = network.classes[index] if network.classes else network.model.tokens([index])[0]
     return {
