@@ -6,7 +6,6 @@ async function begin() {
   readFragment(window.location.hash);
   listenToLook();
   syncLook();
-  fillSave();
   byId("copy-link").hidden = !ALONE;
   byId("copy-link").addEventListener("click", (event) => {
     rememberNow();
