@@ -129,7 +129,11 @@ def as_rgb(image: Image.Image) -> Image.Image:
     Raises:
         PictureError: its pixels have no known range (32-bit).
     """
-    return _in_rgb(ImageOps.exif_transpose(image), "the picture")
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001 - a camera's notes that cannot be read, of which Pillow raises anything, say nothing
+        upright = image
+    return _in_rgb(upright, "the picture")
 
 
 def _in_rgb(image: Image.Image, name: str) -> Image.Image:

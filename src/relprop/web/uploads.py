@@ -64,6 +64,8 @@ def _head(data: bytes) -> tuple[str, int, int]:
     except UnidentifiedImageError:
         raise Refused(415, f"no picture that is read here: {', '.join(KINDS)}; save it as PNG or JPEG") from None
     except Exception as error:  # noqa: BLE001 - on damaged bytes Pillow's readers raise anything
+        if "MAX_TEXT" in str(error):
+            raise Refused(413, f"{WHAT}: the texts in it unpack to too much; save it without its notes") from None
         raise Refused(422, f"{WHAT}: its head is damaged ({error}); get a whole copy") from None
 
 
