@@ -53,7 +53,7 @@ def inline(e: Explained) -> str:
 
 def _closer(e: Explained, pictures: int) -> str:
     """The component, folded away: values at the cross-hair, boxes, other scales."""
-    several = [maps_document(e, b) | {"title": f"picture {b}"} for b in range(pictures)]
+    several = [maps_document(e, b, title=f"picture {b}") for b in range(pictures)]
     held = frame({"mode": "static", "pictures": several}, title="maps of an explanation")
     look = "cursor:pointer;margin:0 0 8px"
     return f'<details><summary style="{look}">look closer: values, boxes, other scales</summary>{held}</details>'

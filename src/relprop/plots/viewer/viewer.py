@@ -75,13 +75,13 @@ def page(document: Mapping[str, Any] | None, *, title: str) -> str:
 
 
 def embedded(data: Any) -> str:
-    """Return data as JSON that can stand in a script element: nothing in it ends the element or begins another.
+    r"""Return data as JSON that can stand in a script element: nothing in it ends the element or begins another.
 
     Numbers that JSON has no word for are null.
 
     Example:
         >>> embedded({"name": "</script><b>", "logit": float("nan")})
-        '{"name":"\\\\u003c/script\\\\u003e\\\\u003cb\\\\u003e","logit":null}'
+        '{"name":"\\u003c/script\\u003e\\u003cb\\u003e","logit":null}'
     """
     text = json.dumps(_finite(data), allow_nan=False, separators=(",", ":"))  # ASCII alone: no U+2028 ends a line
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
