@@ -233,7 +233,7 @@ def test_tokens_have_the_relevance_of_explain(client, served):
     read = client.post("/api/texts", json={"network": name, "text": text}).json()
     model = rp.models.load(served.texts_name)
     assert read["tokens"] == ["The", " capital", " of", " France", " is"]
-    likely = model(**model.encode(text)).logits[0, -1].double().softmax(0)
+    likely = model(**model.encode(text)).logits[0, -1].detach().double().softmax(0)
     assert read["next"][0]["index"] == int(likely.argmax())
     assert read["next"][0]["probability"] == pytest.approx(float(likely.max()), abs=1e-6)
     token = read["next"][1]["index"]
@@ -396,9 +396,9 @@ def waiting(worker, number):
         await asyncio.Event().wait()
 
     async def ask():
-        first = asyncio.create_task(worker.run(let_go.wait, never()))
+        first = asyncio.create_task(worker.run(let_go.wait, never))
         await asyncio.sleep(0.05)
-        others = [asyncio.create_task(worker.run(lambda k=k: done.append(k), never())) for k in range(number)]
+        others = [asyncio.create_task(worker.run(lambda k=k: done.append(k), never)) for k in range(number)]
         await asyncio.sleep(0.05)
         return first, others
 
@@ -412,7 +412,7 @@ def test_beyond_its_bound_nothing_waits():
     async def main():
         first, others = await ask()
         with pytest.raises(Refused) as told:
-            await worker.run(lambda: None, never())
+            await worker.run(lambda: None, never)
         let_go.set()
         await asyncio.gather(first, *others)
         return told.value
@@ -431,7 +431,7 @@ def test_what_nobody_waits_for_is_not_begun():
         gone = asyncio.Event()
         others[0].cancel()
         await asyncio.sleep(0)
-        left = asyncio.create_task(worker.run(lambda: done.append("left"), gone.wait()))  # there is room again
+        left = asyncio.create_task(worker.run(lambda: done.append("left"), gone.wait))  # there is room again
         await asyncio.sleep(0.05)
         gone.set()
         with pytest.raises(GoneError):
