@@ -20,12 +20,13 @@ from relprop.plots.viewer.documents import maps_document
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 METHODS = ["lrp-z", "cmp-alpha2-flat", "gradient"]
-EVIL = '</script><img src=x onerror="document.title=\'taken\'">'
+EVIL = "</script><img src=x onerror=\"document.title='taken'\">"
 PATIENCE = 30_000
 
 if CHROMIUM is None:
     pytest.skip("no Chromium here; Debian's package is called chromium", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api")
+playwright.expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +141,7 @@ def demand_equal(rows, wanted):
 def saved(tab, button):
     with tab.expect_download() as download:
         button.click()
-    with open(download.value.path(), "rb") as file:
-        return file.read()
+    return download.value.path().read_bytes()
 
 
 def test_every_map_tells_exactly_its_number_and_names_are_text(tab, static, e):
@@ -166,8 +166,10 @@ def test_colours_are_those_of_the_figures(tab, static, e):
     from relprop.plots.view import coloured  # noqa: PLC0415 - what the page has to agree with
 
     for place, (row, method) in {0: (0, "lrp-z"), 7: (2, "cmp-alpha2-flat")}.items():
-        painted = tab.locator(".surface canvas").nth(place).evaluate(
-            "canvas => [...canvas.getContext('2d').getImageData(0, 0, 64, 64).data]"
+        painted = (
+            tab.locator(".surface canvas")
+            .nth(place)
+            .evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 64, 64).data]")
         )
         colours = coloured(maps[method][row], ranges[method][row], view, e.picture())
         assert np.abs(np.reshape(painted, (64, 64, 4))[..., :3] - 255 * colours).max() <= 1.01
@@ -226,7 +228,10 @@ def test_a_picture_from_dropping_to_the_link(tab, server, picture, e, tmp_path):
     assert (pixels(tab) != before).any()
     surface = tab.locator(".surface").nth(1)
     area = surface.bounding_box()
-    at = [(area["x"] + area["width"] * (x + 0.5) / 64, area["y"] + area["height"] * (y + 0.5) / 64) for x, y in ((8, 12), (40, 50))]
+    at = [
+        (area["x"] + area["width"] * (x + 0.5) / 64, area["y"] + area["height"] * (y + 0.5) / 64)
+        for x, y in ((8, 12), (40, 50))
+    ]
     tab.mouse.move(*at[0])
     assert told(tab, (8, 12)) == expected(e, (8, 12), (7, 6))
     tab.mouse.down()
@@ -288,6 +293,7 @@ def test_a_notebook_shows_the_same_in_a_frame_of_its_own(tab, e, tmp_path):
     path = tmp_path / "notebook.html"
     path.write_text(f"<!doctype html><title>notebook</title>{html}", encoding="utf-8")
     tab.goto(path.as_uri())
+    tab.click("summary")
     frame = tab.frame_locator("iframe").first
     surface = frame.locator(".surface").first
     surface.click(position={"x": 3, "y": 3})
@@ -303,7 +309,8 @@ def drop(tab, path):
         """([bytes, name]) => {
             const carried = new DataTransfer();
             carried.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
-            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
+            const how = { dataTransfer: carried, bubbles: true, cancelable: true };
+            document.body.dispatchEvent(new DragEvent("drop", how));
         }""",
         [letters, path.name],
     )
@@ -311,4 +318,8 @@ def drop(tab, path):
 
 def pixels(tab):
     """The colours of the first map."""
-    return np.array(tab.locator(".surface canvas").first.evaluate("c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"))
+    return np.array(
+        tab.locator(".surface canvas").first.evaluate(
+            "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+        )
+    )

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from relprop import metrics
 from relprop.commands import explain_pictures
+from relprop.commands.closer import OF_ONE
 from relprop.commands.picture_requests import CompareRequest
 from relprop.data.entries import Entry
 from relprop.data.geometry import normalise
 from relprop.data.orientation import framed
 from relprop.data.pictures import PictureError
+from relprop.explanation import Explanation
 from relprop.plots.heatmaps import heatmaps
 from relprop.plots.named import COLUMNS
+from relprop.plots.outlines import Box
+from relprop.plots.viewer import page
+from relprop.plots.viewer.documents import document
 from relprop.propagate import explain
 from relprop.study.task import Task, highest
 from relprop.support.devices import device_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 METHODS = (
     "lrp-z",
@@ -47,10 +54,67 @@ def run(request: CompareRequest) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What the maps of every class that a picture of a study shows are.
+
+    Attributes:
+        seen: (H, W, 3), the picture as the network saw it.
+        names: of T classes.
+        explanation: of them.
+        targets: T outputs that stand for them.
+        inside: (T, H, W) bool, their boxes or masks.
+        boxes: of all of them.
+    """
+
+    seen: NDArray[np.uint8]
+    names: list[str]
+    explanation: Explanation
+    targets: list[int]
+    inside: Tensor
+    boxes: list[Box]
+
+    def figure(self) -> Figure:
+        """Draw the grid: the picture (a), then a column for each method, mu_w under each map."""
+        logits, methods = self.explanation.outputs[0], list(self.explanation.relevance)
+        titles = [f"{n} [{float(logits[t]):.2f}]" for n, t in zip(self.names, self.targets, strict=True)]
+        found = {m: self.explanation.relevance[m][:, 0].cpu() for m in methods}
+        mu_w = {m: metrics.weighted_inside_total_ratio(R.double(), self.inside).tolist() for m, R in found.items()}
+        maps = {m: R.float().numpy() for m, R in found.items()}
+        accounts = {m: [self.explanation.cell(t, m)[1] for t in range(len(self.names))] for m in methods}
+        return heatmaps(self.seen, titles, maps, None, [*self.inside.numpy()], mu_w, letters=True, accounts=accounts)
+
+    def closer(self, title: str) -> str | None:
+        """The page on which these maps can be looked at closely; None where their numbers are too many."""
+        e, places = self.explanation, range(len(self.names))
+        if len(places) * len(e.relevance) * self.inside[0].numel() > OF_ONE:
+            return None
+        cells = {m: [e.cell(t, m) for t in places] for m in e.relevance}
+        found = document(
+            self.seen,
+            [(name, float(e.values[t, 0])) for t, name in enumerate(self.names)],
+            {m: [values for values, _ in each] for m, each in cells.items()},
+            {m: [account for _, account in each] for m, each in cells.items()},
+            boxes=self.boxes,
+        )
+        return page(found, title=title)
+
+
 def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
     """Draw the maps of every class that a picture of a study shows, its boxes around, and mu_w under each.
 
     With the methods of the paper's figure these are its seven columns: the picture (a), then (b) to (g).
+
+    Args:
+        task: the study.
+        index: the picture's position in its data.
+        methods: names.
+    """
+    return looked_at(task, index, methods).figure()
+
+
+def looked_at(task: Task, index: int, methods: Sequence[str] = METHODS) -> Looked:
+    """Explain every class that a picture of a study shows.
 
     Args:
         task: the study.
@@ -68,16 +132,15 @@ def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
         methods,
         profile=task.profile,
     )
-    logits = explanation.outputs[0]
-    titles = [f"{n} [{float(logits[t]):.2f}]" for n, t in zip(names, explanation.targets[:, 0].tolist(), strict=True)]
     inside = torch.stack([seen.masks[name] for name in names])
-    found = {m: explanation.relevance[m][:, 0].cpu() for m in methods}
-    mu_w = {m: metrics.weighted_inside_total_ratio(R.double(), inside).tolist() for m, R in found.items()}
-    maps = {m: R.float().numpy() for m, R in found.items()}
-    accounts = {m: [explanation.cell(t, m)[1] for t in range(len(names))] for m in methods}
-    return heatmaps(
-        np.asarray(seen.image), titles, maps, None, [*inside.numpy()], mu_w, letters=True, accounts=accounts
-    )
+    around = [_around(mask) for mask in inside if mask.any()]
+    return Looked(np.asarray(seen.image), names, explanation, explanation.targets[:, 0].tolist(), inside, around)
+
+
+def _around(mask: Tensor) -> Box:
+    """The least box that holds all of a mask (H, W)."""
+    down, across = (mask.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
+    return across[0], down[0], across[-1] + 1, down[-1] + 1
 
 
 def _can_be_framed(entry: Entry, task: Task) -> bool:

@@ -25,7 +25,7 @@ READING = (
 )
 
 
-def card(title: str, explained: Explained, drawn: Strip, source: str) -> Card:
+def card(title: str, explained: Explained, drawn: Strip, source: str, closer: str = "") -> Card:
     """Return what the page shows of a picture.
 
     Args:
@@ -33,6 +33,7 @@ def card(title: str, explained: Explained, drawn: Strip, source: str) -> Card:
         explained: what was found.
         drawn: its maps.
         source: the address of their file.
+        closer: of the page on which they can be looked at closely; "" where there is none.
     """
     first = explained.highest(1)[0]
     panels = [Panel(0, 0, "what the network saw")]
@@ -44,7 +45,7 @@ def card(title: str, explained: Explained, drawn: Strip, source: str) -> Card:
             logit = plain(explained.logits[index])
             panels.append(Panel(column, row, f"{explained.classes[index]}, {logit}", f"{method}: {', '.join(figures)}"))
     note = f"predicted: {explained.classes[first]} ({first}), logit {plain(explained.logits[first])}"
-    return Card(title, note, source, drawn.columns, drawn.pitch, panels)
+    return Card(title, note, source, drawn.columns, drawn.pitch, panels, closer)
 
 
 def share_on_pixels(explained: Explained, method: str, row: int) -> float | None:

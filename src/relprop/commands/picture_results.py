@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from relprop.commands.asked import Explained
+from relprop.commands.closer import Closer
 from relprop.commands.explain import TOP, arrays, drawn, rows
 from relprop.commands.named import Named
 from relprop.commands.picture_pages import Pages, address, card, share_on_pixels
@@ -51,6 +52,7 @@ class Results:
         place = f", at the region {','.join(map(str, self.same['region']))}" if "region" in self.same else ""
         lead = f"The network is {self.same['model']}{place}; pictures are prepared so: {self.same['prepared']}."
         self.pages = Pages(self.folder, self.done, lead, self.coarse)
+        self.closer = Closer(self.request, self.same["prepared"])
 
     @property
     def page(self) -> Path:
@@ -86,10 +88,16 @@ class Results:
             files |= arrays(found, Path("arrays") / place)
         if self.request.figures:
             files[Path("figures") / place] = drawn(self.request, found)
+        near = Path("closer") / picture.file(f"-{self.done}.html")
+        held = self.closer.page(_text(picture.name), picture.shown, found)
+        if held is not None:
+            files[near] = held.encode()
         for path, content in files.items():
             write_whole(self.folder / path, content)
         self.table.add(self._rows(picture, found, place))
-        self.pages.add(card(_text(picture.name), found, grid, address(Path("maps") / place)))
+        self.pages.add(
+            card(_text(picture.name), found, grid, address(Path("maps") / place), address(near) if held else "")
+        )
         if self.request.json:
             top = [found.named(index) for index in found.highest(TOP)]
             written = [_text(self.folder / path) for path in files]
@@ -125,7 +133,12 @@ class Results:
             total: how many pictures there were to be explained.
         """
         said = f"{self.number - self.failed:,} of {counted(total, 'picture')} {self.done}"
-        self.pages.finish(f"{said}{self._ended(total)}.", self.failed)
+        closer = ""
+        if left_out := self.closer.left_out:
+            closer = (
+                f" {counted(left_out, 'picture')} without a page to look closer, its numbers too many: --raw has them."
+            )
+        self.pages.finish(f"{said}{self._ended(total)}.{closer}", self.failed)
 
     def _ended(self, total: int) -> str:
         return "" if self.number == total else f"; it was stopped after {self.number:,}"

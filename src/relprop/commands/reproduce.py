@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from relprop.commands.compare import grid, with_several_classes
+from relprop.commands.compare import looked_at, with_several_classes
 from relprop.commands.console import waiting
 from relprop.commands.requests import ReproduceRequest, StudyRequest
 from relprop.commands.study import measure
@@ -65,9 +65,12 @@ def run(request: ReproduceRequest) -> None:
         task, _ = measure(study, study.out.name)
         with waiting("drawing heat maps"):
             for index in with_several_classes(task):
-                drawn = render(grid(task, index), dpi=110)
+                looked = looked_at(task, index)
                 name = f"{study.out.name}-{task.data[index].id}".replace("/", "_")
-                write_whole(out / "report" / reports.GRIDS / f"{name}.png", drawn)
+                place = out / "report" / reports.GRIDS / name
+                write_whole(Path(f"{place}.png"), render(looked.figure(), dpi=110))
+                if held := looked.closer(name):
+                    write_whole(Path(f"{place}.html"), held.encode())
         folders.append(study.out)
     with waiting("writing the report"):
         written = reports.report(folders, out / "report")

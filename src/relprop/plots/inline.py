@@ -1,4 +1,6 @@
-"""What a notebook shows of an explanation: small pictures in the page itself, nothing fetched, no script."""
+"""What a notebook shows of an explanation: small pictures, which every viewer has room for; and, where the maps are few,
+the component behind them, in a frame that opens when it is asked for. Nothing is fetched.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,8 @@ from PIL import Image
 
 from relprop.plots.palette import VERMILION
 from relprop.plots.view import Range, View, coloured
+from relprop.plots.viewer import frame
+from relprop.plots.viewer.documents import maps_document
 from relprop.support.account import note
 
 if TYPE_CHECKING:
@@ -26,6 +30,8 @@ SIDE = 160
 """Width of a picture in the page, in its pixels."""
 FINE = 320
 """Pictures of more pixels at a side are scaled down: a notebook keeps what it shows."""
+NUMBERS = 160_000
+"""Maps of more numbers in all are shown as pictures alone: in a page each number takes five letters and a half."""
 
 
 def inline(e: Explained) -> str:
@@ -37,10 +43,20 @@ def inline(e: Explained) -> str:
     targets, pictures = e.values.shape
     rows = [(t, b) for b in range(pictures) for t in range(targets)]
     parts = [_row(e, t, b, methods[:COLUMNS]) for t, b in rows[:ROWS]]
+    if len(rows) * len(methods) * e.picture(0)[..., 0].size <= NUMBERS:
+        parts.append(_closer(e, pictures))
     hidden = len(rows) * len(methods) - len(rows[:ROWS]) * len(methods[:COLUMNS])
     if hidden:
         parts.append(f"<p>and {hidden} more maps, which e.save and relprop.plots.grid draw</p>")
     return f'<div style="font:13px/1.35 sans-serif">{"".join(parts)}</div>'
+
+
+def _closer(e: Explained, pictures: int) -> str:
+    """The component, folded away: values at the cross-hair, boxes, other scales."""
+    several = [maps_document(e, b, title=f"picture {b}") for b in range(pictures)]
+    held = frame({"mode": "static", "pictures": several}, title="maps of an explanation")
+    look = "cursor:pointer;margin:0 0 8px"
+    return f'<details><summary style="{look}">look closer: values, boxes, other scales</summary>{held}</details>'
 
 
 def _row(e: Explained, t: int, b: int, methods: list[str]) -> str:

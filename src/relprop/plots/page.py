@@ -44,6 +44,7 @@ class Figure:
         media: ``"svg"`` or ``"png"``.
         alt: what it shows, for those who cannot see it.
         caption: below it.
+        closer: the address of a page on which it can be looked at closely, or "".
     """
 
     kind: ClassVar[str] = "figure"
@@ -51,6 +52,7 @@ class Figure:
     media: str
     alt: str
     caption: str
+    closer: str = ""
 
     @property
     def source(self) -> str:
@@ -164,6 +166,7 @@ class Card:
         pitch: from one panel's edge to the next one's, in widths of a panel, which is as high: above 1 where a gutter
             is between them.
         panels: what is shown of it.
+        closer: the address of a page on which it can be looked at closely, or "".
     """
 
     title: str
@@ -172,6 +175,7 @@ class Card:
     columns: int
     pitch: float
     panels: Sequence[Panel]
+    closer: str = ""
 
     def place(self, panel: Panel) -> str:
         """Where the whole file lies behind the one panel that is seen of it, as a style."""

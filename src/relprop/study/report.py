@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
@@ -34,7 +35,7 @@ PAGE = "report.html"
 LONGEST = 50
 """So many rows of a table are on the page; the files have all."""
 GRIDS = "grids"
-"""The folder, in that of the report, whose PNG files are shown on the page."""
+"""The folder, in that of the report, whose PNG files are shown on the page; one leads to the HTML file of its name."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,21 @@ def report(folders: Path | Sequence[Path], out: Path, by: str | None = None) -> 
 def _grids(folder: Path) -> list[page.Section]:
     """Return the page's section of heat maps; none where there is no picture."""
     titles = {path: path.stem.replace("_", " ").replace("-", " ") for path in sorted(folder.glob("*.png"))}
-    shown = [page.Figure(path.read_bytes(), "png", f"Heat maps: {title}", title) for path, title in titles.items()]
+    shown = [
+        page.Figure(path.read_bytes(), "png", f"Heat maps: {title}", title, _closer(path))
+        for path, title in titles.items()
+    ]
     rows = (
         "A row per class that a picture shows, its boxes framed: the picture, then a column per method with mu_w under "
         "each map. Lettered columns are those of the paper's figure."
     )
     return [page.Section("Heat maps", [page.Paragraph(rows), *shown])] if shown else []
+
+
+def _closer(path: Path) -> str:
+    """The address, from the page, of the file in which a grid's maps can be looked at closely; "" if there is none."""
+    held = Path(f"{path.with_suffix('')}.html")
+    return f"{GRIDS}/{quote(held.name)}" if held.exists() else ""
 
 
 def drawings(study: Study) -> Iterator[Drawing]:

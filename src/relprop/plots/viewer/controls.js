@@ -24,6 +24,7 @@ function methodChoice(method) {
 
 function tellCounts() {
   const chosenOf = (which, all) => `${which.length} of ${all.length}`;
+  byId("classes-word").textContent = network()?.targets === "tokens" ? "Next tokens" : "Classes";
   byId("classes-count").textContent = `rows, ${chosenOf(view.targets, choices.classes)}`;
   byId("methods-count").textContent = `columns, ${chosenOf(view.methods, choices.methods)}`;
 }
@@ -110,4 +111,5 @@ function fitPanel() {
   show("save-part", Boolean(found));
   show("under-part", Boolean(found?.image) && !texts);
   show("percentile-part", !texts);
+  fillSave();
 }

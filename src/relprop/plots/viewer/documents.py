@@ -1,4 +1,4 @@
-"""Explanations as documents of the component: the numbers of each map as they are, float32, in letters."""
+"""What was found, as documents of the component: the numbers of each map as they are, float32, in letters."""
 
 from __future__ import annotations
 
@@ -17,62 +17,71 @@ if TYPE_CHECKING:
     from relprop.support.account import Account
 
 
-def maps_document(
-    e: Explained,
-    picture: int = 0,
+def document(
+    seen: NDArray[np.uint8],
+    classes: Sequence[tuple[str, float]],
+    maps: Mapping[str, Sequence[ArrayLike]],
+    accounts: Mapping[str, Sequence[Account]],
     *,
     boxes: Sequence[Box] = (),
-    places: Sequence[int] | None = None,
-    methods: Sequence[str] | None = None,
-    network: str = "",
-    prepared: str = "",
-    code: str = "",
+    **words: str,
 ) -> dict[str, Any]:
     """Return what the component shows of one picture.
 
     Args:
-        e: what `relprop.explain` returned of pictures.
-        picture: which of the batch.
+        seen: (H, W, 3), the picture as the network saw it.
+        classes: T names and what was explained of each, such as its logit.
+        maps: by method T of (H, W), channels summed.
+        accounts: by method T of what each holds.
         boxes: half-open, in pixels of the network's input.
-        places: of the targets that are shown; None: all.
-        methods: that are shown; None: all.
-        network: its name.
-        prepared: what was done to the picture before the network saw it.
-        code: Python that gives these maps.
-
-    Raises:
-        InputError: what was explained is no picture, or there is no such one.
+        words: `title` of the picture, `network`, how it was `prepared`, and Python `code` that gives the maps.
     """
-    shown = list(range(len(e.values))) if places is None else list(places)
-    named = list(e.relevance) if methods is None else list(methods)
-    seen = e.picture(picture)
-    maps, conserves = [], dict.fromkeys(named, True)
-    for place in shown:
-        for method in named:
-            values, account = e.cell(place, method, picture)
-            conserves[method] &= account.start is not None
-            maps.append(
-                {"target": place, "method": method, "values": letters(values), "account": told(account), "notes": []}
-            )
+    conserved = {method: all(account.start is not None for account in each) for method, each in accounts.items()}
     return {
         "mode": "static",
-        "network": network,
-        "prepared": prepared,
+        **words,
         "image": picture_address(seen),
         "height": seen.shape[0],
         "width": seen.shape[1],
-        "classes": [{"index": place, **_named(e, place, picture)} for place in shown],
-        "methods": [{"name": name, "title": name, "attribution": not conserves[name]} for name in named],
-        "maps": maps,
-        "code": code,
+        "classes": [{"index": row, "name": name, "logit": value} for row, (name, value) in enumerate(classes)],
+        "methods": [{"name": name, "title": name, "attribution": not conserved[name]} for name in maps],
+        "maps": [
+            {
+                "target": row,
+                "method": method,
+                "values": letters(each[row]),
+                "account": told(accounts[method][row]),
+                "notes": [],
+            }
+            for row in range(len(classes))
+            for method, each in maps.items()
+        ],
         "boxes": [[float(edge) for edge in box] for box in boxes],
     }
 
 
-def _named(e: Explained, place: int, picture: int) -> Mapping[str, Any]:
-    """What heads a row; the logit stands beside it."""
-    value = float(e.values[place, picture])
-    return {"name": e.title(place, picture).rpartition(", ")[0], "logit": value, "probability": None}
+def maps_document(e: Explained, picture: int = 0, *, boxes: Sequence[Box] = (), **words: str) -> dict[str, Any]:
+    """Return what the component shows of one picture of an explanation.
+
+    Args:
+        e: what `relprop.explain` returned of pictures.
+        picture: which of the batch.
+        boxes: as for `document`.
+        words: likewise.
+
+    Raises:
+        InputError: what was explained is no picture, or there is no such one.
+    """
+    places = range(len(e.values))
+    cells = {method: [e.cell(place, method, picture) for place in places] for method in e.relevance}
+    return document(
+        e.picture(picture),
+        [(e.title(place, picture).rpartition(", ")[0], float(e.values[place, picture])) for place in places],
+        {method: [values for values, _ in each] for method, each in cells.items()},
+        {method: [account for _, account in each] for method, each in cells.items()},
+        boxes=boxes,
+        **words,
+    )
 
 
 def told(account: Account) -> dict[str, float] | None:

@@ -149,8 +149,10 @@ async function readText(words) {
 /** Another network looks at the same picture. */
 async function changeNetwork() {
   const before = view.network;
+  const kind = network().kind;
   view.network = byId("network").value;
   server.restored = false;
+  if (network().kind !== kind) view.methods = usualMethods();
   takeNetwork();
   if (network().kind === "text") {
     if (byId("text").value.trim()) await readText(byId("text").value);

@@ -57,12 +57,14 @@ function told(row) {
   return parts.join(", ");
 }
 
-/** What is said of all maps of a row is said once, above them; and where the network says no. */
+/** What is said of all maps of a row is said once, above them; and where the network says no. Each map keeps its own. */
 function rowNotes(row, maps) {
-  const common = (maps[0]?.notes || []).filter((note) => maps.every((map) => (map.notes || []).includes(note)));
-  for (const map of maps) map.own = (map.notes || []).filter((note) => !common.includes(note));
-  const negative = row.logit < 0 && ![...common, ...maps.flatMap((map) => map.own)].some((note) => note.includes(LOOK.negative));
-  if (!negative) return common;
+  const said = maps.map((map) => [...new Set(map.notes || [])].filter((note) => !note.startsWith(LOOK.negative) && note !== accountWords(map, "").warning));
+  const common = (said[0] || []).filter((note) => said.every((notes) => notes.includes(note)));
+  maps.forEach((map, k) => {
+    map.own = said[k].filter((note) => !common.includes(note));
+  });
+  if (!(row.logit < 0)) return common;
   const turned = maps.some((map) => map.method.startsWith("lrp-alpha")) ? ` ${LOOK.turned}` : "";
   return [LOOK.negative + turned, ...common];
 }

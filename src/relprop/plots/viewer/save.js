@@ -39,15 +39,18 @@ function savers(map) {
 }
 
 function fillSave() {
-  const buttons = [make("button", { type: "button", onclick: saveAllAsPicture }, "PNG"), make("button", { type: "button", onclick: saveJson }, "JSON")];
-  if (SERVED) for (const kind of ["pdf", "svg"]) buttons.splice(-1, 0, make("button", { type: "button", onclick: () => saveFigure(kind) }, kind.toUpperCase()));
-  else if (ALONE) buttons.push(make("button", { type: "button", onclick: () => window.print() }, "Print, PDF"));
+  const button = (words, act) => make("button", { type: "button", onclick: act }, words);
+  const texts = Boolean(shown.document?.tokens);
+  const buttons = texts ? [] : [button("PNG", saveAllAsPicture)];
+  if (SERVED && !texts) buttons.push(...["pdf", "svg"].map((kind) => button(kind.toUpperCase(), () => saveFigure(kind))));
+  buttons.push(button("JSON", saveJson));
+  if (ALONE && (texts || !SERVED)) buttons.push(button("Print, PDF", () => window.print()));
   byId("save").replaceChildren(...buttons);
 }
 
 function saveAllAsPicture() {
-  if (shown.document?.tokens) window.print();
-  else savePicture(shown.rows.map((row) => visibleMaps().filter((map) => map.row === row && map.finite)), `${fileName("relprop", shown.document.network)}.png`);
+  const rows = shown.rows.map((row) => visibleMaps().filter((map) => map.row === row && map.finite)).filter((row) => row.length);
+  savePicture(rows, `${fileName("relprop", shown.document.network)}.png`);
 }
 
 /** All that is shown, and what was measured, with the numbers of the maps as base64 of float32, little endian. */

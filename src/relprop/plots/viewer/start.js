@@ -6,7 +6,6 @@ async function begin() {
   readFragment(window.location.hash);
   listenToLook();
   syncLook();
-  fillSave();
   byId("copy-link").hidden = !ALONE;
   byId("copy-link").addEventListener("click", (event) => {
     rememberNow();
@@ -22,15 +21,35 @@ async function begin() {
   document.body.dataset.ready = "true";
 }
 
+/** Show a document that the page holds: of one picture, or of several of which one is chosen. */
 async function openDocument() {
-  byId("show-code").hidden = !DOCUMENT.code;
-  show("prepared", Boolean(DOCUMENT.prepared));
-  byId("prepared-words").textContent = DOCUMENT.prepared || "";
-  Object.assign(choices, { classes: DOCUMENT.classes, methods: DOCUMENT.methods, changed: buildRows });
-  view.targets = (view.targets.length ? view.targets : DOCUMENT.classes.map((item) => item.index)).slice();
-  view.methods = (view.methods.length ? view.methods : DOCUMENT.methods.map((item) => item.name)).slice();
+  const several = DOCUMENT.pictures;
+  if (several?.length > 1) {
+    show("pictures-part");
+    byId("pictures").replaceChildren(...several.map((each, k) => make("option", { value: k }, each.title || `picture ${k}`)));
+    byId("pictures").addEventListener("change", (event) => {
+      view.picture = event.target.value;
+      remember();
+      openPicture(several[event.target.value], true).catch((error) => alarm(error.message));
+    });
+  }
+  const place = several?.[Number(view.picture)] ? Number(view.picture) : 0;
+  byId("pictures").value = place;
+  view.picture = several?.length > 1 ? String(place) : "";
+  await openPicture(several ? several[place] : DOCUMENT, false);
+}
+
+/** Show a picture; what was chosen of the one before stays where this one has it too. */
+async function openPicture(found, another) {
+  show("show-code", Boolean(found.code));
+  show("prepared", Boolean(found.prepared));
+  byId("prepared-words").textContent = found.prepared || "";
+  Object.assign(choices, { classes: found.classes, methods: found.methods, changed: buildRows });
+  if (another || !view.targets.length) view.targets = found.classes.map((item) => item.index);
+  const known = view.methods.filter((name) => found.methods.some((method) => method.name === name));
+  view.methods = known.length ? known : found.methods.map((item) => item.name);
   fillChoices();
-  await takeDocument(DOCUMENT);
+  await takeDocument(found);
   fitPanel();
 }
 

@@ -1,7 +1,7 @@
 // A study's rows: filtered, sorted, a page at a time; a picture of it opens as if it were dropped.
 
-const browser = { method: "", status: "", class: "", sort: "mu_w", offset: 0, limit: 12, answer: null };
-const SORTS = { mu_w: "μ_w, lowest first", "-mu_w": "μ_w, highest first", mu: "μ, lowest first", "-mu": "μ, highest first", "-logit": "logit, highest first", logit: "logit, lowest first" };
+const browser = { method: "", status: "", class: "", sort: "", offset: 0, limit: 12, answer: null };
+const SORTS = { "": "as in the study", mu_w: "μ_w, lowest first", "-mu_w": "μ_w, highest first", mu: "μ, lowest first", "-mu": "μ, highest first", "-logit": "logit, highest first", logit: "logit, lowest first" };
 
 function openStudy() {
   const part = byId("study");
@@ -14,10 +14,10 @@ function openStudy() {
     { class: "filters", onsubmit: (event) => event.preventDefault() },
     field("method", "Method", make("select")),
     field("status", "Status", make("select")),
-    field("class", "Class", make("input", { type: "search", autocomplete: "off" })),
+    field("class", "Class", make("input", { type: "search", autocomplete: "off", placeholder: "a part of its name" })),
     field("sort", "Sort", make("select", {}, ...Object.entries(SORTS).map(([value, words]) => make("option", { value }, words)))),
   );
-  const list = make("details", { open: true }, make("summary", {}, "Study ", make("b", {}, server.study.name)), filters, make("div", { class: "wide", id: "study-rows" }), make("div", { class: "pages", id: "study-pages" }));
+  const list = make("details", { open: true }, make("summary", {}, "Study ", make("b", {}, server.study.name)), filters, make("div", { class: "wide", id: "study-rows", tabindex: "0", role: "region", "aria-label": "Rows of the study" }), make("div", { class: "pages", id: "study-pages" }));
   part.replaceChildren(list);
   show("study");
   return fillStudy();
@@ -56,13 +56,13 @@ function fillFilter(name, values, all) {
 
 function studyTable(rows) {
   if (!rows.length) return make("p", { class: "soft" }, "No row is so; choose another method, status or class.");
-  const number = (value) => make("td", {}, value === null || value === undefined ? "not defined" : short(value, 3));
+  const number = (value, digits) => make("td", {}, value === null || value === undefined ? "not defined" : withMinus(value.toFixed(digits)));
   const body = rows.map((row) => {
     const open = row.picture === null ? row.image_id : make("button", { type: "button", class: "link", onclick: () => openOfStudy(row) }, row.image_id);
-    return make("tr", {}, make("th", { scope: "row" }, open), make("td", { class: "word" }, row.class), make("td", { class: "word" }, row.method), make("td", { class: "word" }, row.status), number(row.mu), number(row.mu_w), number(row.logit));
+    return make("tr", {}, make("th", { scope: "row" }, open), make("td", { class: "word" }, row.class), make("td", { class: "word" }, row.method), make("td", { class: "word" }, row.status), number(row.mu, 3), number(row.mu_w, 2), number(row.logit, 2));
   });
   const head = ["picture", "class", "method", "status", "μ", "μ_w", "logit"].map((word, k) => make("th", { scope: "col", class: k < 4 ? "word" : null }, ...titled(word)));
-  return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
+  return make("table", { class: "lines" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
 }
 
 function fillPages() {

@@ -19,9 +19,11 @@ function tokensFigure(map) {
   });
   for (const { word, begins, ends } of map.words) line.append(...(begins ? [" "] : []), word, ...(ends ? [make("br")] : []));
   const below = make("p", { class: warning ? "below warning" : "below" }, warning ? `${words}, ${warning}` : words);
-  map.readout = make("output", { class: "readout", "aria-live": "off" }, "\u00a0");
+  map.readout = make("output", { class: "readout", "aria-live": "off" }, "");
+  const foot = savers(map);
+  foot.append(map.readout);
   const notes = map.own.map((note) => make("p", { class: "warning" }, note));
-  map.figure = make("figure", {}, make("figcaption", { title: map.method }, ...titled(titleOf(map.column))), line, map.readout, below, ...notes, savers(map));
+  map.figure = make("figure", {}, make("figcaption", { title: map.method }, ...titled(titleOf(map.column))), line, below, ...notes, foot);
   return map.figure;
 }
 
@@ -36,7 +38,7 @@ function markToken(place, by = null) {
   shown.cross = place === null ? null : { token: place };
   for (const map of visibleMaps().filter((each) => each.tokens && each.finite)) {
     map.words.forEach(({ word }, k) => word.classList.toggle("marked", k === place));
-    map.readout.textContent = place === null ? "\u00a0" : `${exact(map.numbers[place])} at token ${place}`;
+    map.readout.textContent = place === null ? "" : `${exact(map.numbers[place])} at token ${place}`;
   }
   if (by) speak(`${shown.document.tokens[place]}: ${exact(by.numbers[place])}`);
 }

@@ -13,6 +13,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
+from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -50,7 +51,8 @@ def page(document: Mapping[str, Any] | None, *, title: str) -> str:
 
     Args:
         document: what is shown: maps of a picture or of a text with ``"mode": "static"``, as
-            `relprop.plots.viewer.documents` makes it; or ``{"mode": "serve"}``; None is the latter.
+            `relprop.plots.viewer.documents` makes it, or several as ``{"mode": "static", "pictures": [...]}``, each
+            with a "title"; or ``{"mode": "serve"}``; None is the latter.
         title: of the page. Whatever it holds is text.
 
     Example:
@@ -73,13 +75,13 @@ def page(document: Mapping[str, Any] | None, *, title: str) -> str:
 
 
 def embedded(data: Any) -> str:
-    """Return data as JSON that can stand in a script element: nothing in it ends the element or begins another.
+    r"""Return data as JSON that can stand in a script element: nothing in it ends the element or begins another.
 
     Numbers that JSON has no word for are null.
 
     Example:
         >>> embedded({"name": "</script><b>", "logit": float("nan")})
-        '{"name":"\\\\u003c/script\\\\u003e\\\\u003cb\\\\u003e","logit":null}'
+        '{"name":"\\u003c/script\\u003e\\u003cb\\u003e","logit":null}'
     """
     text = json.dumps(_finite(data), allow_nan=False, separators=(",", ":"))  # ASCII alone: no U+2028 ends a line
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -127,3 +129,17 @@ def _text(name: str) -> str:
 def _hash(text: str) -> str:
     """What a policy knows an element's content by."""
     return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def frame(document: Mapping[str, Any], *, title: str, height: str = "46rem") -> str:
+    """Return the page as an element of another page: a frame that shares nothing with what is around it.
+
+    Args:
+        document: as for `page`.
+        title: likewise.
+        height: of the frame, as CSS has it.
+    """
+    held = escape(page(document, title=title), quote=True)
+    look = f"width:100%;height:{escape(height)};border:1px solid #d9d9d5;border-radius:6px"
+    may = "allow-scripts allow-downloads allow-modals"  # no more: what is around it is not for it to read
+    return f'<iframe title="{escape(title)}" loading="lazy" sandbox="{may}" style="{look}" srcdoc="{held}"></iframe>'
