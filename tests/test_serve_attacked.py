@@ -1,4 +1,4 @@
-"""The page under attack, in a process of its own: it answers everything with a clear line, goes on, and ends at once."""
+"""The page under attack, in a process of its own: it answers everything in a clear line, goes on, and ends at once."""
 
 import json
 import os
