@@ -70,29 +70,34 @@ class Server:
         finally:
             connection.close()
 
+    def connected(self) -> socket.socket:
+        """A connection of one's own."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
     def raw(self, sent: bytes) -> bytes:
         """Send bytes, and return what comes back."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
+        with self.connected() as connection:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 @contextmanager
-def served(*words: str) -> Iterator[Server]:
-    """A server of its own."""
-    command = [sys.executable, "-m", "relprop", "serve", "--no-browser", "--port", "0", "--threads", "1", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+def served(stderr: int | None = None) -> Iterator[Server]:
+    """A server of its own; `stderr` as of `subprocess.Popen`."""
+    command = [sys.executable, "-m", "relprop", "serve", "--no-browser", "--port", "0", "--threads", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:  # noqa: S603 - our own program
         assert process.stdout
         said = process.stdout.readline()
         found = re.search(r"127\.0\.0\.1:(\d+)", said)
         if found is None:
-            raise SystemExit(f"the server did not start: {said}{process.stderr.read() if process.stderr else ''}")
+            raise SystemExit(f"the server did not start: {said}")
         try:
             yield Server(int(found[1]), process)
         finally:
-            process.terminate()
-            process.communicate(timeout=PATIENCE)
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=PATIENCE)
 
 
 @dataclass
@@ -245,7 +250,7 @@ def hang_up(server: Server, number: int) -> None:
     body = json.dumps({"network": "digits-deep", "text": "x"}).encode()
     head = f"POST /api/samples/digits HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: {len(body)}\r\n\r\n"
     for _ in range(number):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+        with server.connected() as connection:
             connection.sendall(head.encode() + body)
 
 

@@ -19,7 +19,8 @@ from relprop.commands.preparation import in_words
 from relprop.commands.serve_request import ServeRequest
 from relprop.commands.serve_study import opened
 from relprop.commands.study import without_place
-from relprop.models.families.needs import GGUF, HUGGING_FACE
+from relprop.models.families import hugging_face
+from relprop.models.families.needs import HUGGING_FACE
 from relprop.models.registry import family_of, load
 from relprop.support.devices import device_named, on_device
 from relprop.support.errors import InputError, RelpropError
@@ -27,7 +28,7 @@ from relprop.support.shrinking import to_stderr
 from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from relprop.web.networks import Network
+    from relprop.web.networks import Network, Networks
     from relprop.web.study import StudyFolder
 
 EMBEDDED = ("digits-deep", "digits-shallow")
@@ -62,8 +63,16 @@ def run(request: ServeRequest) -> None:
             if network.kind is None:
                 with waiting(f"loading {network.name}"):
                     networks.load(network)
-        served.worker.begin(lambda: networks.load(networks.all[0]))
+        served.worker.begin(partial(_begun, networks))
         serve(served, listening, browser=request.browser)
+
+
+def _begun(networks: Networks) -> None:
+    """Load the network that the page shows first, and say where that cannot be."""
+    try:
+        networks.load(networks.all[0])
+    except RelpropError as error:
+        to_stderr(f"not loaded: {error}")
 
 
 def named(request: ServeRequest, study: StudyFolder | None = None) -> list[Network]:
@@ -114,7 +123,7 @@ def _weights(given: Sequence[str], models: Sequence[str]) -> dict[str, str]:
         if not (equals and name in models):
             if len(models) > 1:
                 near = did_you_mean(name, models) if equals else ""
-                raise InputError(f"--weights {text}: of which network? Give NAME=FILE{near}")
+                raise InputError(f"--weights {text}: of which network? Give {models[0]}={file or text}{near}")
             name, file = models[0], text
         if name in found:
             raise InputError(f"--weights are given twice for {name}; give them once")
@@ -130,7 +139,7 @@ def _kind(model: str) -> str | None:
     """
     family_of(model)
     if model.startswith(HUGGING_FACE):
-        return "text" if model.endswith(GGUF) else None
+        return {"pictures": "pictures", "texts": "text"}.get(hugging_face.reads(model) or "")
     return "pictures"
 
 

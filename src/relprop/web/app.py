@@ -175,7 +175,7 @@ class Served:
         return self.networks.named(name).name
 
     async def _done(self, receive: Receive, work: Callable[[], T]) -> T:
-        return await self.worker.run(work, gone(receive))
+        return await self.worker.run(work, lambda: gone(receive))
 
 
 def _told(endpoint: Endpoint) -> Endpoint:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
@@ -56,7 +56,7 @@ class Worker:
         """Do something for which nobody waits; errors are whoever's who asks for the same again."""
         self._put(_Job(work, lambda _result, _error: None))
 
-    async def run(self, work: Callable[[], T], gone: Awaitable[None]) -> T:
+    async def run(self, work: Callable[[], T], gone: Callable[[], Coroutine[Any, Any, None]]) -> T:
         """Return what `work` gives, when it is its turn.
 
         Args:
@@ -80,7 +80,7 @@ class Worker:
 
         job = _Job(work, tell)
         self._put(job)
-        leaving: asyncio.Future[None] = asyncio.ensure_future(gone)
+        leaving: asyncio.Future[None] = asyncio.ensure_future(gone())
         try:
             await asyncio.wait((done, leaving), timeout=self.seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:

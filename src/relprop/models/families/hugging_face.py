@@ -7,6 +7,7 @@ read from safetensors or GGUF alone, and code that a repository brings along is 
 from __future__ import annotations
 
 import io
+import json
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,23 @@ def load(name: str, weights: str | Path | None) -> Loaded:
     found = weight_files.weights_for(name, weights, ["random"])
     checkpoints.fit(model, found.state, found.source, name)
     return model.float(), found.preprocess or preprocess, found.names(len(classes), classes)
+
+
+def reads(name: str) -> str | None:
+    """Return what a network reads, "pictures" or "texts", of a folder that says so; None elsewhere. Nothing is loaded.
+
+    Args:
+        name: as `load` has it.
+    """
+    path = Path(name.removeprefix(HUGGING_FACE))
+    if path.suffix == GGUF or (path.is_dir() and any(path.glob(f"*{GGUF}"))):
+        return SPEAKS.reads
+    try:
+        saved_as = json.loads((path / "config.json").read_text(encoding="utf-8")).get("architectures") or ()
+    except (OSError, ValueError, AttributeError):
+        return None
+    marked = (task.reads for task in TASKS if any(mark in str(each) for each in saved_as for mark in task.marks))
+    return next(marked, None)
 
 
 def _place(name: str) -> Place:
