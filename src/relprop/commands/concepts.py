@@ -6,8 +6,9 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,21 @@ from numpy.typing import NDArray
 from torch import nn
 
 from relprop.commands.console import stages, waiting
+from relprop.commands.crew import crew_asked
 from relprop.commands.opened import opened
 from relprop.commands.requests import ConceptsRequest
 from relprop.data.labelled import Labelled
 from relprop.plots.concepts import Cell, Row, concept_grid
 from relprop.plots.heatmaps import FORMATS, render
+from relprop.study.ray_session import Crew, session
 from relprop.support.class_names import class_index
 from relprop.support.errors import InputError
 from relprop.support.files import WriteError, demand_other, write_whole
 from relprop.support.tables import counted
+from relprop.tools.concept_maps import Asked
 from relprop.tools.concept_results import Concept, Concepts, Shown
 from relprop.tools.concepts import concepts
+from relprop.tools.concepts_by_ray import ByRay
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,12 @@ def run(request: ConceptsRequest) -> None:
     demand_other(place, [Path(source) for source in sources if source])
     if request.threads:
         torch.set_num_threads(request.threads)
+    crew = crew_asked(request)
+    here = replace(request, device="cpu") if crew else request  # Ray's processes compute
     with waiting("loading"):
-        asked = _asked(request)
-    found = _found(request, asked)
+        asked = _asked(here)
+    with session(crew) if crew else nullcontext():
+        found = _found(request, asked, crew)
     with waiting("drawing"):
         content = render(_figure(request, asked, found), place.suffix[1:].lower() or "png")
     report = _report(request, asked, found)
@@ -78,7 +86,7 @@ def _asked(request: ConceptsRequest) -> _Asked:
     return _Asked(both.model, data, name, both.outputs[name])
 
 
-def _found(request: ConceptsRequest, asked: _Asked) -> Concepts:
+def _found(request: ConceptsRequest, asked: _Asked, crew: Crew | None) -> Concepts:
     """Look for them, with signs of life."""
     with stages() as told:
         return concepts(
@@ -94,7 +102,15 @@ def _found(request: ConceptsRequest, asked: _Asked) -> Concepts:
             batch=request.batch,
             seed=request.seed,
             progress=told,
+            hands=ByRay(partial(_opened, request), crew) if crew else None,
         )
+
+
+def _opened(request: ConceptsRequest) -> tuple[Asked, Labelled]:
+    """What a process of Ray needs."""
+    asked = _asked(request)
+    question = Asked(asked.model, request.layer, asked.outputs, request.method, request.profile, request.by)
+    return question, asked.data
 
 
 def _figure_path(request: ConceptsRequest) -> Path:
