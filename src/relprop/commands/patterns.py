@@ -99,13 +99,11 @@ def _here(request: PatternsRequest) -> tuple[Fitter, list[str]]:
 
 def _by_ray(request: PatternsRequest, out: Path, crew: Crew) -> tuple[Fitter, list[str]]:
     """Let processes of Ray do so; their sums pass through a folder beside the result."""
-    with waiting("loading"):
-        number = opened(request, "cpu")[2]
     with progress_bar() as bar, TemporaryDirectory(dir=out.parent.absolute(), prefix=f".{out.name}-") as folder:
-        task = bar.add_task(f"fitting {request.model}", total=number)
+        task = bar.add_task(f"fitting {request.model}", total=None)
 
-        def progress(done: int) -> None:
-            bar.update(task, completed=done)
+        def progress(done: int, number: int) -> None:
+            bar.update(task, completed=done, total=number)
 
         opener = partial(opened, request)
         return fitted(opener, request.estimator, request.batch, Path(folder), request.device, crew, progress)

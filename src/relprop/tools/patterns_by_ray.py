@@ -67,7 +67,13 @@ class Counting:
 
 
 def fitted(
-    opener: Opened, estimator: str, batch: int, folder: Path, device: str, crew: Crew, progress: Callable[[int], None]
+    opener: Opened,
+    estimator: str,
+    batch: int,
+    folder: Path,
+    device: str,
+    crew: Crew,
+    progress: Callable[[int, int], None],
 ) -> tuple[Fitter, list[str]]:
     """Let processes of Ray count pictures in.
 
@@ -78,7 +84,7 @@ def fitted(
         folder: an empty one, which all machines see.
         device: where processes compute.
         crew: who they are.
-        progress: called with the pictures that are counted, or cannot be read, so far.
+        progress: called with how many pictures are counted, or cannot be read, and how many there are.
 
     Returns:
         A fitter that has counted all of them, and why pictures cannot be read.
@@ -88,13 +94,14 @@ def fitted(
         SpreadError, InputError: as `relprop.study.spread.spread`.
     """
     fitter, _, number = begun(opener, estimator, batch, "cpu")
+    progress(0, number)
     skipped: list[str] = []
     work = Counting(opener, estimator, batch, folder, device)
     with closing(spread(work, range(len(blocks(number, batch))), crew)) as found:
         for block, (samples, unread) in in_order(found):
             put(fitter, folder / f"{block}.safetensors", samples)
             skipped += unread
-            progress(fitter.samples + len(skipped))
+            progress(fitter.samples + len(skipped), number)
     return fitter, skipped
 
 
