@@ -9,6 +9,7 @@ docs/ that pages link to. The navigation takes every notebook.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import sys
@@ -38,6 +39,17 @@ LINKS = {
     "benchmarks/results/cpu-2.md": "benchmarks.md",
 }
 """Where links to those documents lead on the site; from the root of the repository."""
+DRAWING = re.compile(
+    r"<script\b(?:(?!</script>).)*(?:mermaid|mathjax)(?:(?!</script>).)*</script>", re.DOTALL | re.IGNORECASE
+)
+"""What the notebooks' template brings to draw diagrams and formulas with; it asks other hosts for programs."""
+FETCHED = re.compile(
+    r"""<(?:script|img|iframe|source|video|audio|embed|object)\b[^>]*(?:src|data)=["'](?:https?:)?//[^"']*"""
+    r"""|<link\b[^>]*rel=["'](?:stylesheet|preload|preconnect|icon)["'][^>]*href=["'](?:https?:)?//[^"']*"""
+    r"""|\bimport\(["']https?://[^"']*|@import[^;]*//[^;]*|url\(["']?(?:https?:)?//[^)]*"""
+)
+"""What a page or style would fetch from another host."""
+log = logging.getLogger("mkdocs.hooks.relprop")
 
 
 def on_config(config: Any) -> Any:
@@ -73,6 +85,19 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f"]({os.path.relpath(page_of, Path(uri).parent)}{anchor})"
 
     return re.sub(r"\]\((?![a-z]+:)([^)#\s]+)(#[^)]*)?\)", linked, markdown)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Take out of notebooks what draws diagrams that none of them has."""
+    return DRAWING.sub("", output) if page.file.src_uri.endswith(".ipynb") else output
+
+
+def on_post_build(config: Any) -> None:
+    """Warn, which ends a strict build, of whatever the built pages would fetch from elsewhere."""
+    for path in sorted(Path(config.site_dir).rglob("*")):
+        if path.suffix in (".html", ".css"):
+            for found in FETCHED.finditer(path.read_text(encoding="utf-8")):
+                log.warning("%s fetches from another host: %s", path.relative_to(config.site_dir), found[0][:120])
 
 
 def _filled(entry: Any, docs: Path) -> Any:
