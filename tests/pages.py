@@ -1,8 +1,8 @@
 """Pages of the documentation, and how their examples are run.
 
-Of a page, from top to bottom in one folder: python blocks, which share their names; in blocks marked sh each line, which
-is a command of ours; a block whose first line is a comment with a file's name is that file. Blocks marked bash begin
-what the tests cannot (environments, other machines), and those marked text are what something prints.
+Of a page, from top to bottom in one folder: python blocks, which share their names; in blocks marked sh each line,
+which is a command of ours; a block whose first line is a comment with a file's name is that file. Blocks marked bash
+begin what the tests cannot (environments, other machines), and those marked text are what something prints.
 """
 
 import re

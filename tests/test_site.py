@@ -26,8 +26,12 @@ FOLLOWED = (
     "claims",
     "compared",
     "gotchas",
+    "methods",
+    "patterns",
+    "concepts",
+    "testbed",
 )
-"""Pages all of whose examples run here; those of other pages have tests of their own."""
+"""Pages whose examples run here; those of other pages have tests of their own."""
 GROUP = typer.main.get_command(app)
 
 
@@ -88,6 +92,18 @@ def test_the_table_of_methods_is_of_all_methods_with_their_options():
     assert set(told) == set(rp.methods())
     for name, options in told.items():
         assert options == set(METHODS[name].options), name
+
+
+def test_the_claims_have_the_verdicts_of_the_model_card():
+    card = (DOCS / "model-card.md").read_text()
+    rows = re.findall(
+        r"^\| (\d+) \|.*\| ([a-z ]+) \| ([a-z ]+) \|$", (DOCS / "claims.md").read_text(), flags=re.MULTILINE
+    )
+    assert [int(number) for number, *_ in rows] == [*range(1, 12)]
+    for verdict, word in (("held", "claims held"), ("not held", "not held"), ("undecided", "undecided")):
+        cells = re.search(rf"^\| {word} \|(.*)\|$", card, flags=re.MULTILINE)[1].split("|")
+        for network, cell in enumerate((cells[1], cells[3])):  # before and now, of the shallow one and the deep one
+            assert [row[0] for row in rows if row[1 + network] == verdict] == re.findall(r"\d+", cell)
 
 
 def test_ci_builds_the_site():

@@ -70,10 +70,11 @@ def _cell(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """What stands in backquotes stays code; elsewhere signs of Markdown and HTML are only signs."""
+    """What stands in backquotes, and options, are code; elsewhere signs of Markdown and HTML are only signs."""
     pieces = re.split(r"(`[^`]*`)", text)
     return "".join(piece if piece.startswith("`") else _plain(piece) for piece in pieces)
 
 
 def _plain(piece: str) -> str:
-    return re.sub(r"([*_\[\]])", r"\\\1", html.escape(piece, quote=False))
+    signs = re.sub(r"([*_\[\]])", r"\\\1", html.escape(piece, quote=False))
+    return re.sub(r"(--[a-z][a-z-]*)", r"`\1`", signs)
