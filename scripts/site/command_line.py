@@ -77,4 +77,4 @@ def _escaped(text: str) -> str:
 
 def _plain(piece: str) -> str:
     signs = re.sub(r"([*_\[\]])", r"\\\1", html.escape(piece, quote=False))
-    return re.sub(r"(--[a-z][a-z-]*)", r"`\1`", signs)
+    return re.sub(r"(--[a-z][a-z-]*)", r"`\1`{.option}", signs)
