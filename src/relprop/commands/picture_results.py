@@ -11,7 +11,7 @@ from typing import Any
 from relprop.commands.asked import Explained
 from relprop.commands.explain import TOP, arrays, drawn, rows
 from relprop.commands.named import Named
-from relprop.commands.picture_pages import Pages, address, card, share_on_pixels
+from relprop.commands.picture_pages import Pages, address, card
 from relprop.commands.picture_requests import PictureRequest
 from relprop.commands.picture_table import Table
 from relprop.plots.strip import strip
@@ -99,7 +99,7 @@ class Results:
 
     def _explanations(self, found: Explained) -> list[dict[str, Any]]:
         """What there is to say of each map, its share of the logit with it."""
-        shares = [share_on_pixels(found, m, t) for t in range(len(found.targets)) for m in found.maps]
+        shares = [found.account(m, t).share for t in range(len(found.targets)) for m in found.maps]
         return [row | {"share_on_pixels": share} for row, share in zip(rows(found), shares, strict=True)]
 
     def _rows(self, picture: Named, found: Explained, place: Path) -> list[dict[str, Any]]:

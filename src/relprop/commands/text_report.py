@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from relprop.plots.marked import plain
 from relprop.plots.token_line import tokens_line
+from relprop.support.account import SAME
 from relprop.support.pieces import visible
 from relprop.support.tables import counted
 
@@ -73,17 +75,19 @@ class Row:
     @property
     def account(self) -> str:
         """The same in words."""
-        told = [f"of {plain(self.value)}, {plain(self.total)} on its tokens"]
         found = self.accounts
-        if found["bias"] is None:
-            return f"{plain(self.total)} on its tokens (its logit is {plain(self.value)})"
+        if self.ledger is None or found["bias"] is None:
+            return f"its sum is {plain(self.total)} (the logit is {plain(self.value)})"
+        start = float(self.ledger.start[self.place])
+        of = "of" if math.isclose(start, self.value, rel_tol=SAME, abs_tol=1e-6) else "of its start,"
+        told = [f"{of} {plain(start)}, {plain(self.total)} on its tokens"]
         shares = {
             "in softmax": self.softmax,
             "in biases": found["bias"] - self.softmax,
             "in epsilon": found["eps"],
             "lost": found["lost"],
         }
-        told += [f"{plain(n)} {where}" for where, n in shares.items() if n and abs(n) > SMALL * abs(self.value)]
+        told += [f"{plain(n)} {where}" for where, n in shares.items() if n and abs(n) > SMALL * abs(start)]
         return ", ".join(told)
 
 

@@ -40,6 +40,10 @@ class Explained(Protocol):
         """(T, B) what was explained."""
 
     @property
+    def targets(self) -> Any:
+        """(T, B) which classes, -1 where a function was explained."""
+
+    @property
     def relevance(self) -> Mapping[str, Any]:
         """Maps by method."""
 
@@ -251,7 +255,7 @@ def _view(look: Mapping[str, Any]) -> View:
 def _title(e: Explained, place: int, picture: int, methods: Sequence[str], count: int, separate: str = ", ") -> str:
     """What a row explains, of which picture where there are several, and a note where the network says no."""
     which = f"{separate}picture {picture}" if count > 1 else ""
-    said = note(float(e.values[place, picture]), tuple(methods))
+    said = note(float(e.values[place, picture]), tuple(methods), logit=int(e.targets[place, picture]) >= 0)
     return f"{e.title(place, picture)}{which}" + (f"\n{said}" if said else "")
 
 

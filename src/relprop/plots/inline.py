@@ -59,7 +59,7 @@ def _row(e: Explained, t: int, b: int, methods: list[str]) -> str:
         colours = np.rint(255 * coloured(values, within, view)).astype(np.uint8)
         told = _told(within, account)
         figures.append(_figure(method, _png(colours), f"{title}, {method}: {told[1]}", told, account.warning))
-    said = note(float(e.values[t, b]), tuple(methods))
+    said = note(float(e.values[t, b]), tuple(methods), logit=int(e.targets[t, b]) >= 0)
     said = f'<div style="color:{VERMILION}">{escape(said)}</div>' if said else ""
     flow = "display:flex;flex-wrap:wrap;gap:8px;margin:2px 0 14px"
     return f'<div><strong>{escape(title)}</strong>{said}</div><div style="{flow}">{"".join(figures)}</div>'
