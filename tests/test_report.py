@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from relprop.plots.named import on_a_line
 from relprop.plots.palette import PAPER, looks
 from relprop.study.report import drawings, report
 from relprop.study.results import arranged, read_study
@@ -235,7 +236,7 @@ def test_figure_3_shows_the_papers_methods_in_colour_and_others_as_ghosts(writte
     figure = next(drawing.figure for drawing in drawings(study) if drawing.name == "fig3-localisation")
     axis, counts = figure.axes
     coloured = {line.get_label() for line in axis.lines} - {"uniform map"}
-    assert coloured & set(STRENGTH) == set(PAPER) & set(STRENGTH)
+    assert coloured & {*map(on_a_line, STRENGTH)} == {on_a_line(name) for name in set(PAPER) & set(STRENGTH)}
     ghosts = [line for line in axis.lines if line.get_color() == "#c4c4c4"]
     assert len(ghosts) == len(set(STRENGTH) - set(PAPER) - {"uniform"}) == 2
     numbers = [bar.get_height() for bar in counts.patches]

@@ -18,6 +18,7 @@ from relprop.data.orientation import framed
 from relprop.data.pictures import PictureError
 from relprop.plots.heatmaps import heatmaps
 from relprop.plots.named import COLUMNS
+from relprop.plots.view import View
 from relprop.propagate import explain
 from relprop.study.task import Task, highest
 from relprop.support.devices import device_of
@@ -75,8 +76,9 @@ def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
     mu_w = {m: metrics.weighted_inside_total_ratio(R.double(), inside).tolist() for m, R in found.items()}
     maps = {m: R.float().numpy() for m, R in found.items()}
     accounts = {m: [explanation.cell(t, m)[1] for t in range(len(names))] for m in methods}
+    look = View(names="paper")
     return heatmaps(
-        np.asarray(seen.image), titles, maps, None, [*inside.numpy()], mu_w, letters=True, accounts=accounts
+        np.asarray(seen.image), titles, maps, None, [*inside.numpy()], mu_w, letters=True, view=look, accounts=accounts
     )
 
 

@@ -19,9 +19,9 @@ CARDS = 1000
 TOLD = 200
 """So many problems stand at the head of the first page; the table has all."""
 READING = (
-    "Red speaks for the class, blue against it; the strongest colour is the relevance behind ±, which a thousandth of "
-    "a map's pixels may exceed. The percentage is the share on pixels of what relevance started as, mostly the logit; the "
-    "rest is in biases. A map leads to its file."
+    "Red speaks for the class, blue against it, unless other colours were asked for; behind the percentage stands the "
+    "relevance of the strongest colour, which a few pixels may exceed. The percentage is the share on pixels of what "
+    "relevance started as, mostly the logit; the rest is in biases. A map leads to its file."
 )
 
 
@@ -40,7 +40,7 @@ def card(title: str, explained: Explained, drawn: Strip, source: str) -> Card:
         for column, method in enumerate(explained.maps, start=1):
             share = explained.account(method, row).share
             figures = [] if share is None else [f"{100 * share:.0f} % on pixels"]
-            figures.append(f"±{plain(drawn.limits[method][row])}")
+            figures.append(drawn.limits[method][row].words)
             logit = plain(explained.logits[index])
             panels.append(Panel(column, row, f"{explained.classes[index]}, {logit}", f"{method}: {', '.join(figures)}"))
     note = f"predicted: {explained.classes[first]} ({first}), logit {plain(explained.logits[first])}"

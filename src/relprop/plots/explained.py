@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from relprop.plots.drawn import SETTINGS, Drawn
 from relprop.plots.heatmaps import PANEL, bare, below, heatmaps, paint, ruler
 from relprop.plots.named import plain, shown
-from relprop.plots.outlines import ON_PICTURES, Box, outline, outline_mask
+from relprop.plots.outlines import ON_PICTURES, Box, demand_within, outline, outline_mask
 from relprop.plots.palette import VERMILION
 from relprop.plots.style import style
 from relprop.plots.view import View
@@ -265,7 +265,7 @@ def _frames(
     """Boxes and masks of each row; no masks at all where none is given.
 
     Raises:
-        ValueError: a box is none, or a mask has not the picture's size.
+        ValueError: a box is none or beside the picture, or a mask has not the picture's size.
     """
     if boxes is None:
         return [], []
@@ -281,6 +281,7 @@ def _frames(
         if not mask and (len(given) and array.shape[1:] != (4,)):
             raise ValueError(f"boxes are (x0, y0, x1, y1), or a mask (H, W) of True and False; not {given!r:.80}")
         framed.append([] if mask else [tuple(box) for box in given])
+        demand_within(framed[-1], side)
         masks.append(array if mask else np.zeros(side, dtype=bool))
     return framed, masks if any(mask.any() for mask in masks) else []
 

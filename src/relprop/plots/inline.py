@@ -67,9 +67,8 @@ def _row(e: Explained, t: int, b: int, methods: list[str]) -> str:
 
 def _told(within: Range, account: Account) -> tuple[str, str]:
     """The ends of the colours, and what the map holds."""
-    sign = "\N{MINUS SIGN}" if within.high == 0 else "+" if within.low == 0 else "±"
     words = account.words() if account.start is not None else f"attribution: {account.words()}"
-    return f"white is 0, colours to {sign}{within.limit:.2g}", words
+    return f"white is 0, colours to {within.words}", words
 
 
 def _figure(name: str, source: str, alt: str, told: tuple[str, ...], warning: str = "") -> str:

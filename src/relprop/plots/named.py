@@ -20,6 +20,11 @@ _OTHERS = {
     "pattern-attribution": "Pattern Attribution",
     "gradient-x-input": "Gradient \N{MULTIPLICATION SIGN} Input",
     "deconvnet": "Deconvnet",
+    "excitation-backprop": "Excitation Backprop",
+    "pattern-net": "PatternNet",
+    "attention-rollout": "Attention Rollout",
+    "attnlrp": "AttnLRP",
+    "cp-lrp": "CP-LRP",
     "cam": "CAM",
     "grad-cam": "Grad-CAM",
     "smoothgrad": "SmoothGrad",
@@ -48,6 +53,16 @@ def shown(method: str, names: str) -> str:
     base, colon, options = method.partition(":")
     written = (names == "paper" and _in_paper(base)) or plain(base)
     return f"{written}\n{plain(options)}" if colon else written
+
+
+def on_a_line(method: str, names: str = "paper") -> str:
+    """The same with its options behind a colon.
+
+    Example:
+        >>> on_a_line("lrp-epsilon:eps=0.1", "code")
+        'lrp-epsilon:eps=0.1'
+    """
+    return shown(method, names).replace("\n", ":")
 
 
 def _in_paper(base: str) -> str:

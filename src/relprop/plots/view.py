@@ -111,6 +111,17 @@ class Range:
         """The largest absolute number that has a colour of its own."""
         return max(-self.low, self.high)
 
+    @property
+    def words(self) -> str:
+        """The strongest colour in words: "±0.31", or the one sign there is.
+
+        Example:
+            >>> Range(-0.3125, 0.0).words
+            '\N{MINUS SIGN}0.31'
+        """
+        sign = "\N{MINUS SIGN}" if self.high == 0 else "+" if self.low == 0 else "±"
+        return f"{sign}{self.limit:.2g}"
+
     def extend(self, values: Floats) -> str:
         """Which ends have numbers beyond them: "both", "min", "max" or "neither".
 

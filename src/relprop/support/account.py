@@ -132,7 +132,7 @@ def in_common(part: float, whole: float, of: str = "of") -> str:
         >>> in_common(16.1301, 16.2612), in_common(-3e-7, 2e-6)
         ('16.13 of 16.26', '\N{MINUS SIGN}3e-07 of 2e-06')
     """
-    largest = max(abs(part), abs(whole))
+    largest = float(f"{max(abs(part), abs(whole)):.3e}")  # of 0.99999 as of 1
     decimals = 3 - math.floor(math.log10(largest)) if 0 < largest < math.inf else 2
     if decimals > 5:
         return f"{_plain(part)} {of} {_plain(whole)}"
