@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from relprop.plots.marked import plain
+from relprop.plots.named import in_words
 from relprop.plots.token_line import tokens_line
 from relprop.support.account import SAME
 from relprop.support.pieces import visible
@@ -113,11 +114,11 @@ class ExplainedText:
         """A class as it is called, a token with its spaces between quotes."""
         return word if self.position is None else f'"{visible(word)}"'
 
-    def title(self, row: Row) -> str:
-        """What a row explains."""
+    def title(self, row: Row, *, of_paper: bool = False) -> str:
+        """What a row explains, its method named as in code or, in figures, as in the paper."""
         against = "" if row.against is None else f' against "{visible(row.against)}"'
         behind = "" if self.position in (None, len(self.tokens) - 1) else f" at {self.position}"
-        return f"{self.shown(row.target[0])}{against}{behind}, {row.method}"
+        return f"{self.shown(row.target[0])}{against}{behind}, {in_words(row.method) if of_paper else row.method}"
 
 
 def show(model: str, texts: list[ExplainedText], files: list[str]) -> None:

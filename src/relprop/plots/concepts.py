@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from relprop.plots.outlines import outline
 from relprop.plots.style import drawable, style
-from relprop.plots.view import COLOURS, scale
+from relprop.plots.view import COLOURS, own_range
 
 SIDE = 1.15
 """Width and height of a picture, in inches."""
@@ -54,7 +54,7 @@ class Row:
 def concept_grid(title: str, rows: Sequence[Row]) -> Figure:
     """Draw a row per channel: pictures with the region outlined, and beneath each its map through that channel.
 
-    The colour scales are symmetric around zero, which is white, and each map has its own.
+    White is zero and each map has a colour scale of its own: red is for, blue against; of one sign, one colour.
 
     Args:
         title: above everything.
@@ -100,9 +100,9 @@ def _cell(above: Axes, below: Axes, cell: Cell) -> None:
     picture, values = np.asarray(cell.picture), np.asarray(cell.relevance, dtype=np.float64)
     if values.shape != picture.shape[:2] or not np.isfinite(values).all():
         raise ValueError(f"a map {values.shape} that is not finite, or not of its picture {picture.shape}")
-    limit = scale(values)
+    within = own_range(values)
     above.imshow(picture, interpolation="nearest")
-    below.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
+    below.imshow(values, cmap=within.colours(COLOURS), vmin=within.low, vmax=within.high, interpolation="nearest")
     above.set_title(drawable(cell.title), parse_math=False, pad=2)
     for axis in (above, below):
         axis.set_xticks([])

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from relprop.plots.outlines import outline
 from relprop.plots.style import drawable, style
-from relprop.plots.view import COLOURS, scale
+from relprop.plots.view import COLOURS, own_range
 
 SIDE, GAP, HEAD, TITLE = 1.25, 0.06, 0.35, 0.25
 """Width and height of a picture, what lies between pictures, and heights of the figure's head and a row's title, in
@@ -41,7 +41,7 @@ class Row:
 def example_grid(rows: Sequence[Row], methods: Sequence[str]) -> Figure:
     """Draw a row per picture: the picture, then the map of each method, each with a colour scale of its own.
 
-    The colour scales are symmetric around zero, which is white.
+    White is zero; a scale is symmetric around it, but of a map of one sign it begins there.
 
     Args:
         rows: the pictures.
@@ -92,8 +92,8 @@ def _row(axes: Sequence[Axes], row: Row, methods: Sequence[str]) -> None:
         values = np.asarray(row.maps[name], dtype=np.float64)
         if values.shape != picture.shape[:2] or not np.isfinite(values).all():
             raise ValueError(f"{name}: a map {values.shape} that is not finite, or not of its picture {picture.shape}")
-        limit = scale(values)
-        axis.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
+        within = own_range(values)
+        axis.imshow(values, cmap=within.colours(COLOURS), vmin=within.low, vmax=within.high, interpolation="nearest")
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])

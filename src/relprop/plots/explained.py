@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from relprop.plots.drawn import SETTINGS, Drawn
-from relprop.plots.heatmaps import PANEL, bare, below, heatmaps, paint, ruler
+from relprop.plots.heatmaps import LINE, PANEL, bare, below, heatmaps, paint, ruler
 from relprop.plots.named import plain, shown
 from relprop.plots.outlines import ON_PICTURES, Box, demand_within, outline, outline_mask
 from relprop.plots.palette import VERMILION
@@ -225,16 +225,18 @@ def overlay(
     (within,) = view.ranges({name: [values]})[name]
     framed, masks = _frames(e, boxes, [place], seen.shape[:2])
     with style(SETTINGS):
-        figure = Drawn(figsize=(LARGE + 0.3, LARGE + 1.2), layout=ConstrainedLayoutEngine(h_pad=0.07))
-        axis, bar = figure.subplots(2, 1, height_ratios=(1, 0.04))
         title = plain(_title(e, place, picture, [name], e.values.shape[1], separate="\n"))
+        told = below(account)
+        lines = title.count("\n") + told.count("\n")
+        figure = Drawn(figsize=(LARGE + 0.3, LARGE + 1.22 + LINE * lines), layout=ConstrainedLayoutEngine(h_pad=0.07))
+        axis, bar = figure.subplots(2, 1, height_ratios=(1, 0.04))
         bare(axis, f"{title}\n{shown(name, view.names)}")
         image = paint(axis, values, within, view, seen)
         for box in framed[0] if framed else ():
             outline(axis, box, ON_PICTURES)
         for mask in masks:
             outline_mask(axis, mask, ON_PICTURES)
-        ruler(bar, image, within, values, below(account))
+        ruler(bar, image, within, values, told)
         if account.low:
             bar.xaxis.label.set_color(VERMILION)
     return figure

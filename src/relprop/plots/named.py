@@ -33,6 +33,12 @@ _OTHERS = {
     "uniform": "Uniform",
 }
 _RULES = {"z": "z", "epsilon": r"\epsilon", "alpha1": r"\alpha1", "alpha2": r"\alpha2"}
+_LETTERS = {
+    r"\epsilon": "\N{GREEK SMALL LETTER EPSILON}",
+    r"\alpha": "\N{GREEK SMALL LETTER ALPHA}",
+    r"\mathrm": "",
+    "^": "",
+} | dict.fromkeys("${}", "")
 _ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
 _PARTS = {"alpha1": f"{_ALPHA}1", "alpha2": f"{_ALPHA}2", "flat": "♭", "zbox": "$z^B$"}
 
@@ -63,6 +69,20 @@ def on_a_line(method: str, names: str = "paper") -> str:
         'lrp-epsilon:eps=0.1'
     """
     return shown(method, names).replace("\n", ":")
+
+
+def in_words(method: str) -> str:
+    """The paper's name as text without formulas, for titles of pages.
+
+    Example:
+        >>> in_words("cmp-alpha2-flat:layers=3"), in_words("lrp-epsilon"), in_words("attnlrp")
+        ('LRP_CMP:α2+♭:layers=3', 'LRP_ε', 'AttnLRP')
+    """
+    base, colon, options = method.partition(":")
+    formula = _in_paper(base)
+    for sign, letter in _LETTERS.items():
+        formula = formula.replace(sign, letter)
+    return f"{formula or base}{colon}{options}"
 
 
 def _in_paper(base: str) -> str:

@@ -136,6 +136,11 @@ class Range:
         return _half(name, -1 if self.high == 0 else 1 if self.low == 0 else 0)
 
 
+def own_range(values: Floats, percentile: float = PERCENTILE) -> Range:
+    """What the colours of one map stand for: two-sided, or of one side where all its numbers have one sign."""
+    return View(percentile=percentile).ranges({"": [values]})[""][0]
+
+
 @cache
 def _half(name: str, side: int) -> Colormap:
     whole = colormaps[name]
