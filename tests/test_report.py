@@ -297,6 +297,26 @@ def test_latex_is_escaped_and_balanced():
     assert r"$\mu_w$ & a\&b" in text
     assert text.count("{") == text.count("}")
     assert text.count(r"\begin") == text.count(r"\end") == 2
+    table = Table("t", "Numbers.", ("picture", "mu_w common"), (("[a].jpg", "-0.062 [-0.158, 0.041]"), ("lrp-z", "-1")))
+    rows = [line.removesuffix(r" \\") for line in FORMATS["tex"](table).splitlines() if line.endswith(r"\\")]
+    assert rows[0] == r"picture & $\mu_w$ common"
+    assert rows[1:] == ["{}[a].jpg & $-0.062$ [$-0.158$, 0.041]", "lrp-z & $-1$"]
+
+
+def test_every_latex_table_can_be_read(written):
+    folder, done = written
+    for path in (path for path in done.files if path.suffix == ".tex"):
+        body = [line for line in path.read_text().splitlines() if not line.startswith("%")]
+        assert body[0] == r"\documentclass[border=6pt]{standalone}"
+        (columns,) = (re.sub(r"p\{6cm\}", "p", line).split("@{}")[1] for line in body if r"\begin{tabular}" in line)
+        rows = [line for line in body if line.endswith(r"\\")]
+        assert rows
+        for line in rows:
+            plain = re.sub(r"\\[&%$#_{}\\]", "", line)
+            assert plain.count("&") == len(columns) - 1
+            assert plain.count("$") % 2 == 0
+            assert plain.count("{") == plain.count("}")
+            assert not set(re.sub(r"\$[^$]*\$", "", plain)) & set("#_^~%<>\N{MINUS SIGN}")
 
 
 def test_no_two_methods_look_the_same():

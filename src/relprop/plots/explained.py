@@ -12,7 +12,7 @@ from relprop.plots.drawn import SETTINGS, Drawn
 from relprop.plots.heatmaps import LINE, PANEL, bare, below, heatmaps, paint, ruler
 from relprop.plots.named import plain, shown
 from relprop.plots.outlines import ON_PICTURES, Box, demand_within, outline, outline_mask
-from relprop.plots.palette import VERMILION
+from relprop.plots.palette import ALARM
 from relprop.plots.style import style
 from relprop.plots.view import View
 from relprop.support.account import note
@@ -226,7 +226,7 @@ def overlay(
     framed, masks = _frames(e, boxes, [place], seen.shape[:2])
     with style(SETTINGS):
         title = plain(_title(e, place, picture, [name], e.values.shape[1], separate="\n"))
-        told = below(account)
+        told = below(account, None, view.sign)
         lines = title.count("\n") + told.count("\n")
         figure = Drawn(figsize=(LARGE + 0.3, LARGE + 1.22 + LINE * lines), layout=ConstrainedLayoutEngine(h_pad=0.07))
         axis, bar = figure.subplots(2, 1, height_ratios=(1, 0.04))
@@ -238,7 +238,7 @@ def overlay(
             outline_mask(axis, mask, ON_PICTURES)
         ruler(bar, image, within, values, told)
         if account.low:
-            bar.xaxis.label.set_color(VERMILION)
+            bar.xaxis.label.set_color(ALARM)
     return figure
 
 

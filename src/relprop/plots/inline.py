@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from relprop.plots.palette import VERMILION
+from relprop.plots.palette import ALARM
 from relprop.plots.view import Range, View, coloured
 from relprop.support.account import note
 
@@ -60,7 +60,7 @@ def _row(e: Explained, t: int, b: int, methods: list[str]) -> str:
         told = _told(within, account)
         figures.append(_figure(method, _png(colours), f"{title}, {method}: {told[1]}", told, account.warning))
     said = note(float(e.values[t, b]), tuple(methods), logit=int(e.targets[t, b]) >= 0)
-    said = f'<div style="color:{VERMILION}">{escape(said)}</div>' if said else ""
+    said = f'<div style="color:{ALARM}">{escape(said)}</div>' if said else ""
     flow = "display:flex;flex-wrap:wrap;gap:8px;margin:2px 0 14px"
     return f'<div><strong>{escape(title)}</strong>{said}</div><div style="{flow}">{"".join(figures)}</div>'
 
@@ -78,7 +78,7 @@ def _figure(name: str, source: str, alt: str, told: tuple[str, ...], warning: st
         f'alt="{escape(alt)}" title="{escape(alt)}">'
     )
     below = "".join(f"<div>{escape(line)}</div>" for line in told)
-    alarm = f'<div style="color:{VERMILION}">{escape(warning)}</div>' if warning else ""
+    alarm = f'<div style="color:{ALARM}">{escape(warning)}</div>' if warning else ""
     small = "font-size:11px"
     wrap = "overflow-wrap:anywhere"
     return (

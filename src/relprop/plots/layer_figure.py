@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from relprop.plots.drawn import Drawn
 from relprop.plots.marked import plain
-from relprop.plots.palette import GREY
+from relprop.plots.palette import SOFT
 from relprop.plots.style import drawable, style
 from relprop.plots.view import COLOURS, own_range
 from relprop.support.pieces import readable, visible
@@ -75,7 +75,7 @@ def layers(
         axis.set_title(drawable(title), parse_math=False, fontsize=9)
         for place, row in enumerate(rows):
             axis.text(1.01, place, plain(float(row.sum())), transform=axis.get_yaxis_transform(), va="center",
-                      fontsize=7, color=GREY)  # fmt: skip
-        axis.text(1.01, -0.7, "sum", va="top", transform=axis.get_yaxis_transform(), fontsize=7, color=GREY)
+                      fontsize=7, color=SOFT)  # fmt: skip
+        axis.text(1.01, -0.7, "sum", va="top", transform=axis.get_yaxis_transform(), fontsize=7, color=SOFT)
         figure.colorbar(image, ax=axis, pad=0.08 if wide > 5 else 0.14, label="relevance")
     return figure

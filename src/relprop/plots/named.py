@@ -62,13 +62,13 @@ def shown(method: str, names: str) -> str:
 
 
 def on_a_line(method: str, names: str = "paper") -> str:
-    """The same with its options behind a colon.
+    """The same with its options behind it, as in code behind a colon.
 
     Example:
-        >>> on_a_line("lrp-epsilon:eps=0.1", "code")
-        'lrp-epsilon:eps=0.1'
+        >>> on_a_line("mine:eps=0.1", "code"), on_a_line("cam:eps=0.1")
+        ('mine:eps=0.1', 'CAM, eps=0.1')
     """
-    return shown(method, names).replace("\n", ":")
+    return shown(method, names).replace("\n", ":" if names == "code" else ", ")
 
 
 def in_words(method: str) -> str:
@@ -76,13 +76,13 @@ def in_words(method: str) -> str:
 
     Example:
         >>> in_words("cmp-alpha2-flat:layers=3"), in_words("lrp-epsilon"), in_words("attnlrp")
-        ('LRP_CMP:α2+♭:layers=3', 'LRP_ε', 'AttnLRP')
+        ('LRP_CMP:α2+♭, layers=3', 'LRP_ε', 'AttnLRP')
     """
     base, colon, options = method.partition(":")
     formula = _in_paper(base)
     for sign, letter in _LETTERS.items():
         formula = formula.replace(sign, letter)
-    return f"{formula or base}{colon}{options}"
+    return f"{formula or base}{', ' if colon else ''}{options}"
 
 
 def _in_paper(base: str) -> str:
