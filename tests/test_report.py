@@ -304,7 +304,7 @@ def test_latex_is_escaped_and_balanced():
 
 
 def test_every_latex_table_can_be_read(written):
-    folder, done = written
+    _, done = written
     for path in (path for path in done.files if path.suffix == ".tex"):
         body = [line for line in path.read_text().splitlines() if not line.startswith("%")]
         assert body[0] == r"\documentclass[border=6pt]{standalone}"

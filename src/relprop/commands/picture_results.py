@@ -51,6 +51,8 @@ class Results:
     def __post_init__(self) -> None:
         place = f", at the region {','.join(map(str, self.same['region']))}" if "region" in self.same else ""
         lead = f"The network is {self.same['model']}{place}; pictures are prepared so: {self.same['prepared']}."
+        hidden = {"+": " Shown is what is above zero.", "-": " Shown is what is below zero."}
+        lead += hidden.get(self.request.sign, "")
         self.pages = Pages(self.folder, self.done, lead, self.coarse)
 
     @property

@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from relprop.plots.outlines import outline
+from relprop.plots.outlines import ON_MAPS, ON_PICTURES, outline
 from relprop.plots.style import drawable, style
 from relprop.plots.view import COLOURS, own_range
 
 SIDE = 1.15
 """Width and height of a picture, in inches."""
-LABELS, HEAD, GAP = 1.45, 0.55, 0.06
+LABELS, HEAD, GAP = 1.45, 0.72, 0.06
 """Width of the rows' labels, height of the figure's title, and what lies between pictures, in inches."""
 LEAST = 5.5
 """Width of a figure at least, for its title."""
@@ -109,4 +109,4 @@ def _cell(above: Axes, below: Axes, cell: Cell) -> None:
         axis.set_yticks([])
         if cell.region:
             (top, bottom), (left, right) = cell.region
-            outline(axis, (left, top, right, bottom))
+            outline(axis, (left, top, right, bottom), ON_PICTURES if axis is above else ON_MAPS)

@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from relprop.plots.drawn import FORMATS, SETTINGS, Drawn, render
 from relprop.plots.named import plain, shown
 from relprop.plots.outlines import ON_MAPS, ON_PICTURES, Box, Strokes, demand_within, outline, outline_mask
-from relprop.plots.palette import INK, ALARM
+from relprop.plots.palette import ALARM, INK
 from relprop.plots.style import drawable, style
 from relprop.plots.view import COLOURS, Range, View, coloured, scale
 
