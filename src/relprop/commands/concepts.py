@@ -146,10 +146,7 @@ def _figure(request: ConceptsRequest, asked: _Asked, found: Concepts) -> Any:
     rows = [Row(_label(concept, found), [cell(view) for view in concept.shown]) for concept in found.channels]
     pictures = counted(found.number, "picture")
     about = f"{request.model}, {found.layer}, class {asked.name}, {pictures}, {in_words(request.method)}"
-    reading = "above each picture the channel's relevance, below it the map through it,\n"
-    return concept_grid(
-        f"{about}\n{reading}each with colours of its own: red speaks for the class, blue against it", rows
-    )
+    return concept_grid(f"{about}\n{READING}", rows)
 
 
 def _label(concept: Concept, found: Concepts) -> str:
