@@ -19,7 +19,7 @@ from relprop.commands.preparation import in_words
 from relprop.data.pictures import open_picture
 from relprop.plots.heatmaps import FORMATS, heatmaps, render
 from relprop.plots.outlines import demand_within
-from relprop.support.account import note
+from relprop.support.account import noted
 from relprop.support.arrays import array_path, npy
 from relprop.support.errors import InputError
 from relprop.support.files import WriteError, demand_other, write_whole
@@ -108,9 +108,7 @@ def drawn(request: PictureRequest, explained: Explained, kind: str = "png") -> b
     Raises:
         InputError: a box lies beside the picture.
     """
-    logits = [f"{explained.logits[i]:.4g}".replace("-", "\N{MINUS SIGN}") for i in explained.targets]
-    titles = [f"{explained.classes[i]} (class {i}), logit {n}" for i, n in zip(explained.targets, logits, strict=True)]
-    notes = [note(explained.logits[i], tuple(explained.maps)) for i in explained.targets]
+    titles = [_title(explained, index) for index in explained.targets]
     boxes = [read_region(box) for box in request.boxes]
     try:
         demand_within(boxes, explained.seen.shape[:2])
@@ -118,7 +116,7 @@ def drawn(request: PictureRequest, explained: Explained, kind: str = "png") -> b
         raise InputError(f"--box: {error}") from None
     figure = heatmaps(
         explained.seen,
-        [f"{title}\n{said}" if said else title for title, said in zip(titles, notes, strict=True)],
+        titles,
         explained.maps,
         region(request),
         view=look(request),
@@ -126,6 +124,13 @@ def drawn(request: PictureRequest, explained: Explained, kind: str = "png") -> b
         boxes=[boxes] * len(titles),
     )
     return render(figure, kind)
+
+
+def _title(explained: Explained, index: int) -> str:
+    """What a row explains, and a note where the network says no."""
+    logit = explained.logits[index]
+    number = f"{logit:.4g}".replace("-", "\N{MINUS SIGN}")
+    return noted(f"{explained.classes[index]} (class {index}), logit {number}", logit, tuple(explained.maps))
 
 
 def arrays(explained: Explained, figure_path: Path) -> dict[Path, bytes]:

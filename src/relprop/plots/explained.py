@@ -15,7 +15,7 @@ from relprop.plots.outlines import ON_PICTURES, Box, demand_within, outline, out
 from relprop.plots.palette import ALARM
 from relprop.plots.style import style
 from relprop.plots.view import View
-from relprop.support.account import note
+from relprop.support.account import noted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -257,8 +257,8 @@ def _view(look: Mapping[str, Any]) -> View:
 def _title(e: Explained, place: int, picture: int, methods: Sequence[str], count: int, separate: str = ", ") -> str:
     """What a row explains, of which picture where there are several, and a note where the network says no."""
     which = f"{separate}picture {picture}" if count > 1 else ""
-    said = note(float(e.values[place, picture]), tuple(methods), logit=int(e.targets[place, picture]) >= 0)
-    return f"{e.title(place, picture)}{which}" + (f"\n{said}" if said else "")
+    value, of_class = float(e.values[place, picture]), int(e.targets[place, picture]) >= 0
+    return noted(f"{e.title(place, picture)}{which}", value, tuple(methods), logit=of_class)
 
 
 def _frames(

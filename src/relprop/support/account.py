@@ -115,6 +115,17 @@ def note(value: float, methods: tuple[str, ...] = (), *, logit: bool = True) -> 
     return f"{said} {TURNED}" if logit and any(name.startswith("lrp-alpha") for name in methods) else said
 
 
+def noted(title: str, value: float, methods: tuple[str, ...] = (), *, logit: bool = True) -> str:
+    """A title with that note on a line below it, where there is one; the arguments as for `note`.
+
+    Example:
+        >>> noted("otter, logit 2", 2.0)
+        'otter, logit 2'
+    """
+    said = note(value, methods, logit=logit)
+    return f"{title}\n{said}" if said else title
+
+
 def percent(share: float) -> str:
     """A share as a whole number of hundredths.
 
