@@ -18,8 +18,10 @@ from relprop.data.orientation import framed
 from relprop.data.pictures import PictureError
 from relprop.plots.heatmaps import heatmaps
 from relprop.plots.named import COLUMNS
+from relprop.plots.view import View
 from relprop.propagate import explain
 from relprop.study.task import Task, highest
+from relprop.support.account import noted
 from relprop.support.devices import device_of
 
 if TYPE_CHECKING:
@@ -69,15 +71,23 @@ def grid(task: Task, index: int, methods: Sequence[str] = METHODS) -> Figure:
         profile=task.profile,
     )
     logits = explanation.outputs[0]
-    titles = [f"{n} [{float(logits[t]):.2f}]" for n, t in zip(names, explanation.targets[:, 0].tolist(), strict=True)]
+    explained = [float(logits[t]) for t in explanation.targets[:, 0].tolist()]
+    titles = [_title(name, logit, methods) for name, logit in zip(names, explained, strict=True)]
     inside = torch.stack([seen.masks[name] for name in names])
     found = {m: explanation.relevance[m][:, 0].cpu() for m in methods}
     mu_w = {m: metrics.weighted_inside_total_ratio(R.double(), inside).tolist() for m, R in found.items()}
     maps = {m: R.float().numpy() for m, R in found.items()}
     accounts = {m: [explanation.cell(t, m)[1] for t in range(len(names))] for m in methods}
+    look = View(names="paper")
     return heatmaps(
-        np.asarray(seen.image), titles, maps, None, [*inside.numpy()], mu_w, letters=True, accounts=accounts
+        np.asarray(seen.image), titles, maps, None, [*inside.numpy()], mu_w, letters=True, view=look, accounts=accounts
     )
+
+
+def _title(name: str, logit: float, methods: Sequence[str]) -> str:
+    """The class of a row and its logit, and a note where the network says no."""
+    number = f"{logit:.2f}".replace("-", "\N{MINUS SIGN}")
+    return noted(f"{name}, logit {number}", logit, tuple(methods))
 
 
 def _can_be_framed(entry: Entry, task: Task) -> bool:

@@ -24,6 +24,7 @@ from relprop.commands.requests import ConceptsRequest
 from relprop.data.labelled import Labelled
 from relprop.plots.concepts import Cell, Row, concept_grid
 from relprop.plots.heatmaps import FORMATS, render
+from relprop.plots.named import in_words
 from relprop.study.ray_session import Crew, session
 from relprop.support.class_names import class_index
 from relprop.support.errors import InputError
@@ -125,6 +126,12 @@ def _figure_path(request: ConceptsRequest) -> Path:
     return out
 
 
+READING = (
+    "above each picture the channel's relevance, below it the map through it,\n"
+    "each with colours of its own: red speaks for the class, blue against it"
+)
+
+
 def _figure(request: ConceptsRequest, asked: _Asked, found: Concepts) -> Any:
     """A row per channel."""
 
@@ -138,8 +145,8 @@ def _figure(request: ConceptsRequest, asked: _Asked, found: Concepts) -> Any:
 
     rows = [Row(_label(concept, found), [cell(view) for view in concept.shown]) for concept in found.channels]
     pictures = counted(found.number, "picture")
-    about = f"{request.model}, {found.layer}, class {asked.name}, {pictures}, {request.method}"
-    return concept_grid(f"{about}\nabove each picture the channel's relevance, below it the map through it", rows)
+    about = f"{request.model}, {found.layer}, class {asked.name}, {pictures}, {in_words(request.method)}"
+    return concept_grid(f"{about}\n{READING}", rows)
 
 
 def _label(concept: Concept, found: Concepts) -> str:
