@@ -74,7 +74,7 @@ class Looked:
     explanation: Explanation
     targets: list[int]
     inside: Tensor
-    boxes: list[Box]
+    boxes: Sequence[Box]
 
     def figure(self) -> Figure:
         """Draw the grid: the picture (a), then a column for each method, mu_w under each map."""
