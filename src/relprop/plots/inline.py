@@ -1,5 +1,7 @@
-"""What a notebook shows of an explanation: small pictures, which every viewer has room for; and, where the maps are few,
-the component behind them, in a frame that opens when it is asked for. Nothing is fetched.
+"""What a notebook shows of an explanation: small pictures, and the component behind them where the maps are few.
+
+Every viewer has room for the pictures; the component stands in a frame that opens when it is asked for. Nothing is
+fetched.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ FINE = 320
 """Pictures of more pixels at a side are scaled down: a notebook keeps what it shows."""
 NUMBERS = 160_000
 """Maps of more numbers in all are shown as pictures alone: in a page each number takes five letters and a half."""
+PIXELS = 1000
+"""So are maps of fewer pixels: each of them is seen, and the component alone takes 36 kB."""
 
 
 def inline(e: Explained) -> str:
@@ -43,7 +47,8 @@ def inline(e: Explained) -> str:
     targets, pictures = e.values.shape
     rows = [(t, b) for b in range(pictures) for t in range(targets)]
     parts = [_row(e, t, b, methods[:COLUMNS]) for t, b in rows[:ROWS]]
-    if len(rows) * len(methods) * e.picture(0)[..., 0].size <= NUMBERS:
+    pixels = e.picture(0)[..., 0].size
+    if pixels >= PIXELS and len(rows) * len(methods) * pixels <= NUMBERS:
         parts.append(_closer(e, pictures))
     hidden = len(rows) * len(methods) - len(rows[:ROWS]) * len(methods[:COLUMNS])
     if hidden:

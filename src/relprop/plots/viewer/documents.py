@@ -13,7 +13,8 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from relprop.plots.explained import Box, Explained
+    from relprop.plots.explained import Explained
+    from relprop.plots.outlines import Box
     from relprop.support.account import Account
 
 
