@@ -30,6 +30,7 @@ from relprop.web.held import Held
 from relprop.web.limits import Limits
 from relprop.web.networks import Networks
 from relprop.web.refused import Refused
+from relprop.web.samples import sample
 from relprop.web.serving import bound
 from relprop.web.titles import FOR_TEXTS
 from relprop.web.worker import Worker
@@ -70,7 +71,8 @@ def client(served):
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
     path = tmp_path_factory.mktemp("pictures") / "two digits.png"
-    Image.fromarray(sample_picture().image).save(path)
+    path.write_bytes(sample("digits").data())
+    assert np.array_equal(np.asarray(open_picture(path)), sample_picture().image)
     return path
 
 
@@ -222,6 +224,12 @@ def test_figures_are_those_of_the_plots(ask, picture):
     refused(ask("/api/figure?format=gif", **asked), 422, "choose from pdf, svg, png")
     refused(ask("/api/figure", **asked, scale="huge"), 422, "scale is 'huge'")
     refused(ask("/api/figure", **asked, box=[1, 2]), 422, "four whole numbers")
+
+
+def test_what_a_network_takes_is_known_before_it_is_loaded(served):
+    networks = command.named(ServeRequest(models=("digits-deep", served.texts_name)))
+    assert [(network.kind, network.model) for network in networks] == [("pictures", None), ("text", None)]
+    assert [network.name for network in networks] == ["digits-deep", "hf:llama"]  # without the folder it lies in
 
 
 # -- texts ---------------------------------------------------------------------------------------------
