@@ -6,6 +6,7 @@ import io
 import re
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -391,6 +392,21 @@ def test_an_address_that_there_is_not(client):
     refused(client.get("/api/picturs"), 404, "nothing is at /api/picturs")
     refused(client.get("/api/explain"), 405, "GET is not for /api/explain")
     assert client.get("/api/networks/").status_code == 404
+
+
+def test_the_document_names_the_limits_that_there_are():
+    told, own = (Path(__file__).parents[1] / "docs" / "serve.md").read_text(encoding="utf-8"), Limits()
+    words = (
+        f"{own.bytes // 10**6} MB, counted",
+        f"{own.under_way // 10**6} MB of all",
+        f"{own.pixels // 10**6} million pixels, as",
+        f"more than {own.scans} scans",
+        f"is worked on, {own.waiting} wait",
+        f"`--timeout` ({own.seconds:g} s)",
+        f"{own.maps} maps a question, {own.characters:,} characters and {own.tokens:,} tokens",
+        f"127.0.0.1:{ServeRequest().port} ",
+    )
+    assert [each for each in words if each not in told] == []
 
 
 # -- the parts -----------------------------------------------------------------------------------------
