@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from relprop.data.entries import Dataset
-from relprop.data.geometry import Framed, Geometry, like, normalise
+from relprop.data.geometry import Framed, Geometry, around, like, normalise
 from relprop.data.orientation import framed
 from relprop.study.store import CHUNK, Store
 from relprop.support.devices import device_of
@@ -143,7 +143,7 @@ class StudyFolder:
                 replace(preprocess, resize=geometry.resize, crop=geometry.crop, interpolation=geometry.interpolation)
             ),
             self.code(index) if geometry == own else _brought(self.code(index), geometry),
-            tuple(_around(mask) for mask in found.masks.values()),
+            tuple(around(mask) for mask in found.masks.values()),
         )
 
     def _geometry(self) -> Geometry:
@@ -164,9 +164,3 @@ def _brought(code: Code, geometry: Geometry) -> Code:
     words = f"Geometry({geometry.resize!r}, {geometry.crop}, {geometry.interpolation!r})"
     before = (*code.before, "from relprop.data.geometry import Geometry, normalise")
     return Code(f"normalise({words}({code.x}).image, model.preprocess)[None]", before)
-
-
-def _around(mask: Tensor) -> tuple[int, int, int, int]:
-    """The least box that holds all of a mask (H, W)."""
-    down, across = (mask.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
-    return across[0], down[0], across[-1] + 1, down[-1] + 1

@@ -53,7 +53,7 @@ function rowOf(row) {
 
 function told(row) {
   const parts = row.logit === null || row.logit === undefined ? [] : [`logit ${steady(row.logit, 4)}`];
-  if (row.probability !== null && row.probability !== undefined) parts.push(percent(row.probability, 1));
+  if (row.probability !== null && row.probability !== undefined) parts.push(chance(row.probability));
   return parts.join(", ");
 }
 
