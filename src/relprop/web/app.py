@@ -192,7 +192,7 @@ def _told(endpoint: Endpoint) -> Endpoint:
             return _error(422, str(error))
         except Exception as error:  # noqa: BLE001 - the server goes on, and says what it was
             if out_of_memory(error):
-                return _error(507, no_memory(error))
+                return _error(503, no_memory(error))
             traceback.print_exception(error, file=sys.stderr)
             return _error(500, f"relprop failed here ({type(error).__name__}: {error}); its terminal has more")
 

@@ -17,6 +17,8 @@ from relprop.web.guard import Guard
 
 ADDRESS = "127.0.0.1"
 """Which other machines do not reach."""
+CONNECTIONS = 500
+"""So many are open at most: fewer than a process may have files."""
 TRIED = 100
 """So many ports are looked at for a free one."""
 
@@ -89,6 +91,7 @@ def serve(served: Served, listening: socket.socket, *, browser: bool) -> None:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=10,
+        limit_concurrency=CONNECTIONS,
     )
     print(f"relprop is at {address} (Ctrl-C ends it)", flush=True)  # noqa: T201 - the result
     if browser and _has_screen():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,9 @@ class StudyFolder:
     def _row(self, row: dict[str, Any]) -> dict[str, Any]:
         names = ("image_id", "method", "status", "mu", "mu_w", "logit")
         key = None if self.data is None else str(row["image_index"])
-        return {"class": row["class_name"], "picture": key} | {name: row[name] for name in names}
+        found = {name: row[name] for name in names}
+        told = {name: None if isinstance(each, float) and not isfinite(each) else each for name, each in found.items()}
+        return {"class": row["class_name"], "picture": key} | told
 
     def picture(self, key: str, network: str, networks: Networks, pictures: Pictures) -> dict[str, Any]:
         """Open a picture of the study, brought to a network as the study brought it to its own.
