@@ -106,7 +106,8 @@ function mapFigure(map) {
   listen(map);
   map.bar = make("canvas", { class: "bar", "aria-hidden": "true" });
   map.ends = make("div", { class: "ends" });
-  map.figure = make("figure", {}, title, map.surface, map.bar, map.ends, below, savers(map));
+  const scale = make("div", { class: "scale" }, map.bar, map.ends);
+  map.figure = make("figure", {}, title, map.surface, scale, below, savers(map));
   return map.figure;
 }
 
