@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 import relprop as rp
 from relprop.commands import study as command
-from relprop.commands.options import split_names
+from relprop.commands.readers import split_names
 from relprop.commands.reproduce import studies
 from relprop.commands.requests import ReproduceRequest, StudyRequest
 from relprop.data.embedded import embedded

@@ -41,9 +41,13 @@ def run(request: CheckRequest) -> None:
             x = _picture(request, network)
             network = whole(network, request.model, x)
             demand_answer(network, request.model, x)
-        found = rp.check(network, x, request.method, profile=request.profile)
-    print(json.dumps(asdict(found) | {"ok": found.ok}, indent=2) if request.json else found)  # noqa: T201 - the result
-    if not found.ok:
+        found = [rp.check(network, x, method, profile=request.profile) for method in request.methods or (None,)]
+    if request.json:
+        told = [asdict(each) | {"ok": each.ok} for each in found]
+        print(json.dumps(told[0] if len(told) == 1 else told, indent=2))  # noqa: T201 - the result
+    else:
+        print("\n\n".join(map(str, found)))  # noqa: T201 - the result
+    if not all(each.ok for each in found):
         raise RelpropError(f"{request.model}: what is found above means that its maps cannot be trusted")
 
 

@@ -13,9 +13,9 @@ from relprop.commands.asked import Explained, opened, region
 from relprop.commands.console import waiting
 from relprop.commands.look import accounts, look
 from relprop.commands.named import OF_THE_SAMPLE
-from relprop.commands.options import read_region
 from relprop.commands.picture_requests import PictureRequest
 from relprop.commands.preparation import in_words
+from relprop.commands.readers import read_region
 from relprop.data.pictures import open_picture
 from relprop.plots.heatmaps import FORMATS, heatmaps, render
 from relprop.plots.outlines import demand_within

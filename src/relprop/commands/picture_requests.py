@@ -12,7 +12,7 @@ from relprop.commands.options import (
     MODEL,
     Against,
     Batch,
-    BestMethod,
+    BestMethods,
     Boxes,
     Colours,
     Device,
@@ -109,7 +109,7 @@ class PlanRequest:
 
     model: Model = MODEL
     text: Text = None
-    method: BestMethod = None
+    methods: BestMethods = ()
     profile: Profile = "paper"
     json: Json = False
 
@@ -122,7 +122,7 @@ class CheckRequest:
     text: Text = None
     model: Model = MODEL
     weights: Weights = None
-    method: BestMethod = None
+    methods: BestMethods = ()
     profile: Profile = "paper"
     json: Json = False
     threads: Threads = None

@@ -25,6 +25,7 @@ def run(request: PlanRequest) -> None:
     Raises:
         RelpropError: no such model, method or profile, or an op that relevance cannot pass.
     """
+    methods = request.methods or (None,)
     with waiting("planning"):
         network = structure(request.model)
         x: Any
@@ -36,8 +37,12 @@ def run(request: PlanRequest) -> None:
             x = torch.zeros(1, 3, side, side)
             network = whole(network, request.model, x)
             demand_answer(network, request.model, x)
-        steps = rp.plan(network, x, request.method, profile=request.profile, check=True)
-    print(json.dumps(steps.as_dicts(), indent=2) if request.json else steps)  # noqa: T201 - the result
+        plans = [rp.plan(network, x, method, profile=request.profile, check=not n) for n, method in enumerate(methods)]
+    if request.json:
+        steps = [plan.as_dicts() for plan in plans]
+        print(json.dumps(steps[0] if len(steps) == 1 else dict(zip(methods, steps, strict=True)), indent=2))  # noqa: T201
+        return
+    print("\n\n".join(map(str, plans)))  # noqa: T201 - the result
 
 
 def side_of(network: torch.nn.Module) -> int:

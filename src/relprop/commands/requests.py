@@ -33,25 +33,23 @@ from relprop.commands.options import (
     Json,
     Limit,
     Masks,
-    Method,
     Model,
+    OneMethod,
     Profile,
     Ray,
     Root,
     Shard,
     Split,
+    StudyMethods,
     Synsets,
+    TestbedMethods,
     Threads,
     Variant,
     Weights,
     Workers,
     Year,
-    read_by,
-    read_channels,
-    read_size,
-    read_std,
-    split_names,
 )
+from relprop.commands.readers import read_by, read_channels, read_size, read_std, split_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,16 +177,7 @@ class StudyRequest:
     class_map: ClassMap = None
     model: Model = MODEL
     weights: Weights = None
-    methods: Annotated[
-        tuple[str, ...],
-        Option(
-            "--method",
-            "--methods",
-            metavar="NAMES",
-            callback=split_names,
-            help="As `relprop methods` lists them, by commas.",
-        ),
-    ] = ()
+    methods: StudyMethods = ()
     geometry: Annotated[
         str, Option(help="paper (VOC: no cropping; ImageNet: shorter side, centre crop) or the model's own.")
     ] = "paper"
@@ -241,7 +230,7 @@ class ConceptsRequest:
     class_map: ClassMap = None
     model: Model = MODEL
     weights: Weights = None
-    method: Method = BEST
+    methods: OneMethod = (BEST,)
     profile: Profile = "paper"
     top: Annotated[int, Option(metavar="N", min=1, help="So many channels.")] = 8
     shown: Annotated[int, Option(metavar="N", min=1, help="So many pictures of each.")] = 8
@@ -262,6 +251,11 @@ class ConceptsRequest:
     device: Device = "cpu"
     threads: Threads = None
 
+    @property
+    def method(self) -> str:
+        """The one method."""
+        return self.methods[0]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TestbedRequest:
@@ -270,16 +264,7 @@ class TestbedRequest:
     __test__ = False  # no test of pytest's
 
     network: Annotated[str, Option(metavar="NAME", help="digits-shallow, digits-deep or both.")] = "both"
-    methods: Annotated[
-        tuple[str, ...],
-        Option(
-            "--method",
-            "--methods",
-            metavar="NAMES",
-            callback=split_names,
-            help="As `relprop methods` lists them, by commas. Without it every one.",
-        ),
-    ] = ()
+    methods: TestbedMethods = ()
     pictures: Annotated[
         int,
         Option(metavar="N", min=4, help="So many pictures are redrawn; the time goes with it."),

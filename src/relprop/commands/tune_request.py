@@ -34,8 +34,8 @@ from relprop.commands.options import (
     Variant,
     Weights,
     Year,
-    split_names,
 )
+from relprop.commands.readers import split_names
 
 
 @dataclass(frozen=True, kw_only=True)
