@@ -10,6 +10,7 @@ from threading import Thread
 import pytest
 import torch
 import torchvision
+from huggingface_hub import constants
 
 from loaded_networks import failure_in_one_line
 from relprop.models import ModelError, needs
@@ -35,15 +36,30 @@ def test_needs():
 
 @pytest.mark.usefixtures("offline")
 def test_without_a_network_one_line_names_the_way_out():
-    told = failure_in_one_line("vgg16", None)
+    told = failure_in_one_line("vgg16", "download")
     assert "Name or service not known" in told
     assert "pass it with --weights FILE" in told
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "fcn_resnet50", "timm:resnet18"])
+def test_nothing_is_downloaded_unasked_and_no_server_is_asked(name, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise AssertionError("a server was asked")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for way in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, way, refused)
+    told = failure_in_one_line(name, None)
+    assert told.startswith(f"{name}: its weights are not on this machine")
+    assert "--weights download" in told
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_room_for_a_download(tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("a file where the folder should be")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    assert "set TORCH_HOME" in failure_in_one_line("vgg16", None)
+    assert "set TORCH_HOME" in failure_in_one_line("vgg16", "download")
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_random_weights_of_timm_are_the_same_each_time_and_draw_no_numbers_of_th
 
 @pytest.mark.usefixtures("timm", "silent_hub")
 def test_published_weights_without_a_network_are_one_line():
-    told = failure("timm:resnet10t")
+    told = failure("timm:resnet10t", "download")
     assert "no download from http://127.0.0.1:9" in told
     assert "--weights FILE" in told
     assert "\n" not in told

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
+SECONDS = 600.0
+"""The time left is estimated from the last so many seconds; a batch may take minutes."""
+
+
 def waiting(what: str) -> AbstractContextManager[object]:
     """Show on stderr, while the block runs and where stderr is a terminal, that `what` is going on."""
     return Console(stderr=True).status(f"{what} ...")
@@ -31,7 +35,28 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
     )
     shown = console.is_terminal or console.is_jupyter
-    return Progress(*columns, console=console, transient=True, disable=not shown)
+    return Progress(*columns, console=console, transient=True, disable=not shown, speed_estimate_period=SECONDS)
+
+
+@contextmanager
+def continued(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A function to be told numbers of pictures, for a bar: first of those that are done already, then of each batch.
+
+    What was done before takes no time now, so that the time left is told from what follows.
+    """
+    with progress_bar() as bar:
+        task = bar.add_task(title, total=total)
+        begun = False
+
+        def told(number: int) -> None:
+            nonlocal begun
+            if begun:
+                bar.advance(task, number)
+            else:
+                bar.reset(task, completed=number)
+                begun = True
+
+        yield told
 
 
 @contextmanager

@@ -55,8 +55,8 @@ Weights = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="A safetensors or torch file, or for VGG a Keras .h5, instead of the network's own weights. "
-        "No code in it is run.",
+        help="A safetensors or torch file, or for VGG a Keras .h5, instead of the network's own weights; no code in it "
+        "is run. Or download: the network's own, fetched once. Without it its own, where they are on this machine.",
     ),
 ]
 Targets = Annotated[
@@ -128,8 +128,8 @@ StudyMethods = Annotated[
         *METHOD_NAMES,
         metavar="NAMES",
         callback=split_names,
-        help="As `relprop methods` lists them, by commas or one by one. Without it the paper's and what they are compared "
-        "with.",
+        help="As `relprop methods` lists them, by commas or one by one. Without it the paper's and those that it "
+        "compares.",
     ),
 ]
 TestbedMethods = Annotated[

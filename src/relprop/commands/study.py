@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 
 from relprop.commands.answer import demand_answer
-from relprop.commands.console import progress_bar, waiting
+from relprop.commands.console import continued, progress_bar, waiting
 from relprop.commands.crew import crew_asked, demand_used
 from relprop.commands.data import class_map, dataset
 from relprop.commands.preparation import in_words
@@ -50,8 +50,7 @@ def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Cloc
     device_named(request.device)  # before what takes long
     with waiting("loading"):
         task = task_of(request)
-    with progress_bar() as bar:
-        pictures = bar.add_task(title, total=task.pictures(task.parts(shard)))
+    with continued(title, task.pictures(task.parts(shard))) as told:
         clock = run(
             task,
             request.out,
@@ -59,7 +58,7 @@ def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Cloc
             shard=shard,
             device=request.device,
             workers=request.workers,
-            progress=lambda number: bar.advance(pictures, number),
+            progress=told,
         )
     return task, clock
 
@@ -70,9 +69,8 @@ def _spread(request: StudyRequest, crew: Crew, shard: tuple[int, int], title: st
     with waiting("loading"):
         spread = by_ray.prepared(opener, request.out, shard)
     measuring = by_ray.Measuring(opener, request.out.absolute(), request.batch, request.device)
-    with progress_bar() as bar:
-        pictures = bar.add_task(title, total=spread.task.pictures(spread.begun.parts))
-        spread.run(measuring, crew, lambda number: bar.advance(pictures, number))
+    with continued(title, spread.task.pictures(spread.begun.parts)) as told:
+        spread.run(measuring, crew, told)
     return spread.task, spread.clock
 
 

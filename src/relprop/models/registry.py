@@ -159,12 +159,13 @@ def load(name: str, weights: str | Path | None = None) -> torch.nn.Module:
             ``"timm:resnet18.a1_in1k"``); a classifier of pictures or texts or a language model in the format of Hugging
             Face (``"hf:FOLDER"``, ``"hf:FILE.gguf"``, ``"hf:OWNER/NAME"``); an ONNX file (``"net.onnx"``); or a
             function of your own that returns a network (``"package.module:function"``).
-        weights: None: its own, downloaded where they must be. ``"random"``: none, but numbers that are the
-            same each time; enough to look at a network's structure. For torchvision also the name of one of
-            its entries (``"IMAGENET1K_V1"``). Otherwise a safetensors or torch file, in which nothing is
-            executed, or for VGG a Keras .h5. Preprocessing and classes are those of the file's card (as
-            ``relprop convert`` writes it) or format (Keras'); a file without stays with the preprocessing of the
-            network's own weights. ONNX files take None only.
+        weights: None: its own, where they are on this machine: nothing is downloaded unasked, but by
+            ``"hf:OWNER/NAME"``, which is an address. ``"download"``: its own, fetched once where they are not.
+            ``"random"``: none, but numbers that are the same each time; enough to look at a network's structure. For
+            torchvision also the name of one of its entries (``"IMAGENET1K_V1"``), fetched likewise. Otherwise a
+            safetensors or torch file, in which nothing is executed, or for VGG a Keras .h5. Preprocessing and classes
+            are those of the file's card (as ``relprop convert`` writes it) or format (Keras'); a file without stays
+            with the preprocessing of the network's own weights. ONNX files take None only.
 
     Returns:
         The network on the CPU in eval mode. Its attribute ``preprocess`` is a `Preprocess` (picture to
@@ -174,8 +175,14 @@ def load(name: str, weights: str | Path | None = None) -> torch.nn.Module:
         ``classes`` are those of a classifier, and none of a language model.
 
     Raises:
-        ModelError: no such network; weights missing, damaged, of another network, or not to be downloaded; a library
-            that is not installed.
+        ModelError: no such network; weights missing, not on this machine, damaged, of another network, or not to be
+            downloaded; a library that is not installed.
+
+    Example:
+        >>> import relprop as rp
+        >>> model = rp.models.load("digits-shallow")
+        >>> model.classes[:3], model.preprocess.crop
+        (('zero', 'one', 'two'), 64)
     """
     return _ready(family_of(name).load(name, weights))
 

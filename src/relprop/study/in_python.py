@@ -52,7 +52,7 @@ def run(
         shard: (i, n): the i-th of n shares, for several processes.
         device: where to compute.
         workers: processes that read pictures ahead; None: as many as seem worth it (`relprop.data.prefetch.chosen`).
-        progress: called with the number of pictures that were just finished.
+        progress: called first with the number of pictures that earlier runs have measured, then with each batch's.
         **settings: further fields of `relprop.study.task.Task`, such as `limit`, `occlusion`, `profile` and `seed`.
 
     Raises:

@@ -33,7 +33,7 @@ from relprop.support.devices import Sender, Taken, device_named
 from relprop.support.shrinking import Shrinking
 
 Progress = Callable[[int], None]
-"""Called with the number of pictures that were just finished."""
+"""Called with a number of pictures: first of those that earlier runs have measured, then of each batch."""
 
 
 @dataclass
@@ -95,7 +95,7 @@ def run(
         device: where to compute.
         workers: processes that read pictures ahead: see `relprop.data.prefetch.chosen`. The result does not depend on
             them.
-        progress: called with finished pictures, those of earlier runs included.
+        progress: called first with the number of pictures that earlier runs have measured, then with each batch's.
 
     Raises:
         StudyError: the folder holds another study, a part of it that is damaged or of pictures that were edited since,
@@ -109,13 +109,13 @@ def run(
     readers = readers_for(task, workers, device, sum(map(len, ahead)))
     model = task.model.to(device)
     measurement = Measurement(task, model, device, begun.store.cache, clock, workers=readers, ahead=ahead)
+    progress(task.pictures(begun.parts) - sum(map(len, ahead)))
     with closing(measurement.decoder):
         for part, indices in begun.parts.items():
             if part not in begun.done:
-                tables = measurement.part(indices, batch)
+                tables = measurement.part(indices, batch, progress)
                 with clock.on("writing"):
                     begun.store.write(part, tables, measurement.later)
-            progress(len(indices))
     begun.demand_still_so(task.data)
     return clock
 
@@ -199,7 +199,7 @@ class Measurement:
         """The columns of the tables that measures add."""
         return later(self.task.measured)
 
-    def part(self, indices: Sequence[int], batch: int) -> dict[str, list[Record]]:
+    def part(self, indices: Sequence[int], batch: int, progress: Progress = lambda _: None) -> dict[str, list[Record]]:
         """All tables for these pictures, in their final order."""
         with self.clock.on("decoding"):  # where others read ahead, what is waited for them
             pictures = self.decoder.part(indices)
@@ -207,9 +207,11 @@ class Measurement:
         self.at_once = batch
         tables: dict[str, list[Record]] = {name: [] for name in (*TABLES, *self.later)}
         for alike in with_as_many_classes(pictures):
-            for _, found in self.shrinking.over(alike, batch, self._send, self._explain):
+            for some, found in self.shrinking.over(alike, batch, self._send, self._explain):
                 for name, records in found.items():
                     tables[name] += records
+                progress(len(some))
+        progress(sum(picture.x is None for picture in pictures))  # those that cannot be read
         for picture in pictures:
             tables["rows"] += undefined_rows(picture, methods)
             tables["predictions"].append(prediction(picture, dict(self.task.targets), self.task.data.classes))

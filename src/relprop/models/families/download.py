@@ -1,4 +1,4 @@
-"""Published weights: fetched once, checked, kept where PyTorch keeps them."""
+"""Published weights: fetched once, when that is asked for, checked, kept where PyTorch keeps them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from typing import NoReturn
 from urllib.error import URLError
 
 import torch
@@ -19,7 +20,27 @@ from relprop.models.families.torch_cache import cached
 PATIENCE = 20
 """Seconds without a byte after which a server is given up."""
 
+DOWNLOAD = "download"
+"""The word that stands for a network's own weights where they may be fetched."""
+
 _PUBLISHED_HASH = re.compile(r"-([0-9a-f]{8,})\.")
+
+
+def not_here(name: str, megabytes: float | None = None) -> NoReturn:
+    """Say that a network's weights are not on this machine, where nobody asked for a download; no server is asked.
+
+    Args:
+        name: the network's.
+        megabytes: the size of what would be downloaded, where it is known.
+
+    Raises:
+        ModelError: always.
+    """
+    size = f" ({megabytes:.0f} MB)" if megabytes else ""
+    raise ModelError(
+        f"{name}: its weights are not on this machine, and nothing is downloaded unasked; give --weights {DOWNLOAD} to "
+        f"fetch them once{size}, --weights FILE, or --weights random to look at its structure; in Python weights=..."
+    )
 
 
 def fetch(url: str, name: str) -> Path:

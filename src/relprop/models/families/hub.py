@@ -11,26 +11,29 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 from relprop.models.errors import ModelError
-from relprop.models.families.download import PATIENCE
+from relprop.models.families.download import PATIENCE, not_here
 from relprop.models.families.optional_libraries import library
 from relprop.support.one_line import first_line
 
 
-def file(repository: str, filename: str, name: str) -> Path:
-    """Return the local copy of a file, downloaded first where there is none.
+def file(repository: str, filename: str, name: str, *, asked: bool) -> Path:
+    """Return the local copy of a file, downloaded first where there is none and that is asked for.
 
     Args:
         repository: ``owner/name``.
         filename: in it.
         name: the model's, for the error.
+        asked: whether it may be downloaded.
 
     Raises:
-        ModelError: no network, or no such file.
+        ModelError: it is not here and was not asked for; no network, or no such file.
     """
     hub = library("huggingface_hub")
     kept = hub.try_to_load_from_cache(repository, filename)
     if isinstance(kept, str):
         return Path(kept)
+    if not asked:
+        not_here(name)
     demand_online(name)
     try:
         return Path(hub.hf_hub_download(repository, filename))

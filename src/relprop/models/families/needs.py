@@ -13,8 +13,6 @@ HUGGING_FACE = "hf:"
 GGUF = ".gguf"
 """How files end that hold a language model and its tokenizer, their weights in few bits."""
 ONNX_FORM = "FILE.onnx"
-NO_RULES_YET = ("convnext_", "maxvit_", "swin_", "vit_")
-"""How the names begin of torchvision's networks that have no rules yet."""
 
 
 def embedded(_: str) -> str:
@@ -29,14 +27,13 @@ def caffe(_: str) -> str:
 
 def torchvision(name: str) -> str:
     """Say what a network of torchvision takes."""
-    later = "; not explained yet: it has LayerNorm or attention" if name.startswith(NO_RULES_YET) else ""
     parts = (library_names.torchvision(part) for part in ("", "segmentation", "detection"))
     published = next(part[name] for part in parts if name in part)
     if published is None:
-        return f"a download, or --weights FILE{later}"
+        return "a download, or --weights FILE"
     if cached(published.url).exists():
-        return f"nothing: {cached(published.url)} is there{later}"
-    return f"a download of {published.megabytes:.0f} MB, or --weights FILE{later}"
+        return f"nothing: {cached(published.url)} is there"
+    return f"a download of {published.megabytes:.0f} MB, or --weights FILE"
 
 
 def timm(name: str) -> str:

@@ -14,6 +14,7 @@ from relprop.models.families import download, hub, library_names, optional_libra
 from relprop.models.families.library_names import TIMM
 from relprop.models.families.not_stated import NotStated
 from relprop.models.families.same_preprocessing import differ
+from relprop.models.families.torch_cache import cached
 from relprop.models.files import checkpoints, weight_files
 from relprop.models.files.weight_files import numbered
 from relprop.support.one_line import first_line
@@ -33,8 +34,8 @@ def load(name: str, weights: str | Path | None) -> Loaded:
 
     Args:
         name: ``timm:resnet18``, or with one of its published weights ``timm:resnet18.a1_in1k``.
-        weights: None: those that timm publishes under that name; ``"random"``; or a file, whose number of classes
-            the network takes.
+        weights: None: those that timm publishes under that name, if they were downloaded before; ``"download"``: the
+            same, fetched where they are not; ``"random"``; or a file, whose number of classes the network takes.
 
     Returns:
         The network; its preprocessing, as timm would evaluate it, or a `NotStated` where that is none of ours; its
@@ -42,16 +43,16 @@ def load(name: str, weights: str | Path | None) -> Loaded:
 
     Raises:
         ModelError: timm is not installed; no such name; weights as `checkpoints.read`, `checkpoints.fit` and
-            `download.fetch` do.
+            `download.fetch` do, or not here as `download.not_here` says.
     """
     optional_libraries.library("timm", name)
     settings = _settings(name.removeprefix(TIMM))
-    if weights is None:
-        model = _published(name, settings)
+    if weights is None or weights == download.DOWNLOAD:
+        model = _published(name, settings, asked=weights is not None)
     elif weights == "random":
         model = _build(name, num_classes=settings.num_classes or IMAGENET)
     else:
-        found = weight_files.weights_for(name, weights, ["random"])
+        found = weight_files.weights_for(name, weights, [download.DOWNLOAD, "random"])
         count = _classes_in(found.state, settings)
         model = _build(name, **({"num_classes": count} if count else {}))
         checkpoints.fit(model, found.state, found.source, name)
@@ -87,18 +88,21 @@ def _build(name: str, **arguments: Any) -> Any:
         return timm.create_model(name.removeprefix(TIMM), **arguments)
 
 
-def _published(name: str, settings: Any) -> Any:
+def _published(name: str, settings: Any, *, asked: bool) -> Any:
     """The network with timm's own weights, which timm itself fits in: it knows the older layouts.
 
     Raises:
-        ModelError: there are none, none with classes, or no network to fetch them from.
+        ModelError: there are none, none with classes, none here and no download was asked for, or no network to fetch
+            them from.
     """
     if not settings.hf_hub_id and not settings.url:
         raise ModelError(f"{name}: timm publishes no weights of it; pass some with --weights FILE")
     if not settings.num_classes:
         raise ModelError(f"{name}: timm's weights give features and no classes; pass others with --weights FILE")
     if settings.hf_hub_id:
-        path = hub.file(settings.hf_hub_id, settings.hf_hub_filename or "model.safetensors", name)
+        path = hub.file(settings.hf_hub_id, settings.hf_hub_filename or "model.safetensors", name, asked=asked)
+    elif not asked and not cached(settings.url).exists():
+        download.not_here(name)
     else:
         path = download.fetch(settings.url, name)
     overlay = {"file": str(path), "custom_load": False}

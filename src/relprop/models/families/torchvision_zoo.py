@@ -13,6 +13,7 @@ from torchvision import models  # type: ignore[import-untyped]
 
 from relprop.data.preprocess import Preprocess
 from relprop.models.families import download
+from relprop.models.families.torch_cache import cached
 from relprop.models.files import checkpoints, weight_files
 from relprop.models.files.weight_files import Weights
 
@@ -69,8 +70,9 @@ def load_made(making: Making, name: str, weights: str | Path | Weights | None) -
     Args:
         making: of its kind.
         name: torchvision's.
-        weights: None: the published ones that torchvision recommends; the name of others that it publishes
-            (``"IMAGENET1K_V1"``); ``"random"``; a file; or what one holds.
+        weights: None: the published ones that torchvision recommends, if they were downloaded before; ``"download"``:
+            the same, fetched where they are not; the name of others that it publishes (``"IMAGENET1K_V1"``), likewise;
+            ``"random"``; a file; or what one holds.
 
     Returns:
         The network, its preprocessing, its classes. A file with a card gives preprocessing and classes, Keras'
@@ -79,7 +81,7 @@ def load_made(making: Making, name: str, weights: str | Path | Weights | None) -
         called ``class 0``, ``class 1``, ...
 
     Raises:
-        ModelError: as `weight_files.weights_for`, `checkpoints.fit` and `download.fetch` do.
+        ModelError: as `weight_files.weights_for`, `checkpoints.fit`, `download.fetch` and `download.not_here` do.
     """
     published = _published(name)
     entry = published.get(weights if isinstance(weights, str) else "", published["DEFAULT"])
@@ -87,9 +89,11 @@ def load_made(making: Making, name: str, weights: str | Path | Weights | None) -
     if weights == "random":
         model = making.build(name, len(classes))
         return model, making.preprocess(entry, model), classes
-    if weights is None or (isinstance(weights, str) and weights in published):
+    if weights is None and not cached(entry.url).exists():
+        download.not_here(name, entry.meta.get("_file_size"))
+    if weights is None or (isinstance(weights, str) and weights in (*published, download.DOWNLOAD)):
         weights = download.fetch(entry.url, name)
-    found = weight_files.weights_for(name, weights, [*published, "random"])
+    found = weight_files.weights_for(name, weights, [*published, download.DOWNLOAD, "random"])
     state = making.translated(found.state)
     model = making.build(name, len(classes))
     count = making.count(state, model)
