@@ -7,6 +7,7 @@ import pytest
 
 from relprop.data import clutter, scenes
 from relprop.data.clutter import Clutter
+from relprop.data.sample import sample as embedded_sample
 from relprop.support.errors import RelpropError
 
 SEQUENCES = [Clutter(split, variant) for split in ("train", "test") for variant in ("single", "multi")]
@@ -146,6 +147,10 @@ def test_the_demonstration_is_a_held_out_picture_of_two_classes():
     sample = clutter.sample_picture()
     assert len(set(sample.labels)) == len(sample.labels) == 2
     assert same(sample, Clutter("test", "multi").sample(clutter._DEMONSTRATION))
+
+
+def test_the_picture_in_the_package_is_the_demonstration():
+    assert np.array_equal(np.asarray(embedded_sample()), clutter.sample_picture().image)
 
 
 @pytest.mark.parametrize("wrong", [{"split": "val"}, {"variant": "double"}])

@@ -56,6 +56,11 @@ class Space:
     @staticmethod
     def make():
         return make()
+
+def unnamed():
+    network = make()
+    del network.classes
+    return network
 """
 
 
@@ -158,6 +163,9 @@ def test_ones_own_on_the_command_line(own, call, tmp_path):
 
 def test_ones_own_in_a_study_and_in_a_plan(own, call):
     assert "linear" in call("plan", "--model", f"{own}:make").stdout
+    assert "linear" in call("plan", "--model", f"{own}:unnamed").stdout  # how its classes are called does not matter
+    assert "network.classes is missing" in call("explain", "--model", f"{own}:unnamed", code=1).stderr
+    assert "network.preprocess is missing" in call("plan", "--model", f"{own}:bare", code=1).stderr
     mapping = Path("map.json")
     digits = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     mapping.write_text(json.dumps({digit: [index % 2] for index, digit in enumerate(digits)}))

@@ -80,6 +80,12 @@ def test_the_library_imports_nothing_it_may_not_need():
     assert not {"captum", "timm", "transformers", "matplotlib", "pyarrow", "torchvision"} & loaded
 
 
+def test_the_embedded_picture_is_explained_without_scikit_learn():
+    loaded = loaded_by("from relprop.cli import app\napp(['explain', '--out', 'a.png'], standalone_mode=False)")
+    assert {"relprop.data.sample", "matplotlib"} <= loaded
+    assert not {"sklearn", "scipy", "captum", "torchvision"} & loaded
+
+
 def test_the_public_names_are_these():
     names = "attribute explain plan check at methods fit_patterns metrics models on plots quantus rules study tune"
     kinds = "Check Composite Explanation Patterns"

@@ -18,7 +18,7 @@ from relprop.record.logits import Output
 from relprop.record.prepare import recorded
 from relprop.record.replay import Replay, replay
 from relprop.support.errors import InputError, RelpropError, UnsupportedOp
-from relprop.support.tables import html_table
+from relprop.support.tables import columns, html_table
 from relprop.tape.tape import Tape
 from relprop.targets import Starts, Target
 from relprop.walk.ledger import Ledger
@@ -78,15 +78,14 @@ class Check:
 
     def __str__(self) -> str:
         """The table."""
-        found = self._found()
-        width = max(len(name) for name, _ in found)
-        lines = [f"{name:{width}}  {value}" for name, value in found]
+        lines = columns(self._found())
+        uses = columns([(f"{use.calls:4d} x", use.op, ", ".join(use.rules)) for use in self.ops], indent=2)
         for title, told in (
-            ("what ops do with relevance", [f"{u.calls:4d} x {u.op:20}  {', '.join(u.rules)}" for u in self.ops]),
-            ("refused", self.refused.splitlines()),
-            ("not covered", list(self.not_covered)),
+            ("what ops do with relevance", uses),
+            ("refused", [f"  {line}" for line in self.refused.splitlines()]),
+            ("not covered", columns([(line,) for line in self.not_covered], indent=2)),
         ):
-            lines += ["", f"{title}:", *(f"  {line}" for line in told)] if told else []
+            lines += ["", f"{title}:", *told] if told else []
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -16,7 +16,7 @@ from relprop.record.inputs import Of, inputs_of
 from relprop.record.logits import Output
 from relprop.record.prepare import recorded
 from relprop.support.errors import InputError
-from relprop.support.tables import counted, html_table, text_table
+from relprop.support.tables import counted, folded, html_table, text_table
 from relprop.targets import Starts, Targets
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Plan:
 
     def __str__(self) -> str:
         """The table."""
-        return f"{self.method}\n\n{text_table(HEAD, [_cells(step) for step in self.steps])}"
+        return f"{folded(self.method)}\n\n{text_table(HEAD, [_cells(step) for step in self.steps])}"
 
     def __repr__(self) -> str:
         """Short: `print` and a notebook show the table."""

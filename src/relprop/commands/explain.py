@@ -17,6 +17,7 @@ from relprop.commands.picture_requests import PictureRequest
 from relprop.commands.preparation import in_words
 from relprop.commands.readers import read_region
 from relprop.data.pictures import open_picture
+from relprop.data.sample import sample
 from relprop.plots.heatmaps import FORMATS, heatmaps, render
 from relprop.plots.outlines import demand_within
 from relprop.support.account import noted
@@ -65,11 +66,7 @@ def _explained(request: PictureRequest, highest: int) -> tuple[Explained, str]:
 
 
 def _picture(path: Path | None) -> Image.Image:
-    if path is not None:
-        return open_picture(path)
-    from relprop.data.clutter import sample_picture  # noqa: PLC0415 - scikit-learn is slow to import
-
-    return Image.fromarray(sample_picture().image)
+    return sample() if path is None else open_picture(path)
 
 
 def kind_of(request: PictureRequest) -> str:

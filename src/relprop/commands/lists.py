@@ -8,6 +8,7 @@ import json
 
 from relprop.commands.requests import MethodsRequest, ModelsRequest
 from relprop.support.suggest import did_you_mean
+from relprop.support.tables import columns
 
 
 def models(request: ModelsRequest) -> None:
@@ -45,11 +46,8 @@ def methods(request: MethodsRequest) -> None:
 
 
 def _print(rows: list[dict[str, str]], *, as_json: bool) -> None:
-    """Print rows as JSON, or in columns as wide as their longest entry."""
+    """Print rows as JSON, or in columns that fit the terminal."""
     if as_json:
         print(json.dumps(rows, indent=2))  # noqa: T201 - the result
         return
-    widths = [max(len(row[key]) for row in rows) for key in rows[0]]
-    for row in rows:
-        cells = (value.ljust(width) for value, width in zip(row.values(), widths, strict=True))
-        print("  ".join(cells).rstrip())  # noqa: T201 - the result
+    print("\n".join(columns([tuple(row.values()) for row in rows])))  # noqa: T201 - the result

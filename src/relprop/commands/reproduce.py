@@ -16,6 +16,7 @@ from relprop.study import tables
 from relprop.study.results import read_study
 from relprop.study.verdict import Claim, Verdict
 from relprop.support.files import write_whole
+from relprop.support.tables import folded
 
 EMBEDDED_NETWORKS = ("digits-shallow", "digits-deep")
 
@@ -81,14 +82,14 @@ def run(request: ReproduceRequest) -> None:
         results = read_study(folder)
         print(f"\n{name}\n")  # noqa: T201
         for table in (tables.accuracy(results), tables.localisation(results)):
-            print(tables.markdown(table) + "\n")  # noqa: T201
-        print("\n".join(_line(claim) for claim in claims))  # noqa: T201
+            print(f"{tables.shown(table)}\n\n{folded(table.caption)}\n\n")  # noqa: T201
+        print("\n".join(map(_line, claims)))  # noqa: T201
     print(f"\nwrote {written.page} and {len(written.files) - 1} tables and figures beside it")  # noqa: T201
 
 
 def _line(claim: Claim) -> str:
     verdict = "NOT held" if claim.verdict is Verdict.NOT_HELD else claim.verdict
-    return f"{claim.number:2d}. {verdict}: {claim.text}\n    {claim.figures}"
+    return folded(f"{claim.number:2d}. {verdict}: {claim.text}\n    {claim.figures}")
 
 
 def _as_data(written: reports.Report) -> dict[str, object]:

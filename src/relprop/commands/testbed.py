@@ -12,6 +12,7 @@ from relprop.models.networks.digits import NAMES
 from relprop.study import tables
 from relprop.support.errors import InputError
 from relprop.support.suggest import did_you_mean
+from relprop.support.tables import folded
 from relprop.tools.testbed import TestBed, write
 from relprop.tools.testbed import run as measure
 
@@ -36,9 +37,10 @@ def run(request: TestbedRequest) -> None:
         print(json.dumps(report, indent=2))  # noqa: T201 - the result
         return
     for bed in beds:
-        table = tables.markdown(bed.table()).partition("\n\n")[0]  # what the columns are is told once, below
-        print("\n".join([f"{bed.network}\n", table, "", *bed.facts, ""]))  # noqa: T201
-    print("\n".join(f"{column.name} ({column.best:g} is best): {column.meaning}." for column in beds[0].columns))  # noqa: T201
+        table = tables.shown(bed.table())  # what the columns are is told once, below
+        print("\n".join([f"{bed.network}\n", table, "", *map(folded, bed.facts), ""]))  # noqa: T201
+    meanings = (f"{column.name} ({column.best:g} is best): {column.meaning}." for column in beds[0].columns)
+    print("\n".join(map(folded, meanings)))  # noqa: T201
     print(f"\nwrote {written.page} and {len(written.files) - 1} tables and figures beside it")  # noqa: T201
 
 

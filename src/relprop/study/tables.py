@@ -20,6 +20,7 @@ from relprop.study.results import Study, Which, everything
 from relprop.study.schema import STATUSES
 from relprop.study.statistics import HALF, SMALL, Bools, Estimate, Floats, Ints
 from relprop.study.verdict import MEANINGS, Claim
+from relprop.support.tables import screen, text_table
 
 Cell = str | int | float | Estimate | None
 
@@ -182,6 +183,15 @@ def markdown(table: Table) -> str:
     lines = [table.columns, ["---"] * len(table.columns), *([text(cell) for cell in row] for row in table.rows)]
     escaped = (" | ".join(word.replace("|", "\\|") for word in line) for line in lines)
     return "\n".join(f"| {line} |" for line in escaped) + f"\n\n{table.caption}\n"
+
+
+def shown(table: Table) -> str:
+    """Return a table in Markdown without its caption; where the terminal is narrower than that, in columns that fit."""
+    wide, _, _ = markdown(table).partition("\n\n")
+    room = screen()
+    if room is None or len(wide.partition("\n")[0]) <= room:
+        return wide
+    return text_table(table.columns, [[text(cell) for cell in row] for row in table.rows])
 
 
 def latex(table: Table) -> str:

@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import zip_longest
 
 Cells = Sequence[str]
 
+GAP = 2
+"""Blanks between columns."""
+NARROWEST = 3
+"""No column is made narrower than so many characters."""
+_WORD = re.compile(r"\s*\S+")  # a word, with the blanks before it
+_PART = re.compile(r"\s*[^\s.,;:/_=(|&-]*[.,;:/_=(|&-]*")  # up to a sign behind which a long word may be cut
+
+
+def screen() -> int | None:
+    """Return how many characters a line of the terminal has; None where output goes to a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
+
 
 def text_table(head: Cells, rows: Sequence[Cells]) -> str:
-    """Columns as wide as their longest cell, under a line."""
-    widths = [max(len(cells[k]) for cells in (head, *rows)) for k in range(len(head))]
+    """Columns as wide as their longest cell, under a line; on a narrow terminal cells go on in the next line."""
+    room = screen()
+    widths = _widths([head, *rows], room)
     under = tuple("-" * width for width in widths)
-    lines = ("  ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)) for cells in (head, under, *rows))
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(_lines([head, under, *rows], widths))
+
+
+def columns(rows: Sequence[Cells], indent: int = 0) -> list[str]:
+    """Return the lines of a table without a head, likewise, each behind so many blanks."""
+    room = screen()
+    widths = _widths(rows, None if room is None else room - indent)
+    return [" " * indent + line for line in _lines(rows, widths)]
+
+
+def folded(text: str) -> str:
+    """Return text whose lines fit the terminal, cut between words."""
+    room = screen()
+    if room is None:
+        return text
+    fitting = (
+        textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False) or [""] for line in text.splitlines()
+    )
+    return "\n".join(part for lines in fitting for part in lines)
 
 
 def html_table(caption: str, head: Cells, rows: Sequence[Cells]) -> str:
@@ -29,3 +65,59 @@ def html_table(caption: str, head: Cells, rows: Sequence[Cells]) -> str:
 def counted(number: int, thing: str) -> str:
     """Return "1 picture" or "2 pictures"."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+# -- columns that fit --------------------------------------------------------------------------------
+
+
+def _widths(rows: Sequence[Cells], room: int | None) -> list[int]:
+    """How wide each column is, so that all fit: the widest give way, at first as far as their words stay whole.
+
+    The first column, which names the row, gives way last.
+    """
+    found = list(zip(*rows, strict=True))
+    widths = [max(map(len, cells)) for cells in found]
+    if room is None or not rows:
+        return widths
+    room -= GAP * (len(widths) - 1)
+    for pieces in (_WORD, _PART, None):
+        floors = [min(width, _floor(cells, pieces)) for cells, width in zip(found, widths, strict=True)]
+        if pieces is not None:
+            floors[0] = widths[0]
+        while sum(widths) > room and any(width > floor for width, floor in zip(widths, floors, strict=True)):
+            _, widest = max((width, k) for k, width in enumerate(widths) if width > floors[k])
+            widths[widest] -= 1
+    return widths
+
+
+def _floor(cells: Cells, pieces: re.Pattern[str] | None) -> int:
+    """How narrow a column can be: the longest of the pieces that its cells may be cut into."""
+    if pieces is None:
+        return NARROWEST
+    return max((len(piece.strip()) for cell in cells for piece in pieces.findall(cell)), default=NARROWEST)
+
+
+def _lines(rows: Sequence[Cells], widths: Sequence[int]) -> Iterator[str]:
+    """The lines of a table; a row has as many as its longest cell takes."""
+    for cells in rows:
+        parts = (list(_cut(cell, width)) for cell, width in zip(cells, widths, strict=True))
+        for line in zip_longest(*parts, fillvalue=""):
+            yield (" " * GAP).join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _cut(cell: str, width: int) -> Iterator[str]:
+    """A cell in lines of that width: cut between words, long words behind signs, and else anywhere."""
+    line = ""
+    for word in _WORD.findall(cell):
+        if len(line + word) <= width:
+            line += word
+            continue
+        for part in _PART.findall(word) if len(word.strip()) > width else (word,):
+            if line and len(line + part) > width:
+                yield line
+                line = ""
+            line += part if line else part.lstrip()
+            while len(line) > width:
+                yield line[:width]
+                line = line[width:]
+    yield line

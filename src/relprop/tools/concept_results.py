@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from relprop.support.tables import counted, html_table, text_table
+from relprop.support.tables import counted, folded, html_table, text_table
 from relprop.tools.regions import Region
 
 HEAD = ("channel", "mean relevance", "95 % interval", "share", "mean |R|", "best pictures")
@@ -86,7 +86,7 @@ class Concepts:
 
     def __str__(self) -> str:
         """A row per channel."""
-        return f"{self._caption()}\n\n{text_table(HEAD, self._rows())}"
+        return f"{folded(self._caption())}\n\n{text_table(HEAD, self._rows())}"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the same table."""

@@ -10,7 +10,7 @@ from typing import Any
 from relprop.composites.composite import Composite
 from relprop.composites.written import as_code, save_composite
 from relprop.study.statistics import Estimate
-from relprop.support.tables import counted, html_table, text_table
+from relprop.support.tables import counted, folded, html_table, text_table
 
 FEW = 30
 """On fewer pictures nothing is decided."""
@@ -128,7 +128,7 @@ class Tuned:
     def __str__(self) -> str:
         """The table, the verdict and the code."""
         table = text_table(self._head(), self._rows())
-        return f"{self._caption()}\n\n{table}\n\n{self._sentence()}\n\n{self.code}"
+        return f"{folded(self._caption())}\n\n{table}\n\n{folded(self._sentence())}\n\n{self.code}"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the table."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from relprop.data.preprocess import Preprocess
 from relprop.models.errors import ModelError
+from relprop.models.families.not_stated import NotStated
 from relprop.models.files import checkpoints, weight_files
 from relprop.support import user_code
 
@@ -27,18 +28,22 @@ def load(name: str, weights: str | Path | None) -> Loaded:
 
     Args:
         name: ``package.module:factory``; the current folder is searched first, as ``python -m`` does.
-        weights: None or ``"random"``: as the factory made it; or a file, fitted into that.
+        weights: None: as the factory made it; ``"random"``: likewise, of whose answers nothing is wanted, so that it
+            need not say what they mean; or a file, fitted into it.
 
     Returns:
-        The network, its preprocessing and its classes, which it has as attributes.
+        The network, its preprocessing and its classes, which it has as attributes; of a network that is only looked at
+        a `NotStated` for each that it has not.
 
     Raises:
         ModelError: nothing of that name; importing or calling it failed; it gave no network, or one without those
             attributes; a file that does not fit.
     """
     network = _network(name)
-    if weights is None or weights == "random":
+    if weights is None:
         return network, *_stated(network, name)
+    if weights == "random":
+        return network, *_as_far_as_stated(network, name)
     found = weight_files.weights_for(name, weights, ["random"])
     checkpoints.fit(network, found.state, found.source, name)
     if found.preprocess and found.classes:
@@ -72,15 +77,37 @@ def _stated(network: nn.Module, name: str) -> tuple[Preprocess, tuple[str, ...]]
     Raises:
         ModelError: nothing, or something else; with an example.
     """
-    preprocess, classes = getattr(network, "preprocess", None), getattr(network, "classes", None)
-    good = isinstance(classes, (tuple, list)) and classes and all(isinstance(label, str) for label in classes)
+    preprocess, classes = _preprocess(network), _classes(network)
+    if preprocess is None or classes is None:
+        raise ModelError(_missing(network, name))
+    return preprocess, classes
+
+
+def _as_far_as_stated(network: nn.Module, name: str) -> tuple[Preprocess | NotStated, tuple[str, ...] | NotStated]:
+    """What a network says of its input and its output, as far as it does."""
+    missing = NotStated(_missing(network, name))
+    return _preprocess(network) or missing, _classes(network) or missing
+
+
+def _preprocess(network: nn.Module) -> Preprocess | None:
+    found = getattr(network, "preprocess", None)
+    return found if isinstance(found, Preprocess) else None
+
+
+def _classes(network: nn.Module) -> tuple[str, ...] | None:
+    found = getattr(network, "classes", None)
+    good = isinstance(found, (tuple, list)) and found and all(isinstance(label, str) for label in found)
+    return tuple(found) if isinstance(found, (tuple, list)) and good else None
+
+
+def _missing(network: nn.Module, name: str) -> str:
+    """What a network does not say, and how it can be said."""
     wrong = [
-        *([] if isinstance(preprocess, Preprocess) else [f"network.preprocess is {_kind(preprocess)}"]),
-        *([] if good else [f"network.classes is {_kind(classes)}"]),
+        f"network.{what} is {_kind(getattr(network, what, None))}"
+        for what, found in (("preprocess", _preprocess(network)), ("classes", _classes(network)))
+        if found is None
     ]
-    if not isinstance(preprocess, Preprocess) or not isinstance(classes, (tuple, list)) or wrong:
-        raise ModelError(f"{name}: {' and '.join(wrong)}; set both before it is returned, such as\n{EXAMPLE}")
-    return preprocess, tuple(classes)
+    return f"{name}: {' and '.join(wrong)}; set both before it is returned, such as\n{EXAMPLE}"
 
 
 def _kind(value: Any) -> str:
