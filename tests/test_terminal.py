@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
 import typer.main
@@ -10,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relprop.cli import app
+from relprop.commands import completing, data
 from relprop.commands.console import continued
+from relprop.models.families import library_names, torchvision_zoo
 from relprop.study.runner import run
 from relprop.support.tables import columns, text_table
 from test_study import task
@@ -89,3 +94,41 @@ def test_a_bar_of_what_goes_on_counts_the_time_of_what_is_new(monkeypatch, capsy
         told(40)
         told(10)
     assert "50/100" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+
+
+def completed(words, last=""):
+    """What bash is offered behind these words for the beginning of the next, and the modules that it took."""
+    line = ["relprop", *words, last]
+    surroundings = {
+        "_RELPROP_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(line),
+        "COMP_CWORD": f"{len(line) - 1}",
+    }
+    script = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+    result = subprocess.run(
+        [sys.executable, "-c", f"{script}\nfrom relprop.cli import main; main()"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | surroundings,
+    )
+    return result.stdout.split(), set(result.stderr.split())
+
+
+def test_the_tab_key_completes_at_once():
+    found, loaded = completed(["explain", "--model"], "digits-")
+    assert found == ["digits-shallow", "digits-deep"]
+    assert not {"torch", "torchvision", "matplotlib"} & loaded
+
+
+def test_what_the_tab_key_offers():
+    assert "vgg16" in completing.models("vg")
+    assert {"timm:", "hf:"} <= set(completing.models(""))
+    assert all(name.startswith("timm:resnet1") for name in completing.models("timm:resnet1"))
+    assert "lrp-z,cmp-alpha1-flat" in completing.methods("lrp-z,cmp-alpha1")
+    assert completing.methods("lrp-epsilon:") == ["lrp-epsilon:eps="]
+    assert completing.classes(SimpleNamespace(params={}), "t") == ["two", "three"]
+    assert completing.classes(SimpleNamespace(params={"model": "vgg16"}), "tabb") == ["tabby"]
+    assert completing.classes(SimpleNamespace(params={"model": "net.onnx"}), "") == []
+    assert completing.DATA == data.DATA
+    assert torchvision_zoo.categories() == library_names.imagenet()

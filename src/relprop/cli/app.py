@@ -76,7 +76,6 @@ class OneLine(TyperGroup):
 
 app = typer.Typer(
     cls=OneLine,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from relprop.commands import completing
 from relprop.commands.readers import (
     check_boxes,
     one_name,
@@ -47,6 +48,7 @@ Model = Annotated[
     str,
     typer.Option(
         metavar="NAME",
+        autocompletion=completing.models,
         help="The network: a name that `relprop models` lists, timm:NAME, hf:FOLDER, hf:FILE.gguf, FILE.onnx, "
         "or package.module:function of your own.",
     ),
@@ -64,6 +66,7 @@ Targets = Annotated[
     typer.Option(
         "--target",
         metavar="CLASS",
+        autocompletion=completing.classes,
         help="A class to explain, by index or name; of a language model a token, such as ' Paris' with the space that "
         "it begins with, or #ID; several make a row each. Without it the top class, or the predicted token.",
     ),
@@ -101,13 +104,20 @@ Region = Annotated[
 ]
 OneMethod = Annotated[
     tuple[str, ...],
-    typer.Option(*METHOD_NAMES, metavar="NAME", callback=one_name, help="As `relprop methods` lists them; one."),
+    typer.Option(
+        *METHOD_NAMES,
+        metavar="NAME",
+        autocompletion=completing.methods,
+        callback=one_name,
+        help="As `relprop methods` lists them; one.",
+    ),
 ]
 BestMethods = Annotated[
     tuple[str, ...],
     typer.Option(
         *METHOD_NAMES,
         metavar="NAMES",
+        autocompletion=completing.methods,
         callback=split_names,
         help="As `relprop methods` lists them, by commas or one by one. Without it the best practice for what the "
         "network reads.",
@@ -118,6 +128,7 @@ Methods = Annotated[
     typer.Option(
         *METHOD_NAMES,
         metavar="NAMES",
+        autocompletion=completing.methods,
         callback=split_names,
         help="As `relprop methods` lists them, by commas or one by one; several make a column each.",
     ),
@@ -127,6 +138,7 @@ StudyMethods = Annotated[
     typer.Option(
         *METHOD_NAMES,
         metavar="NAMES",
+        autocompletion=completing.methods,
         callback=split_names,
         help="As `relprop methods` lists them, by commas or one by one. Without it the paper's and those that it "
         "compares.",
@@ -137,6 +149,7 @@ TestbedMethods = Annotated[
     typer.Option(
         *METHOD_NAMES,
         metavar="NAMES",
+        autocompletion=completing.methods,
         callback=split_names,
         help="As `relprop methods` lists them, by commas or one by one. Without it every one.",
     ),
@@ -176,7 +189,9 @@ Config = Annotated[
 DataName = Annotated[
     str,
     typer.Option(
-        metavar="NAME", help="embedded, voc, imagenet, folder, webdataset (tar shards), parquet or huggingface."
+        metavar="NAME",
+        autocompletion=completing.data,
+        help="embedded, voc, imagenet, folder, webdataset (tar shards), parquet or huggingface.",
     ),
 ]
 Split = Annotated[

@@ -14,6 +14,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from relprop.catalogue.table import BEST
+from relprop.commands import completing
 from relprop.commands.options import (
     MODEL,
     Actors,
@@ -215,7 +216,15 @@ class ConceptsRequest:
     layer: Annotated[
         str, Option(metavar="PATH", help="The module whose channels are looked at, as `relprop plan` lists them.")
     ]
-    target: Annotated[str, Option("--class", metavar="CLASS", help="A class of the data, by name or index.")]
+    target: Annotated[
+        str,
+        Option(
+            "--class",
+            metavar="CLASS",
+            autocompletion=completing.digits,
+            help="A class of the data, by name or index.",
+        ),
+    ]
     data: DataName = "embedded"
     root: Root = None
     split: Split = None

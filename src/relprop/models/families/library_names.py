@@ -6,6 +6,7 @@ the annotation of its parameter `weights` is the class that lists what is publis
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -52,6 +53,18 @@ def torchvision(part: str = "") -> dict[str, Published | None]:
     folder = optional_libraries.folder("torchvision")
     sources = (folder / "models" / part).glob("*.py") if folder else ()
     return dict(sorted((name, _published(signature, text)) for name, signature, text in _networks(sources)))
+
+
+@cache
+def imagenet() -> tuple[str, ...]:
+    """Return torchvision's names of ImageNet's classes; none where its source is not of the form known here."""
+    folder = optional_libraries.folder("torchvision")
+    source = folder / "models" / "_meta.py" if folder else None
+    tree = ast.parse(source.read_text(encoding="utf-8")) if source and source.is_file() else ast.Module([], [])
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_IMAGENET_CATEGORIES":
+            return tuple(ast.literal_eval(node.value))
+    return ()
 
 
 def one_stage() -> list[str]:
