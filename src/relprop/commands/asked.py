@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -160,12 +160,12 @@ def opened(request: PictureRequest, highest: int) -> Asked:
         torch.set_num_threads(request.threads)
     device = device_named(request.device)
     model = load(request.model, request.weights).to(device)
-    classes = cast("tuple[str, ...]", model.classes)
+    classes = model.classes
     place = region(request)
     return Asked(
         model=Regional(model, place) if place else model,
         name=request.model,
-        preprocess=cast("Preprocess", model.preprocess),
+        preprocess=model.preprocess,
         classes=classes,
         targets=list(dict.fromkeys(class_index(word, classes) for word in request.targets)),
         methods=list(dict.fromkeys(request.methods)) or None,

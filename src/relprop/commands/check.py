@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 import torch
+from torch import nn
 
 import relprop as rp
 from relprop.commands.answer import demand_answer, logits_of_texts, reads_texts, whole
@@ -32,7 +33,7 @@ def run(request: CheckRequest) -> None:
         if request.picture is not None and request.text is not None:
             raise InputError("--text and a picture were both named; check them one by one")
         known = any(given is not None for given in (request.weights, request.picture, request.text))
-        network = load(request.model, request.weights) if known else structure(request.model)
+        network: nn.Module = load(request.model, request.weights) if known else structure(request.model)
         x: Any
         if request.text is not None or (request.picture is None and reads_texts(network)):
             x = inputs_of_texts(network, request.model, request.text)
@@ -51,7 +52,7 @@ def run(request: CheckRequest) -> None:
         raise RelpropError(f"{request.model}: what is found above means that its maps cannot be trusted")
 
 
-def _picture(request: CheckRequest, network: torch.nn.Module) -> torch.Tensor:
+def _picture(request: CheckRequest, network: nn.Module) -> torch.Tensor:
     """The picture as the network takes it, or where none was named random numbers."""
     if request.picture is not None:
         return cast("Preprocess", network.preprocess)(open_picture(request.picture))[None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import nn
@@ -42,8 +41,8 @@ def opened(request: ConceptsRequest | TuneRequest) -> Opened:
     """Open what is asked about; the network has to answer a picture of nothing."""
     data = dataset(request)
     model = on_device(load(request.model, request.weights), request.device)
-    preprocess = cast("Preprocess", model.preprocess)
-    classes = cast("tuple[str, ...]", model.classes)
+    preprocess = model.preprocess
+    classes = model.classes
     demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop).to(request.device), classes)
     outputs = class_targets(data.classes, classes, class_map(request.class_map))
     return Opened(model, data, preprocess, outputs, None if request.data == "embedded" else request.limit)

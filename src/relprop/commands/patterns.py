@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
-from typing import cast
 
 import torch
 from PIL import Image
@@ -113,7 +112,7 @@ def opened(request: PatternsRequest, device: str) -> tuple[nn.Module, Reader, in
     """The network, what reads its pictures by their numbers, and how many there are."""
     openers = spread(pictures(request), request.limit)
     model = load(request.model, request.weights)
-    preprocess = cast("Preprocess", model.preprocess)
+    preprocess = model.preprocess
     demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop))
     return on_device(model, device), partial(read, openers, preprocess), len(openers)
 

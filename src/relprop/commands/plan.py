@@ -27,7 +27,7 @@ def run(request: PlanRequest) -> None:
     """
     methods = request.methods or (None,)
     with waiting("planning"):
-        network = structure(request.model)
+        network: torch.nn.Module = structure(request.model)
         x: Any
         if request.text is not None or reads_texts(network):
             x = inputs_of_texts(network, request.model, request.text)

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -102,8 +102,8 @@ def task_of(request: StudyRequest) -> Task:
     """What is asked for, as data."""
     data = dataset(request)
     model = load(request.model, request.weights)
-    preprocess = cast("Preprocess", model.preprocess)
-    outputs = cast("tuple[str, ...]", model.classes)
+    preprocess = model.preprocess
+    outputs = model.classes
     demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop), outputs)
     name = without_place(request.model)
     return Task(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from relprop.models.errors import ModelError
 from relprop.models.families import library_names
@@ -16,9 +16,23 @@ from relprop.support import user_code
 from relprop.support.suggest import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
     import torch
 
+    from relprop.data.preprocess import Preprocess
     from relprop.models.families.family import Loaded
+
+    class Network(torch.nn.Module):
+        """What `load` returns, to a type checker: to Python it is of the class that its own library gave it."""
+
+        preprocess: Preprocess
+        classes: tuple[str, ...]
+        tokenizer: Any
+        encode: Callable[[str | Sequence[str]], dict[str, torch.Tensor]]
+        tokens: Callable[[Any], list[Any]]
+
 
 FAMILIES = (
     Family(
@@ -149,7 +163,7 @@ def needs(name: str) -> str:
     return family_of(name).needs(name)
 
 
-def load(name: str, weights: str | Path | None = None) -> torch.nn.Module:
+def load(name: str, weights: str | Path | None = None) -> Network:
     """Load a network to be explained.
 
     Args:
@@ -187,13 +201,13 @@ def load(name: str, weights: str | Path | None = None) -> torch.nn.Module:
     return _ready(family_of(name).load(name, weights))
 
 
-def structure(name: str) -> torch.nn.Module:
+def structure(name: str) -> Network:
     """Load a network of whose weights nothing is wanted; as `load` does, but without a download of weights."""
     family = family_of(name)
     return _ready(family.load(name, "random" if family.weights_apart else None))
 
 
-def _ready(loaded: Loaded) -> torch.nn.Module:
+def _ready(loaded: Loaded) -> Network:
     model, preprocess, classes = loaded
     vars(model).update(preprocess=preprocess, classes=classes)  # plain attributes, no part of its state
-    return model.eval()
+    return cast("Network", model.eval())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from relprop.support.errors import InputError
 from relprop.support.suggest import nearest
+
+M = TypeVar("M", bound=nn.Module)
 
 KINDS = ("cpu", "cuda", "mps", "xpu")
 """The words that devices are mostly named by; torch knows more."""
@@ -41,7 +44,7 @@ def device_named(name: str) -> torch.device:
     return device
 
 
-def on_device(model: nn.Module, name: str) -> nn.Module:
+def on_device(model: M, name: str) -> M:
     """Bring a network to where it is to be computed.
 
     Raises:
