@@ -115,6 +115,14 @@ def plan(
 
     Raises:
         UnsupportedOp, RuleError, InputError: as `attribute` does.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)).eval()
+        >>> steps = rp.plan(net, torch.zeros(1, 3, 8, 8), "cmp-alpha1")
+        >>> [(step.op, step.rule) for step in steps if step.op in ("conv2d", "linear")]
+        [('conv2d', 'AlphaBeta(alpha=1)'), ('linear', 'Epsilon(eps=1e-06)')]
     """
     del start
     conventions = profile_named(profile)

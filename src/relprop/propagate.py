@@ -93,6 +93,14 @@ def attribute(
         RelpropError: if the map is not finite, or its ledger does not close. `explain` gives such maps as they are.
 
     Reference: Kohlbrenner et al. (2020), section II.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> model = rp.models.load("digits-shallow")  # or any model of yours, in eval mode
+        >>> x = torch.rand(2, 3, 64, 64)
+        >>> rp.attribute(model, x, target="six", method="cmp-alpha2-flat").shape
+        torch.Size([2, 3, 64, 64])
+        >>> R = rp.attribute(model, x, target=lambda y: y[:, 6] - y[:, 7])  # why six rather than seven
     """
     explanation = explain(
         model, x, [target], {"it": method}, profile=profile, start=start, dtype=dtype, output=output, of=of, check=check
@@ -150,6 +158,15 @@ def explain(
 
     Raises:
         UnsupportedOp, RuleError, InputError: as `attribute` does.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> model, x = rp.models.load("digits-shallow"), torch.rand(2, 3, 64, 64)
+        >>> e = rp.explain(model, x, targets=[6, 7], methods=["lrp-z", "cmp-alpha1"])
+        >>> e.relevance["cmp-alpha1"].shape  # (targets, pictures, ...)
+        torch.Size([2, 2, 3, 64, 64])
+        >>> e
+        Explanation(2 targets, 2 pictures, 10 outputs: lrp-z, cmp-alpha1)
     """
     if start not in ("logit", "one"):
         raise InputError(f"start is {start!r}, and must be 'logit' or 'one'")

@@ -31,13 +31,19 @@ def explain_func(
     Raises:
         InputError: as `relprop.attribute`.
 
-    Example::
+    Example:
+        >>> import torch, relprop as rp
+        >>> model = rp.models.load("digits-shallow")
+        >>> rp.quantus.explain_func(model, torch.rand(2, 3, 64, 64).numpy(), channels="sum", method="lrp-z").shape
+        (2, 1, 64, 64)
 
-        metric = quantus.Sparseness(abs=True, normalise=False)
-        metric(
-            model=model, x_batch=x, y_batch=y, a_batch=None,
-            explain_func=relprop.quantus.explain_func, explain_func_kwargs={"method": "cmp-alpha2-flat"},
-        )
+        With Quantus::
+
+            metric = quantus.Sparseness(abs=True, normalise=False)
+            metric(
+                model=model, x_batch=x, y_batch=y, a_batch=None,
+                explain_func=relprop.quantus.explain_func, explain_func_kwargs={"method": "cmp-alpha2-flat"},
+            )
     """
     device = kwargs.get("device") or next(iter(model.parameters()), torch.zeros(0)).device
     x = torch.as_tensor(np.asarray(inputs) if isinstance(inputs, np.ndarray) else inputs, device=device)

@@ -89,10 +89,13 @@ def randomise(
     Raises:
         InputError: the model is no module or has no weights, there is no such order, or as `relprop.attribute`.
 
-    Example::
-
-        found = rp.metrics.randomise(model, x, 243, "guided-backprop")
-        found.layers[0], found.spearman[0].mean()
+    Example:
+        >>> import torch, relprop as rp
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(432, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+        >>> found = rp.metrics.randomise(net, torch.rand(2, 3, 12, 12), 1, "lrp-epsilon")
+        >>> found.layers, found.spearman.shape  # by layer, from the output down, and picture
+        (('3', '1'), torch.Size([2, 2]))
     """
     if x.ndim != 4:
         raise InputError(f"x of shape {tuple(x.shape)}: give pictures (B, C, H, W)")

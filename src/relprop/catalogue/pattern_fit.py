@@ -70,6 +70,13 @@ def fit_patterns(
         UnsupportedOp: as `relprop.attribute` does.
 
     Reference: Kindermans et al. (2018), eq. 4 and 8.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)).eval()
+        >>> patterns = rp.fit_patterns(net, [torch.randn(16, 4) for _ in range(4)])  # a data loader does as well
+        >>> patterns.samples
+        64
     """
     fitter = Fitter(model, estimator)
     for batch in batches:

@@ -136,5 +136,11 @@ METHODS = COMPOSITES | FUNCTIONS
 
 
 def methods() -> list[str]:
-    """The name of every method."""
+    """The name of every method.
+
+    Example:
+        >>> import relprop as rp
+        >>> "cmp-alpha2-flat" in rp.methods()
+        True
+    """
     return list(METHODS)

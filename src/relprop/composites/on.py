@@ -311,6 +311,11 @@ def path(glob: str) -> Selector:
 
     Raises:
         RuleError: when used, if no op of the model has such a path.
+
+    Example:
+        >>> import relprop as rp
+        >>> rp.on.path("features.*") & ~rp.on.path("features.0")
+        (on.path('features.*') & ~on.path('features.0'))
     """
     return OnPath(glob)
 
@@ -320,6 +325,11 @@ def first(n: float = 1, of: Selector = weighted) -> Selector:
 
     An n between 0 and 1 is a share of the longest way, rounded up: on.first(1 / 3) is the lowest third. It goes by how
     the ops depend on each other: a network that is shown two pictures has two first layers.
+
+    Example:
+        >>> import relprop as rp
+        >>> rp.on.first(3, of=rp.on.conv)
+        on.first(3, of=on.conv)
     """
     return First(n, of)
 
@@ -328,10 +338,21 @@ def last(n: float = 1, of: Selector = weighted) -> Selector:
     """The last n of what another selector means: at most n - 1 others lie on any way from them to the output.
 
     An n between 0 and 1 is a share of the longest way, as for `first`.
+
+    Example:
+        >>> import relprop as rp
+        >>> rp.on.last(of=rp.on.linear)
+        on.last(1, of=on.linear)
     """
     return Last(n, of)
 
 
 def before(boundary: Selector, of: Selector = any) -> Selector:
-    """What no op that another selector means lies before; everything if it means none."""
+    """What no op that another selector means lies before; everything if it means none.
+
+    Example:
+        >>> import relprop as rp
+        >>> rp.on.before(rp.on.head) & rp.on.conv
+        (on.before(on.head, of=on.any) & on.conv)
+    """
     return Before(boundary, of)

@@ -26,9 +26,10 @@ def sparseness(R: Array) -> Tensor:
     Raises:
         InputError: the shape is another.
 
-    Example::
-
-        rp.metrics.sparseness(torch.ones(1, 8, 8))  # tensor([0.])
+    Example:
+        >>> import torch, relprop as rp
+        >>> rp.metrics.sparseness(torch.ones(1, 8, 8))
+        tensor([0.])
     """
     sizes = checked_plane(R).abs().flatten(1)
     pixels = sizes.shape[1]
@@ -50,9 +51,10 @@ def complexity(R: Array) -> Tensor:
     Raises:
         InputError: the shape is another.
 
-    Example::
-
-        rp.metrics.complexity(torch.ones(1, 8, 8))  # tensor([4.1589]), log 64
+    Example:
+        >>> import torch, relprop as rp
+        >>> rp.metrics.complexity(torch.ones(1, 8, 8))  # the logarithm of 64
+        tensor([4.1589])
     """
     sizes = checked_plane(R).abs().flatten(1)
     found = [torch.special.entr(row / row.sum()).sum() for row in sizes]

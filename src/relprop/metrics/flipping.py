@@ -102,11 +102,11 @@ def flip(
         InputError: shapes do not fit, or an argument is not what it must be.
 
     Example:
-        >>> import torch
+        >>> import torch, relprop as rp
         >>> weights = torch.tensor([[4.0, 3.0], [2.0, 1.0]])
         >>> model = lambda x: (x * weights).sum((1, 2, 3))[:, None]
         >>> x = torch.ones(1, 1, 2, 2)
-        >>> found = flip(model, x, x * weights, target=0, steps=4, replace=0.0)
+        >>> found = rp.metrics.flip(model, x, x * weights, target=0, steps=4, replace=0.0)
         >>> found.morf.tolist(), found.lerf.tolist()
         ([[10.0, 6.0, 3.0, 1.0, 0.0]], [[10.0, 9.0, 7.0, 4.0, 0.0]])
         >>> found.srg.tolist()

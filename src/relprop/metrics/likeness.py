@@ -32,6 +32,12 @@ def ssim(R_a: Array, R_b: Array) -> Tensor:
 
     Raises:
         InputError: the shapes do not fit.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> R = torch.rand(1, 3, 16, 16)
+        >>> round(rp.metrics.ssim(R, 2 * R).item(), 5)
+        1.0
     """
     a, b = (plane / plane.abs().amax((1, 2), keepdim=True) for plane in _two(R_a, R_b))
     if min(a.shape[1:]) < WINDOW:
@@ -58,6 +64,12 @@ def spearman(R_a: Array, R_b: Array) -> Tensor:
 
     Raises:
         InputError: the shapes do not fit.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> R = torch.rand(1, 3, 8, 8)
+        >>> round(rp.metrics.spearman(R, 2 * R).item(), 5)
+        1.0
     """
     pairs = zip(*_two(R_a, R_b), strict=True)
     found = [_correlation(_ranks(a.flatten()), _ranks(b.flatten())) for a, b in pairs]

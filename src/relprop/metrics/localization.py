@@ -33,6 +33,13 @@ def inside_total_ratio(R: Array, mask: Array) -> Tensor:
 
     Raises:
         InputError: the shapes do not fit, or the mask is neither bool nor made of 0 and 1.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> R = torch.tensor([[[4.0, -9.0], [1.0, 0.0]]])
+        >>> mask = torch.tensor([[[True, True], [False, False]]])
+        >>> rp.metrics.inside_total_ratio(R, mask)
+        tensor([0.8000])
     """
     plane, mask = _checked(R, mask)
     positive = plane.clamp(min=0)
@@ -52,6 +59,13 @@ def weighted_inside_total_ratio(R: Array, mask: Array) -> Tensor:
 
     Raises:
         InputError: as `inside_total_ratio`.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> R = torch.tensor([[[4.0, -9.0], [1.0, 0.0]]])
+        >>> mask = torch.tensor([[[True, True], [False, False]]])
+        >>> rp.metrics.weighted_inside_total_ratio(R, mask)
+        tensor([1.6000])
     """
     plane, mask = _checked(R, mask)
     return weighted_by_area(inside_total_ratio(plane, mask), mask).to(precision(R))
@@ -63,6 +77,12 @@ def weighted_by_area(mu: Array, mask: Array) -> Tensor:
     Args:
         mu: (B,), as `inside_total_ratio` returns it.
         mask: (B, H, W) bool, the union of the class's boxes.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> mask = torch.tensor([[[True, True], [False, False]]])
+        >>> rp.metrics.weighted_by_area(torch.tensor([0.8]), mask)
+        tensor([1.6000])
     """
     mu, mask = as_tensor(mu, "mu"), as_tensor(mask, "mask")
     height, width = mask.shape[1:]  # never the batch's size: two implementations in use divide by it
@@ -81,6 +101,12 @@ def statuses(R: Array, mask: Array) -> list[str]:
 
     Raises:
         InputError: as `inside_total_ratio`.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> mask = torch.tensor([[[True, False]], [[False, False]]])
+        >>> rp.metrics.statuses(torch.ones(2, 1, 2), mask)
+        ['ok', 'box_cropped_out']
     """
     plane, mask = _checked(R, mask)
     total = _sums(plane.clamp(min=0))
@@ -112,6 +138,12 @@ def top_k(R: Array, mask: Array, k: int) -> Tensor:
 
     Raises:
         InputError: as `inside_total_ratio`, or there are fewer than k pixels or k is below 1.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> R, mask = torch.tensor([[[5.0, 1.0, 3.0]]]), torch.tensor([[[True, True, False]]])
+        >>> rp.metrics.top_k(R, mask, k=1).item()
+        1.0
     """
     plane, mask = _checked(R, mask)
     if not 1 <= k <= mask[0].numel():
@@ -133,6 +165,12 @@ def relevance_rank_accuracy(R: Array, mask: Array) -> Tensor:
 
     Raises:
         InputError: as `inside_total_ratio`.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> R, mask = torch.tensor([[[5.0, 1.0, 3.0]]]), torch.tensor([[[True, True, False]]])
+        >>> rp.metrics.relevance_rank_accuracy(R, mask).item()  # of the two most relevant pixels one lies inside
+        0.5
     """
     plane, mask = _checked(R, mask)
     return _highest(plane, mask, mask.sum(dim=(1, 2)).tolist()).to(precision(R))
@@ -153,6 +191,11 @@ def pointing_game(R: Array, mask: Array) -> Tensor:
 
     Raises:
         InputError: as `inside_total_ratio`.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> rp.metrics.pointing_game(torch.tensor([[[5.0, 1.0]]]), torch.tensor([[[True, False]]])).item()
+        1.0
     """
     return top_k(R, mask, 1)
 
@@ -174,6 +217,15 @@ def negative_share_inside(R: Array, other_mask: Array, own_mask: Array) -> tuple
 
     Raises:
         InputError: as `inside_total_ratio`.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> R = torch.tensor([[[4.0, -3.0], [1.0, -1.0]]])
+        >>> right = torch.tensor([[[False, True], [False, False]]])
+        >>> left = torch.tensor([[[True, False], [True, False]]])
+        >>> share, area = rp.metrics.negative_share_inside(R, other_mask=right, own_mask=left)
+        >>> share.item(), area.item()
+        (0.75, 0.25)
     """
     plane, explained = _checked(R, own_mask)
     _, other = _checked(R, other_mask)
@@ -197,6 +249,12 @@ def similarity(R_a: Array, R_b: Array) -> Tensor:
 
     Raises:
         InputError: the shapes do not fit.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> R = torch.rand(1, 3, 8, 8)
+        >>> round(rp.metrics.similarity(R, -2 * R).item(), 5)
+        -1.0
     """
     R_a, R_b = as_tensor(R_a, "R_a"), as_tensor(R_b, "R_b")
     a, b = _plane(R_a), _plane(R_b).to(R_a.device)

@@ -28,6 +28,12 @@ def occlude(x: Array, mask: Array, fill: Array, part: Literal["object", "context
 
     Raises:
         InputError: there is no such part, or the shapes do not fit.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> x, mask = torch.ones(1, 1, 1, 3), torch.tensor([[[True, False, False]]])
+        >>> rp.metrics.occlude(x, mask, torch.zeros(1, 1, 3)).tolist()
+        [[[[0.0, 1.0, 1.0]]]]
     """
     if part not in PARTS:
         raise InputError(f"no part {part!r}{did_you_mean(part, PARTS)}")
@@ -49,6 +55,11 @@ def delta(outputs_before: Array, outputs_after: Array, target: int | Array) -> T
 
     Raises:
         InputError: the shapes do not fit, or there is no such class.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> rp.metrics.delta(torch.tensor([[1.0, 3.0]]), torch.tensor([[1.0, 0.5]]), target=1).tolist()
+        [-2.5]
     """
     outputs_before, outputs_after = (
         as_tensor(outputs_before, "outputs_before"),

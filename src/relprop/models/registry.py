@@ -111,7 +111,13 @@ FAMILIES = (
 
 
 def names() -> list[str]:
-    """Return the name of every network that `load` knows by name; those of a form, such as timm's, left out."""
+    """Return the name of every network that `load` knows by name; those of a form, such as timm's, left out.
+
+    Example:
+        >>> import relprop as rp
+        >>> rp.models.names()[:2]
+        ['digits-shallow', 'digits-deep']
+    """
     return [name for family in FAMILIES if not family.form for name in family.names()]
 
 
@@ -159,7 +165,13 @@ def _suggestion(name: str) -> str:
 
 
 def needs(name: str) -> str:
-    """Say in a few words what loading `name` takes: nothing, or a download of so many MB."""
+    """Say in a few words what loading `name` takes: nothing, or a download of so many MB.
+
+    Example:
+        >>> import relprop as rp
+        >>> rp.models.needs("digits-deep")
+        'nothing: it is in the package'
+    """
     return family_of(name).needs(name)
 
 

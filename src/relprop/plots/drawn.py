@@ -37,6 +37,12 @@ def render(figure: Figure, kind: str = "png", dpi: int = 200) -> bytes:
         figure: as `relprop.plots` draws it.
         kind: one of `FORMATS`.
         dpi: pixels per inch, where the format has pixels.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> figure = rp.plots.layers(torch.tensor([[0.5, -0.2], [0.1, 0.3]]), ["two", "words"])
+        >>> rp.plots.render(figure, "pdf")[:5]
+        b'%PDF-'
     """
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
     buffer = io.BytesIO()

@@ -78,6 +78,13 @@ def heatmaps(
 
     Raises:
         ValueError: the shapes do not fit each other, a map is not finite, or a box lies beside the picture.
+
+    Example:
+        >>> import torch, relprop as rp
+        >>> picture, R = torch.zeros(8, 8, 3, dtype=torch.uint8).numpy(), torch.randn(1, 3, 8, 8).numpy()
+        >>> figure = rp.plots.heatmaps(picture, ["otter, logit 20.8"], {"lrp-z": R})
+        >>> rp.plots.render(figure, "png")[1:4]
+        b'PNG'
     """
     view = view or View()
     pictures = np.asarray(picture)

@@ -44,7 +44,11 @@ def layers(
         ValueError: the shapes do not fit each other, or a number is not finite.
 
     Example:
-        ::
+        >>> import relprop as rp
+        >>> figure = rp.plots.layers({"input": [0.5, -0.2], "layer 1": [0.1, 0.3]}, ["two", "words"])
+        >>> figure.savefig("layers.png")  # doctest: +SKIP
+
+        Relevance at the layers of a language model::
 
             paths = [f"model.layers.{k}" for k in range(30)]
             e = rp.explain(model, x, [rp.at(-1, " Paris")], ["attnlrp"], inside=paths)

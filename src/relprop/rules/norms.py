@@ -56,10 +56,10 @@ class Apart(Rule):
     Example:
         >>> import relprop as rp
         >>> conv = rp.rules.Apart(rp.rules.AlphaBeta(2), rp.rules.Absolute())
-        >>> rp.Composite([(rp.on.head, rp.rules.Epsilon()), (rp.on.conv, conv)])
+        >>> rp.Composite([(rp.on.head, rp.rules.Epsilon()), (rp.on.conv, conv)])  # doctest: +ELLIPSIS
         Composite([
             (on.head, Epsilon(eps=1e-06)),
-            (on.conv, Apart(layer=AlphaBeta(alpha=2), bias=Absolute())),
+            (on.conv, Apart(layer=AlphaBeta(alpha=2, ...), bias=Absolute(...))),
         ])
     """
 

@@ -60,8 +60,12 @@ def run(
         StudyError: the folder holds another study, or cannot be written to.
 
     Example:
-        >>> study = rp.study.run(model, data, "results", ["cmp-alpha2-flat", "lrp-z", "uniform"])  # doctest: +SKIP
-        >>> [(study.methods[k], study.mu_w.mean[k]) for k in study.ranking]  # doctest: +SKIP
+        >>> import relprop as rp
+        >>> from relprop.data.embedded import embedded
+        >>> model, data = rp.models.load("digits-shallow"), embedded(number=4)
+        >>> study = rp.study.run(model, data, "results", ["cmp-alpha2-flat", "uniform"], measures=[])
+        >>> len(study.indices), study.methods
+        (4, ('cmp-alpha2-flat', 'uniform'))
     """
     preprocess, classes = getattr(model, "preprocess", None), getattr(model, "classes", None)
     if not isinstance(preprocess, Preprocess) or classes is None:
@@ -88,6 +92,12 @@ def read(folder: Path | str) -> Study:
 
     Raises:
         StudyError: there is none, nothing is measured yet, or a file is damaged.
+
+    Example:
+        >>> import relprop as rp
+        >>> study = rp.study.read("results")  # as `run` left them there
+        >>> study.methods
+        ('cmp-alpha2-flat', 'uniform')
     """
     return read_study(Path(folder))
 
@@ -98,6 +108,12 @@ def judge(study: Study, other: Study | None = None) -> list[Claim]:
     Args:
         study: as `run` and `read` return it.
         other: of a network of another depth, on the same methods, which the sixth claim needs.
+
+    Example:
+        >>> import relprop as rp
+        >>> claims = rp.study.judge(rp.study.read("results"))
+        >>> len(claims), str(claims[2].verdict)  # of four pictures
+        (11, 'not measurable')
     """
     return claims(study, other)
 
@@ -113,6 +129,12 @@ def write_report(folders: Path | str | Sequence[Path | str], out: Path | str, by
     Raises:
         StudyError: there is no study, or nothing is measured yet.
         InputError: tables cannot be split by that.
+
+    Example:
+        >>> import relprop as rp
+        >>> written = rp.study.write_report("results", "report")
+        >>> written.page.name
+        'report.html'
     """
     several = [folders] if isinstance(folders, (str, Path)) else folders
     return report([Path(each) for each in several], Path(out), by)

@@ -26,6 +26,12 @@ def class_index(word: str, classes: Sequence[str], whose: str = "this network") 
 
     Raises:
         ClassError: the index is out of range, no class has that name, or several have.
+
+    Example:
+        >>> import relprop as rp
+        >>> classes = ("tabby", "tiger cat")
+        >>> rp.models.class_index("Tiger-Cat", classes), rp.models.class_index("0", classes)
+        (1, 0)
     """
     found = classes_named(word, classes)
     if word.isdecimal() and found not in ([], [int(word)]):
