@@ -2,6 +2,8 @@
 
 Adebayo et al., "Sanity Checks for Saliency Maps" (2018), cascading. A layer's weights are permuted among themselves, a
 BatchNorm's numbers among its channels, which keeps their distribution; so the network is untrained and still active.
+`relprop.metrics.randomise` draws new numbers instead and leaves BatchNorm's statistics as they are, which are the
+question here; maps are compared as it compares them.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from relprop.metrics import spearman
 
 SHARES = (0.0, 0.25, 0.5, 1.0)
 """Of the layers that are shuffled, from the last; at 0 it is the last layer alone."""
@@ -52,14 +56,5 @@ def similarities(
         yield {name: spearman(_summed(R, region), _summed(found[name], region)) for name, R in trained.items()}
 
 
-def spearman(a: Tensor, b: Tensor) -> Tensor:
-    """Rank correlation of rows (B, N), (B,); NaN where one is the same everywhere or not finite."""
-    ranks = [t.argsort(dim=1, stable=True).argsort(dim=1).double() for t in (a, b)]
-    centred = [t - t.mean(1, keepdim=True) for t in ranks]
-    found = (centred[0] * centred[1]).sum(1) / (centred[0].norm(dim=1) * centred[1].norm(dim=1))
-    order = [t.isfinite().all(1) & (t.amax(1) > t.amin(1)) for t in (a, b)]
-    return torch.where(order[0] & order[1], found, torch.nan)
-
-
 def _summed(R: Tensor, region: int) -> Tensor:
-    return F.avg_pool2d(R[:, None].double(), region, ceil_mode=True, count_include_pad=False).flatten(1)
+    return F.avg_pool2d(R[:, None].double(), region, ceil_mode=True, count_include_pad=False)[:, 0]

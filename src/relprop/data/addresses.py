@@ -122,6 +122,20 @@ class Files:
             return ""
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
+    def demand_unchanged(self, path: str, version: str) -> None:
+        """Refuse a file that is not the one that was opened.
+
+        Args:
+            path: of the file.
+            version: that it had then.
+
+        Raises:
+            DataError: it is gone, or another one.
+        """
+        if self.version(path) != version:
+            name = PurePosixPath(path).name
+            raise DataError(f"{name}: changed since it was opened; put it back, or run the same command again")
+
     def name(self, path: str) -> str:
         """Return where a file lies within the folder that was named, or its last part."""
         within = path.removeprefix(f"{self.root}/")

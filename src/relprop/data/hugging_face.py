@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +26,8 @@ from relprop.data.pictures import PictureError
 from relprop.data.rows import Rows, without_place
 from relprop.data.webdataset import Shards
 from relprop.support.suggest import did_you_mean
+
+_Found = tuple[str, dict[str, list[str]]]
 
 
 def hugging_face(
@@ -62,9 +64,10 @@ def hugging_face(
         )
     words = Words(columns or {}, classes, masks=masks)
     saved = (root / "state.json").is_file() or (root / "dataset_dict.json").is_file()
-    chosen = _one(root, split, _saved(root) if saved else list(_files(root)[1]))
+    found = None if saved else _files(root)
+    chosen = _one(root, split, list(found[1]) if found else _saved(root))
     more = {"masks": "coco"} if masks else {}
-    return Packed("huggingface", chosen, partial(_opened, root, chosen, words, saved=saved), more)
+    return Packed("huggingface", chosen, _Opening(root, chosen, words, saved, found), more)
 
 
 def _saved(root: Path) -> list[str]:
@@ -77,7 +80,7 @@ def _saved(root: Path) -> list[str]:
         raise DataError(f"{root}: not what save_to_disk writes ({error}); save it again") from None
 
 
-def _files(root: Path) -> tuple[str, dict[str, list[str]]]:
+def _files(root: Path) -> _Found:
     """Return which kind of files a folder holds, and those of each split."""
     with _told(root):
         builder = import_module("datasets").load_dataset_builder(str(root))
@@ -92,20 +95,34 @@ def _one(root: Path, split: str, splits: list[str]) -> str:
     return split or splits[0]
 
 
-def _opened(root: Path, split: str, words: Words, *, saved: bool) -> Source:
-    if saved:
-        place = root / split if (root / "dataset_dict.json").is_file() else root
-        with _told(place):
-            return Rows(_Mapped(import_module("datasets").load_from_disk(str(place)), root), words)
-    kind, files = _files(root)
-    if kind == "parquet":
-        return Rows(ParquetTable(files[split]), words)
-    if kind == "webdataset":
-        return Shards(files[split], words)
-    if kind != "imagefolder":
-        raise DataError(f"{root}: holds {kind}, which has no pictures in it; name pictures, Parquet or tar shards")
-    with _told(root):
-        return Rows(_Mapped(import_module("datasets").load_dataset(str(root), split=split), root, files[split]), words)
+@dataclass
+class _Opening:
+    """What opens a folder; opened again, as its files have changed then, it is looked through again."""
+
+    root: Path
+    split: str
+    words: Words
+    saved: bool
+    found: _Found | None
+
+    def __call__(self) -> Source:
+        if self.saved:
+            place = self.root / self.split if (self.root / "dataset_dict.json").is_file() else self.root
+            with _told(place):
+                return Rows(_Mapped(import_module("datasets").load_from_disk(str(place)), self.root), self.words)
+        found, self.found = self.found, None
+        kind, splits = found or _files(self.root)
+        files = splits[self.split]
+        if kind == "parquet":
+            return Rows(ParquetTable(files), self.words)
+        if kind == "webdataset":
+            return Shards(files, self.words)
+        if kind != "imagefolder":
+            reason = f"holds {kind}, which has no pictures in it"
+            raise DataError(f"{self.root}: {reason}; name pictures, Parquet or tar shards")
+        with _told(self.root):
+            data = import_module("datasets").load_dataset(str(self.root), split=self.split)
+            return Rows(_Mapped(data, self.root, files), self.words)
 
 
 class _Mapped:

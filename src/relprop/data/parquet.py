@@ -144,8 +144,7 @@ class ParquetTable:
 
     def _batches(self, column: str, group: int) -> Iterator[pa.RecordBatch]:
         path, number = self._groups[group]
-        if self._files.version(path) != self._versions[path]:
-            raise DataError(f"{path}: changed since it was opened; put it back, or run the same command again")
+        self._files.demand_unchanged(path, self._versions[path])
         file = ParquetFile(self._files.open(path), buffer_size=_BUFFER)
         yield from file.iter_batches(_AT_ONCE, row_groups=[number], columns=[column], use_threads=False)
 

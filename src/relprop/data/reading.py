@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 from typing import Any
 
 from relprop.data.addresses import Files
@@ -56,9 +55,7 @@ class Reader:
     def _opened(self, path: str, version: str) -> Any:
         here = os.getpid()  # a file that was opened before a fork has one place for both processes
         if self._open is None or self._open[:2] != (here, path):
-            if self._files.version(path) != version:
-                name = PurePosixPath(path).name
-                raise DataError(f"{name}: changed since it was opened; put it back, or run the same command again")
+            self._files.demand_unchanged(path, version)
             self._open = here, path, self._files.open(path)
         return self._open[2]
 

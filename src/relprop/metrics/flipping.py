@@ -20,6 +20,7 @@ from relprop.metrics.arrays import as_tensor
 from relprop.metrics.flipped import Keep, Pictures, Replacement, Tokens
 from relprop.metrics.values import Target, Values
 from relprop.support.errors import InputError
+from relprop.support.tables import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,12 @@ class Flips:
     fractions: Tensor
     morf: Tensor
     lerf: Tensor
+
+    def __repr__(self) -> str:
+        areas = ", ".join(
+            f"{name} {float(getattr(self, name).nanmean()):.4g}" for name in ("morf_area", "lerf_area", "srg")
+        )
+        return f"Flips({counted(len(self.morf), 'curve')} of {self.morf.shape[1] - 1} steps; in the mean {areas})"
 
     @property
     def morf_area(self) -> Tensor:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from relprop.study import files
-from relprop.study.files import StudyError
+from relprop.study.files import StudyError, pictures_planned
 from relprop.study.store import Layout, Store
 from relprop.support.files import WriteError, new_folder, remove_folder, remove_leftovers
 
@@ -78,20 +78,14 @@ def _stretches(store: Store, config: dict[str, Any]) -> Iterator[range]:
     """Return the parts that are to share a folder each: of a study's equal shares those that are there whole."""
     layout, share = store.layout(), GROUPS * store.together
     apart = sorted(number for number in layout.apart if layout.shared(number) is None)
-    end = _planned(config) or max(apart, default=-1) + 1
+    pictures, chunk = pictures_planned(config), config.get("chunk")
+    parts = -(-pictures // int(chunk)) if pictures and chunk else None
+    end = parts or max(apart, default=-1) + 1
     there = layout.numbers
     for number, group in itertools.groupby(apart, key=lambda part: part // share):
         whole = range(number * share, min((number + 1) * share, end))
         if there.issuperset(whole):
             yield from (range(first, stop) for first, stop in files.runs(list(group)) if stop - first > 1)
-
-
-def _planned(config: dict[str, Any]) -> int | None:
-    """Return how many parts the study is to have; None where its configuration does not say."""
-    data = config.get("data")
-    number, limit = data.get("number") if isinstance(data, dict) else None, config.get("limit")
-    known = [int(n) for n in (number, limit) if n]
-    return -(-min(known) // int(config["chunk"])) if known and config.get("chunk") else None
 
 
 def _put_together(store: Store, parts: range) -> None:

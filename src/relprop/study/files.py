@@ -24,6 +24,13 @@ class StudyError(RelpropError):
     """A study that cannot be begun, written or read; the message says why and what to do."""
 
 
+def pictures_planned(config: Mapping[str, Any]) -> int | None:
+    """Return how many pictures a study is to have, as its `run.json` says; None where that does not."""
+    data = config.get("data")
+    numbers = (data.get("number") if isinstance(data, dict) else None, config.get("limit"))
+    return min((int(number) for number in numbers if number), default=None)
+
+
 def content(table: str, columns: tuple[Column, ...], rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Return the content of a part's file: for the same rows the same bytes.
 

@@ -22,7 +22,7 @@ from relprop.study.arranged import (
     rows_of,
 )
 from relprop.study.blocks import Blocks, columns
-from relprop.study.files import StudyError
+from relprop.study.files import StudyError, pictures_planned
 from relprop.study.schema import TABLES
 from relprop.study.statistics import Bools, Floats, Ints, Means, Resamples
 from relprop.study.store import Store
@@ -93,9 +93,8 @@ class Study:
     @property
     def planned(self) -> int:
         """How many pictures it is to have, as the configuration says; where it does not, as many as it has."""
-        data = self.config.get("data")
-        number, limit = data.get("number") if isinstance(data, dict) else None, self.config.get("limit")
-        return min(int(n) for n in (number, limit) if n) if number or limit else len(self.indices)
+        known = pictures_planned(self.config)
+        return len(self.indices) if known is None else known
 
     @property
     def extent(self) -> str:

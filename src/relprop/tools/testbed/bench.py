@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from relprop.data.preprocess import Preprocess
 from relprop.study.statistics import Estimate, Resamples
+from relprop.support.devices import device_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -99,8 +100,7 @@ class Bench:
 def as_input(model: nn.Module, pictures: Bytes) -> Tensor:
     """Return pictures (N, H, W, 3) as the model takes them: (N, 3, H, W)."""
     pixels = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    return cast("Preprocess", model.preprocess).normalise(pixels).to(device)
+    return cast("Preprocess", model.preprocess).normalise(pixels).to(device_of(model))
 
 
 def logits(model: nn.Module, pictures: Sequence[Bytes] | Bytes) -> Floats:

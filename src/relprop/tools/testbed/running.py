@@ -15,6 +15,7 @@ from relprop.composites.profiles import profile_named
 from relprop.data.clutter import CLASSES, SIDE
 from relprop.models.networks.digits import NAMES
 from relprop.models.registry import load
+from relprop.support.devices import device_of
 from relprop.support.errors import InputError
 from relprop.support.suggest import did_you_mean
 from relprop.tools.testbed import apart, mosaics, planted, redrawn
@@ -149,9 +150,8 @@ def _opened(network: str | nn.Module) -> tuple[str, nn.Module]:
             f"test bed is for networks of the embedded pictures, {SIDE}x{SIDE}: set model.preprocess to "
             "relprop.models.networks.digits.PREPROCESS or your own"
         )
-    device = next((p.device for p in network.parameters()), None)
     with torch.no_grad():
-        shape = tuple(network(torch.zeros(1, 3, SIDE, SIDE, device=device)).shape)
+        shape = tuple(network(torch.zeros(1, 3, SIDE, SIDE, device=device_of(network))).shape)
     if shape != (1, len(CLASSES)):
         raise InputError(f"{type(network).__name__} gives {shape} for a picture, and (1, {len(CLASSES)}) is needed")
     return type(network).__name__, network
