@@ -71,23 +71,44 @@ def counted(number: int, thing: str) -> str:
 
 
 def _widths(rows: Sequence[Cells], room: int | None) -> list[int]:
-    """How wide each column is, so that all fit: the widest give way, at first as far as their words stay whole.
+    """How wide each column is, so that all fit in as few lines as may be, and at first so that words stay whole.
 
     The first column, which names the row, gives way last.
     """
     found = list(zip(*rows, strict=True))
-    widths = [max(map(len, cells)) for cells in found]
+    whole = [max(map(len, cells)) for cells in found]
     if room is None or not rows:
-        return widths
-    room -= GAP * (len(widths) - 1)
+        return whole
+    room -= GAP * (len(whole) - 1)
+    lengths = [[len(cell) for cell in cells] for cells in rows]
+    widths = whole
     for pieces in (_WORD, _PART, None):
-        floors = [min(width, _floor(cells, pieces)) for cells, width in zip(found, widths, strict=True)]
+        floors = [min(width, _floor(cells, pieces)) for cells, width in zip(found, whole, strict=True)]
         if pieces is not None:
-            floors[0] = widths[0]
-        while sum(widths) > room and any(width > floor for width, floor in zip(widths, floors, strict=True)):
-            _, widest = max((width, k) for k, width in enumerate(widths) if width > floors[k])
-            widths[widest] -= 1
+            floors[0] = whole[0]
+        widths = _narrowed(lengths, whole, floors, room)
+        if sum(widths) <= room:
+            break
     return widths
+
+
+def _narrowed(lengths: Sequence[Sequence[int]], widths: list[int], floors: Sequence[int], room: int) -> list[int]:
+    """Widths that fit, as far as the floors let them: step by step the column gives way that costs fewest lines."""
+    while sum(widths) > room:
+        steps = [
+            [*widths[:k], width - 1, *widths[k + 1 :]]
+            for k, (width, floor) in enumerate(zip(widths, floors, strict=True))
+            if width > floor
+        ]
+        if not steps:
+            break
+        widths = min(steps, key=lambda tried: (_height(lengths, tried), max(tried)))
+    return widths
+
+
+def _height(lengths: Sequence[Sequence[int]], widths: Sequence[int]) -> int:
+    """About how many lines cells of such lengths take in all."""
+    return sum(max(-(-length // width) for length, width in zip(row, widths, strict=True)) for row in lengths)
 
 
 def _floor(cells: Cells, pieces: re.Pattern[str] | None) -> int:
