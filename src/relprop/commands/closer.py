@@ -8,8 +8,8 @@ import numpy as np
 
 from relprop.commands.asked import Explained
 from relprop.commands.look import accounts
-from relprop.commands.options import read_region
 from relprop.commands.picture_requests import PictureRequest
+from relprop.commands.readers import read_region
 from relprop.plots.viewer import page
 from relprop.plots.viewer.documents import document
 
