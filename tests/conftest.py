@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ pytest_plugins = ["conversion", "hub"]  # fixtures of several files, but not of 
 
 # Small kernels are several times faster on one thread than on two that wait for each other.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # and so in the processes that tests start
 
 
 def pytest_addoption(parser):

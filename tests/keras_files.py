@@ -24,6 +24,8 @@ SMALL = (2, 3, 4, 4, 5)
 """Channels per block of the small VGG."""
 HIDDEN = 6
 """Width of its fully connected layers."""
+PERIOD = 1_000_003
+"""Kernels of more numbers repeat themselves: a prime, so that no two rows, columns or channels are alike."""
 SMALL_PLAN = [part for width, depth in zip(SMALL, BLOCKS, strict=True) for part in [*[width] * depth, "M"]]
 """The small VGG's convolutions and pools in the words of torchvision's `cfgs`."""
 
@@ -54,7 +56,8 @@ def weights(shapes, seed=0):
         if shape is None:
             found[name] = None
             continue
-        kernel = rng.standard_normal(shape, dtype=np.float32) * np.float32((2 / np.prod(shape[:-1])) ** 0.5)
+        kernel = np.resize(rng.standard_normal(min(np.prod(shape), PERIOD), dtype=np.float32), shape)
+        kernel *= np.float32((2 / np.prod(shape[:-1])) ** 0.5)
         found[name] = kernel, rng.standard_normal(shape[-1], dtype=np.float32) * np.float32(0.05)
     return found
 

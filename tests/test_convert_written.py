@@ -1,14 +1,16 @@
 """What `relprop convert` writes: what it may replace, and what it leaves behind when it cannot go on."""
 
 import os
+import resource
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 from safetensors.torch import save_file
 
+import forked
 from conversion import GIVEN, SMALL
 
 pytestmark = pytest.mark.usefixtures("folder_of_its_own")
@@ -43,20 +45,22 @@ def test_the_source_is_never_overwritten(converts, fails):
     assert Path("a.pth").read_bytes() == before
 
 
-def in_a_process(before, *words):
-    """Run `relprop convert` in a process of its own, after some lines of Python."""
-    program = f"import os, resource, signal\n{before}\nfrom relprop.cli import main\nmain()"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    words = [sys.executable, "-c", program, "convert", "a.pth", "--model", SMALL, *GIVEN, *words]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+def in_a_process(prepare):
+    """Run `relprop convert` in a process of its own, once that is prepared."""
+    return forked.started("convert", "a.pth", "--model", SMALL, *GIVEN, prepare=prepare)
 
 
 @pytest.mark.usefixtures("_source")
 def test_a_full_disk_is_one_line_and_leaves_nothing(converts):
     converts(*GIVEN)
     before, content = sorted(Path().iterdir()), Path("a.safetensors").read_bytes()
-    full = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (99_999, 99_999))"
-    out, told = in_a_process(full).communicate(timeout=120)
+
+    def full():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (99_999, 99_999))
+
+    with in_a_process(full) as process:
+        out, told = process.communicate(patience=120)
     assert out == ""
     assert told.startswith("error: ")
     assert "a.safetensors: not written (" in told
@@ -67,16 +71,21 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(converts):
 
 @pytest.mark.usefixtures("_source")
 def test_ctrl_c_leaves_nothing_half_written():
-    slow = (
-        "import time, safetensors.torch as s; write = s.save_file\n"
-        "def save_file(*words, **said): write(*words, **said); print('now', flush=True); time.sleep(60)\n"
-        "s.save_file = save_file"
-    )
-    process = in_a_process(slow)
-    assert process.stdout.readline() == "now\n"
-    assert [path.name for path in Path().iterdir() if path.suffix == ".part"]
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    def slow():
+        def save_file_slowly(*words, **said):
+            save_file(*words, **said)
+            print("now", flush=True)
+            time.sleep(60)
+
+        safetensors.torch.save_file = save_file_slowly  # in that process alone
+
+    with in_a_process(slow) as process:
+        while process.said() != "now\n":
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        assert [path.name for path in Path().iterdir() if path.suffix == ".part"]
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(patience=60)
     assert process.returncode == 130
     assert told.splitlines()[-1] == "interrupted"
     assert [path.name for path in Path().iterdir()] == ["a.pth"]

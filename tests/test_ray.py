@@ -174,7 +174,7 @@ def test_tuning_by_ray_finds_what_one_process_finds(crew):
 
 @pytest.mark.slow
 def test_concepts_by_ray_are_those_of_one_process(crew, call, tmp_path):
-    asking = ("concepts", "--layer", "features.9", "--class", "three", "--model", "digits-shallow", "--limit", 100)
+    asking = ("concepts", "--layer", "features.9", "--class", "three", "--model", "digits-shallow", "--limit", 70)
     asking = (*asking, "--batch", 2, "--top", 2, "--shown", 3, "--json", "--out")
     found = [json.loads(call(*asking, tmp_path / f"{k}.png", *how).stdout) for k, how in enumerate(RAY_AND_NOT)]
     assert found[0]["pictures"] > 8, "a call has four batches of two"
@@ -255,8 +255,8 @@ def test_torchrun_says_which_share_and_which_gpu_is_this_ones(monkeypatch):
 def test_the_share_of_the_surroundings_is_measured(call, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    told = call(*SMALL, "--limit", 70, "--out", tmp_path).stdout
-    assert ": shard 2/2: 20 pictures in" in told
+    told = call(*SMALL, "--chunk", 4, "--limit", 7, "--out", tmp_path).stdout
+    assert ": shard 2/2: 3 pictures in" in told
     assert Store(tmp_path).done() == {1}
 
 

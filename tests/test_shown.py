@@ -1,9 +1,11 @@
 """What a notebook and a terminal show of results: short lines and tables, never a dump of numbers."""
 
+import base64
 import copy
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import relprop as rp
 
@@ -52,3 +54,13 @@ def test_results_can_be_compared_and_be_keys(shown):
         assert result != copy.copy(result)
         assert len({result: 1}) == 1
     assert plan == copy.copy(plan)
+
+
+def test_a_figure_without_axes_is_shown_where_pyplot_is_imported():
+    formatters = pytest.importorskip("IPython.core.formatters")
+    notebook = formatters.DisplayFormatter()
+    notebook.formatters["image/png"].for_type(Figure, lambda _: None)  # what pyplot has notebooks do with it
+    figure = rp.plots.tokens([[1.0, -2.0]], [["no", " axes"]])
+    assert not figure.axes
+    data, _ = notebook.format(figure)
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")

@@ -4,16 +4,14 @@ import errno
 import os
 import resource
 import signal
-import subprocess
-import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import forked
 from annotated_pictures import one, write, xml
 from relprop.study.store import Store, StudyError
 from synthetic import CONFIG, tables, write_study
@@ -24,20 +22,14 @@ WORDS = ["study", "--model", "digits-shallow", "--method", "lrp-z", "--limit", s
 WORDS += ["--threads", "1"]
 
 
-@contextmanager
 def started(out, *more, **options):
-    command = [sys.executable, "-m", "relprop", *WORDS, "--out", str(out), *more]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return forked.started(*WORDS, "--out", out, *more, **options)
 
 
 def to_its_end(out, *more):
     """Measure all of it, and check what is said."""
     with started(out, *more) as process:
-        told, error = process.communicate(timeout=300)
+        told, error = process.communicate()
     assert f": {PICTURES} pictures in {out}" in told, error
     assert (process.returncode, error) == (0, "")
 
@@ -45,7 +37,7 @@ def to_its_end(out, *more):
 def with_a_part(process, out):
     """Wait until a part is written."""
     while not Store(out).done():
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.01)
 
 
@@ -65,7 +57,7 @@ def test_interrupted_or_terminated_it_says_so_in_a_line_and_goes_on_the_next_tim
     with started(out) as process:
         with_a_part(process, out)
         process.send_signal(number)
-        told, error = process.communicate(timeout=60)
+        told, error = process.communicate(patience=60)
     assert process.returncode == code
     assert (told, error.splitlines()) == ("", [word])
     done = Store(out).done()
@@ -82,7 +74,7 @@ def test_two_processes_on_one_study_leave_every_row_once(tmp_path, calm):
     out = tmp_path / "study"
     with started(out) as other:
         to_its_end(out)
-        assert other.wait(timeout=300) == 0
+        assert other.wait() == 0
     assert contents(out) == contents(calm)
 
 
@@ -94,12 +86,12 @@ def no_room():
 @pytest.mark.slow
 def test_a_disk_that_is_full_is_one_line_and_it_goes_on_when_there_is_room(tmp_path):
     out, last = tmp_path / "study", ("--no-occlusion", "--shard", "3/3")
-    with started(out, *last, preexec_fn=no_room) as process:
-        assert process.wait(timeout=300) == 0, process.stderr.read()
+    with started(out, *last, prepare=no_room) as process:
+        assert process.wait() == 0, process.communicate()
     kept = contents(out)
     assert len(kept) == 4
-    with started(out, "--no-occlusion", preexec_fn=no_room) as process:
-        told, error = process.communicate(timeout=300)
+    with started(out, "--no-occlusion", prepare=no_room) as process:
+        told, error = process.communicate()
     assert (process.returncode, told) == (1, "")
     assert error == (
         f"error: {out}/parts/part-000000: not written (File too large); the 1 parts that are written are safe: make "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -28,6 +29,10 @@ class Drawn(Figure):
 
     def _repr_png_(self) -> bytes:
         return render(self, "png", DPI_SHOWN)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Come before what pyplot, once imported, does with figures: it shows none that has no axes, as of texts."""
+        return {"image/png": b64encode(self._repr_png_()).decode()}
 
 
 def render(figure: Figure, kind: str = "png", dpi: int = 200) -> bytes:
