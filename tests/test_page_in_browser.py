@@ -14,7 +14,10 @@ from PIL import Image
 
 import relprop as rp
 from relprop.data.clutter import sample_picture
+from relprop.data.embedded import embedded
+from relprop.plots import marked
 from relprop.plots.inline import inline
+from relprop.plots.view import coloured
 from relprop.plots.viewer import page as viewer
 from relprop.plots.viewer.documents import maps_document
 
@@ -36,9 +39,17 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def server():
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    rp.study.run(rp.models.load("digits-deep"), embedded(number=4), folder, methods=["lrp-z", "uniform"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(study):
     """A process of its own, as users have it: its address."""
     command = [sys.executable, "-m", "relprop", "serve", "--no-browser", "--port", "0", "--threads", "1"]
+    command += ["--study", str(study)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         said = ""
         for line in process.stdout:
@@ -163,8 +174,6 @@ def test_colours_are_those_of_the_figures(tab, static, e):
     view = rp.plots.View(scale="method", overlay=0.4)
     maps = {m: [np.float64(e.map(t, m)) for t in (6, 7, 1)] for m in METHODS}
     ranges = view.ranges(maps)
-    from relprop.plots.view import coloured  # noqa: PLC0415 - what the page has to agree with
-
     for place, (row, method) in {0: (0, "lrp-z"), 7: (2, "cmp-alpha2-flat")}.items():
         painted = (
             tab.locator(".surface canvas")
@@ -203,15 +212,52 @@ def test_by_keyboard_alone(tab, static, e):
     assert len(boxed(tab)) == 9
 
 
-def test_no_serious_finding_of_axe_and_no_scrolling_sideways(tab, static):
+def demand_accessible(tab):
+    """No serious finding of axe and no scrolling sideways, on a desk and on a phone."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     for width in (1280, 390):
         tab.set_viewport_size({"width": width, "height": 800})
-        ready(tab, f"{static}#box=3,5,40,40")
         tab.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         found = axe.run(tab).response["violations"]
-        assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
+        assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def test_all_can_be_read_by_all(tab, static):
+    ready(tab, f"{static}#box=3,5,40,40")
+    demand_accessible(tab)
+    tab.click("#show-help")
+    demand_accessible(tab)
+
+
+def test_texts_are_coloured_tokens_with_one_mark_in_all(tab, tmp_path):
+    values = {(5, "lrp-z"): [0.5, -0.25, 2.0], (7, "lrp-z"): [0.125, 1.0, -3.0]}
+    document = {
+        "mode": "static",
+        "tokens": ["<b>", " cat", " sat"],
+        "classes": [{"index": 5, "name": "on", "logit": 3.0}, {"index": 7, "name": "<i>", "logit": -2.0}],
+        "methods": [{"name": "lrp-z", "title": "LRP_z"}],
+        "maps": [{"target": t, "method": m, "values": numbers} for (t, m), numbers in values.items()],
+    }
+    path = tmp_path / "text.html"
+    path.write_text(viewer(document, title="a text"), encoding="utf-8")
+    ready(tab, path.as_uri())
+    assert [each.inner_text() for each in tab.locator(".tokens").first.locator(".token > span").all()] == [
+        "<b>",
+        "cat",
+        "sat",
+    ]
+    tab.locator(".tokens").first.focus()
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowRight")
+    assert [each.inner_text() for each in tab.locator(".readout").all()] == [
+        "\N{MINUS SIGN}0.25 at token 1",
+        "1 at token 1",
+    ]
+    hues = [each.evaluate("token => getComputedStyle(token).backgroundColor") for each in tab.locator(".token").all()]
+    assert hues[2] == f"rgb{marked.tint(1.0)}"
+    assert hues[5] == f"rgb{marked.tint(-1.0)}"
+    demand_accessible(tab)
 
 
 def test_a_picture_from_dropping_to_the_link(tab, server, picture, e, tmp_path):
@@ -264,6 +310,27 @@ def test_a_picture_from_dropping_to_the_link(tab, server, picture, e, tmp_path):
     demand_equal(boxed(tab), wanted)
     assert tab.input_value("#under") == "0"
     assert (pixels(tab) == looked).all()
+
+
+def test_a_study_is_filtered_sorted_and_opened(tab, server):
+    ready(tab, server)
+    rows = tab.locator("#study-rows tbody tr")
+    playwright.expect(rows.first).to_be_visible()
+    tab.select_option("#study [name=method]", "lrp-z")
+    playwright.expect(tab.locator("#study-rows td", has_text="uniform")).to_have_count(0)
+    tab.select_option("#study [name=sort]", "-mu_w")
+    playwright.expect(tab.locator("#working")).to_be_hidden()
+    mu_w = [float(row.locator("td").nth(4).inner_text()) for row in rows.all()]
+    assert len(mu_w) >= 4
+    assert mu_w == sorted(mu_w, reverse=True)
+    name, method = (rows.first.locator("td").nth(k).inner_text() for k in (0, 1))
+    rows.first.locator("button").click()
+    playwright.expect(tab.locator(".row h2", has_text=name)).to_be_visible()
+    assert tab.locator(f'figcaption[title="{method}"]').count() >= 1
+    assert tab.locator("rect.given").count() >= 2
+    tab.fill("#study [name=class]", "no such class")
+    playwright.expect(tab.locator("#study-rows")).to_contain_text("No row")
+    demand_accessible(tab)
 
 
 def test_on_an_error_nothing_is_lost_and_what_to_do_is_said(tab, server, picture, tmp_path):
