@@ -119,9 +119,7 @@ def notes(account: Account, method: str) -> list[str]:
     return [line for line in (account.warning, note(account.value, (method,))) if line]
 
 
-def python(
-    network: Network, code: Code, targets: Sequence[int], methods: Sequence[str], classes: Sequence[str]
-) -> str:
+def python(network: Network, code: Code, targets: Sequence[int], methods: Sequence[str], classes: Sequence[str]) -> str:
     """Python code that gives the same maps; a class's name stands in it as a comment, which a line's end would end."""
     first = printable(classes[targets[0]]) if classes else targets[0]
     return "\n".join(

@@ -35,7 +35,7 @@ def picture_in(data: bytes, limits: Limits) -> Image.Image:
     """
     if not data:
         raise Refused(400, "the request's body is empty; send the bytes of a picture's file")
-    kind, width, height = _head(data)
+    width, height = _size(data)
     if width * height > limits.pixels:
         raise Refused(
             413,
@@ -56,19 +56,19 @@ def picture_in(data: bytes, limits: Limits) -> Image.Image:
         raise Refused(415 if "not a picture" in str(error) else 422, str(error)) from None
 
 
-def _head(data: bytes) -> tuple[str, int, int]:
-    """The kind of a file, and the width and height that it states.
+def _size(data: bytes) -> tuple[int, int]:
+    """The width and height that a file's head states.
 
     Raises:
         Refused: it is of no kind that is read, or its head is damaged.
     """
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":  # Pillow makes room for all its pixels when it opens one
-        return ("WEBP", *_webp(data))
+        return _webp(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(BytesIO(data), formats=[kind for kind in KINDS if kind != "WEBP"]) as image:
-                return str(image.format), *image.size
+                return image.width, image.height
     except Image.DecompressionBombError:
         raise Refused(413, "a picture of more pixels than could be right; scale it down first") from None
     except UnidentifiedImageError:
