@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from benchmarks.cases import METHODS
-from relprop.plots.palette import BLUE, FAINT, GREEN, INK, STYLE, VERMILION
+from relprop.plots.palette import BLUE, FAINT, GREEN, INK, SOFT, STYLE, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +52,7 @@ def bars(results: Mapping[str, Any]) -> Figure | None:
         m = results["machine"]
         threads = "1 thread" if m["threads"] == 1 else f"{m['threads']} threads"
         note = " · a quick run, noisy" if results["quick"] else ""
-        figure.suptitle(f"{m.get('gpu') or m['cpu']}, {threads}, {m['dtype']}{note}", fontsize=9, color=FAINT)
+        figure.suptitle(f"{m.get('gpu') or m['cpu']}, {threads}, {m['dtype']}{note}", fontsize=9, color=SOFT)
     return figure
 
 
@@ -87,7 +87,7 @@ def _panel(axis: Axes, cases: Mapping[str, Mapping[str, Any]], methods: Sequence
             seconds = found.get(name, {}).get("seconds")
             at = place + (k - 1) * _WIDTH
             if seconds is None:
-                axis.text(at, 0.05, "none", rotation=90, ha="center", va="bottom", color=FAINT, fontsize=6)
+                axis.text(at, 0.05, "none", rotation=90, ha="center", va="bottom", color=SOFT, fontsize=6, zorder=5)
                 continue
             low, height, high = (seconds[what] / unit for what in ("q1", "median", "q3"))
             axis.bar(at, height, _WIDTH * 0.92, color=colour, label=LABELS[name], zorder=2)

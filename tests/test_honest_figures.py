@@ -15,7 +15,7 @@ from PIL import Image
 import relprop as rp
 from relprop.data.preprocess import Preprocess
 from relprop.plots import explained, named, waterfall
-from relprop.plots.palette import VERMILION
+from relprop.plots.palette import ALARM
 from relprop.plots.view import Range, View, coloured
 from relprop.support import account as accounts
 from relprop.support.account import Account
@@ -80,7 +80,7 @@ def test_less_than_half_on_pixels_is_a_warning_in_red(e):
     assert e.account(1, LRP).share < 0.5
     labels = [axis.xaxis.label for axis in rp.plots.grid(e, methods=[LRP]).findobj(lambda p: hasattr(p, "xaxis"))]
     colours = {label.get_text().partition("\n")[0]: label.get_color() for label in labels if label.get_text()}
-    assert colours[e.account(0, LRP).words()] != colours[e.account(1, LRP).words()] == VERMILION
+    assert colours[e.account(0, LRP).words()] != colours[e.account(1, LRP).words()] == ALARM
 
 
 def test_a_negative_logit_is_noted(e):

@@ -1,5 +1,6 @@
 """The page in a browser, with a real server behind it: what one does with it, and that its numbers are the maps'."""
 
+import base64
 import io
 import json
 import re
@@ -19,7 +20,7 @@ from relprop.plots import marked
 from relprop.plots.inline import inline
 from relprop.plots.view import coloured
 from relprop.plots.viewer import page as viewer
-from relprop.plots.viewer.documents import maps_document
+from relprop.plots.viewer.documents import maps_document, picture_address
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 METHODS = ["lrp-z", "cmp-alpha2-flat", "gradient"]
@@ -65,9 +66,10 @@ def server(study):
 
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
-    path = tmp_path_factory.mktemp("pictures") / "two digits.png"
-    Image.fromarray(sample_picture().image).save(path)
-    return path
+    """A file that is dropped and opened."""
+    place = tmp_path_factory.mktemp("dropped").joinpath("a six and a seven.png")
+    place.write_bytes(base64.b64decode(picture_address(sample_picture().image).partition(",")[2]))
+    return place
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from relprop.cli import app
 from relprop.commands import patterns as command
 from relprop.commands.patterns import spread
 from relprop.data.pictures import PictureError
+from relprop.tools.patterns_by_ray import batches
 
 
 @pytest.fixture
@@ -121,9 +122,9 @@ def test_pictures_that_cannot_be_read_do_not_break_a_batch():
     def broken():
         raise PictureError("a.png: broken")
 
-    skipped = []
     good = [lambda: Image.new("RGB", (64, 64))] * 3
     preprocess = rp.models.load("digits-shallow").preprocess
-    sizes = [len(x) for x in command.batches([good[0], broken, *good[1:], broken], preprocess, 2, skipped)]
-    assert sizes == [2, 1]
-    assert skipped == ["a.png: broken"] * 2
+    openers = [good[0], broken, *good[1:], broken]
+    read = [command.read(openers, preprocess, numbers) for numbers in batches(range(5), 2)]
+    assert [None if x is None else len(x) for x, _ in read] == [1, 2, None]
+    assert [skipped for _, skipped in read] == [["a.png: broken"], [], ["a.png: broken"]]

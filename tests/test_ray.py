@@ -15,11 +15,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from scripts.spread_study import contents, doubled, processes
 
 import parts_for_ray
 from annotated_pictures import one, write, xml
+from relprop.catalogue.patterns import Patterns
 from relprop.commands.requests import StudyRequest
 from relprop.commands.study import settled
 from relprop.study import by_ray, ray_session
@@ -39,6 +41,7 @@ UNWATCHED = {
     "RAY_memory_monitor_refresh_ms": "0",  # Ray ends processes where others have taken the memory
     "RAY_worker_niceness": "0",  # and lets them wait where others work
 }
+RAY_AND_NOT = ((), ("--ray", "--actors", "1"))
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")  # Ray's own
 
 
@@ -167,6 +170,33 @@ def test_tuning_by_ray_finds_what_one_process_finds(crew):
         judged.append(found.as_dict())
         assert judged[-1].pop("seconds") > 0
     assert judged[0] == judged[1]
+
+
+@pytest.mark.slow
+def test_concepts_by_ray_are_those_of_one_process(crew, call, tmp_path):
+    asking = ("concepts", "--layer", "features.9", "--class", "three", "--model", "digits-shallow", "--limit", 100)
+    asking = (*asking, "--batch", 2, "--top", 2, "--shown", 3, "--json", "--out")
+    found = [json.loads(call(*asking, tmp_path / f"{k}.png", *how).stdout) for k, how in enumerate(RAY_AND_NOT)]
+    assert found[0]["pictures"] > 8, "a call has four batches of two"
+    assert [each.pop("files") for each in found] == [[str(tmp_path / f"{k}.png")] for k in range(2)]
+    assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_patterns_by_ray_are_those_of_one_process(crew, call, tmp_path):
+    place = drawn(tmp_path / "pictures", 70)
+    (place / "broken.png").write_bytes(b"no picture")
+    asking = ("patterns", "--model", "digits-shallow", "--data", "folder", "--root", place, "--batch", 1, "--json")
+    paths = [tmp_path / f"{k}.safetensors" for k in range(2)]
+    found = [
+        json.loads(call(*asking, "--out", path, *how).stdout) for path, how in zip(paths, RAY_AND_NOT, strict=True)
+    ]
+    assert found[0] | {"patterns": ""} == found[1] | {"patterns": ""}
+    assert (found[0]["samples"], found[0]["skipped"]) == (70, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.safetensors", "1.safetensors", "pictures"]
+    alone, together = (Patterns.load(path) for path in paths)
+    for name, pattern in alone.layers.items():
+        torch.testing.assert_close(together.layers[name].a, pattern.a, rtol=2e-7, atol=0)
 
 
 def test_how_many_processes_there_are_room_for():

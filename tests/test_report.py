@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from relprop.plots.named import on_a_line
 from relprop.plots.palette import PAPER, looks
 from relprop.study.report import drawings, report
 from relprop.study.results import arranged, read_study
@@ -235,7 +236,7 @@ def test_figure_3_shows_the_papers_methods_in_colour_and_others_as_ghosts(writte
     figure = next(drawing.figure for drawing in drawings(study) if drawing.name == "fig3-localisation")
     axis, counts = figure.axes
     coloured = {line.get_label() for line in axis.lines} - {"uniform map"}
-    assert coloured & set(STRENGTH) == set(PAPER) & set(STRENGTH)
+    assert coloured & {*map(on_a_line, STRENGTH)} == {on_a_line(name) for name in set(PAPER) & set(STRENGTH)}
     ghosts = [line for line in axis.lines if line.get_color() == "#c4c4c4"]
     assert len(ghosts) == len(set(STRENGTH) - set(PAPER) - {"uniform"}) == 2
     numbers = [bar.get_height() for bar in counts.patches]
@@ -296,6 +297,26 @@ def test_latex_is_escaped_and_balanced():
     assert r"$\mu_w$ & a\&b" in text
     assert text.count("{") == text.count("}")
     assert text.count(r"\begin") == text.count(r"\end") == 2
+    table = Table("t", "Numbers.", ("picture", "mu_w common"), (("[a].jpg", "-0.062 [-0.158, 0.041]"), ("lrp-z", "-1")))
+    rows = [line.removesuffix(r" \\") for line in FORMATS["tex"](table).splitlines() if line.endswith(r"\\")]
+    assert rows[0] == r"picture & $\mu_w$ common"
+    assert rows[1:] == ["{}[a].jpg & $-0.062$ [$-0.158$, 0.041]", "lrp-z & $-1$"]
+
+
+def test_every_latex_table_can_be_read(written):
+    _, done = written
+    for path in (path for path in done.files if path.suffix == ".tex"):
+        body = [line for line in path.read_text().splitlines() if not line.startswith("%")]
+        assert body[0] == r"\documentclass[border=6pt]{standalone}"
+        (columns,) = (re.sub(r"p\{6cm\}", "p", line).split("@{}")[1] for line in body if r"\begin{tabular}" in line)
+        rows = [line for line in body if line.endswith(r"\\")]
+        assert rows
+        for line in rows:
+            plain = re.sub(r"\\[&%$#_{}\\]", "", line)
+            assert plain.count("&") == len(columns) - 1
+            assert plain.count("$") % 2 == 0
+            assert plain.count("{") == plain.count("}")
+            assert not set(re.sub(r"\$[^$]*\$", "", plain)) & set("#_^~%<>\N{MINUS SIGN}")
 
 
 def test_no_two_methods_look_the_same():

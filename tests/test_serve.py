@@ -8,6 +8,7 @@ import re
 import struct
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from relprop.web.held import Held
 from relprop.web.limits import Limits
 from relprop.web.networks import Networks
 from relprop.web.refused import Refused
+from relprop.web.samples import sample
 from relprop.web.serving import Connection, bound
 from relprop.web.titles import FOR_TEXTS
 from relprop.web.worker import Worker
@@ -75,7 +77,8 @@ def client(served):
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
     path = tmp_path_factory.mktemp("pictures") / "two digits.png"
-    Image.fromarray(sample_picture().image).save(path)
+    path.write_bytes(sample("digits").data())
+    assert np.array_equal(np.asarray(open_picture(path)), sample_picture().image)
     return path
 
 
@@ -272,6 +275,12 @@ def test_figures_are_those_of_the_plots(ask, picture):
     refused(ask("/api/figure", **asked, box=[1, 2]), 422, "four whole numbers")
 
 
+def test_what_a_network_takes_is_known_before_it_is_loaded(served):
+    networks = command.named(ServeRequest(models=("digits-deep", served.texts_name)))
+    assert [(network.kind, network.model) for network in networks] == [("pictures", None), ("text", None)]
+    assert [network.name for network in networks] == ["digits-deep", "hf:llama"]  # without the folder it lies in
+
+
 # -- texts ---------------------------------------------------------------------------------------------
 
 
@@ -435,6 +444,21 @@ def test_an_address_that_there_is_not(client):
     refused(client.get("/api/picturs"), 404, "nothing is at /api/picturs")
     refused(client.get("/api/explain"), 405, "GET is not for /api/explain")
     assert client.get("/api/networks/").status_code == 404
+
+
+def test_the_document_names_the_limits_that_there_are():
+    told, own = (Path(__file__).parents[1] / "docs" / "serve.md").read_text(encoding="utf-8"), Limits()
+    words = (
+        f"{own.bytes // 10**6} MB, counted",
+        f"{own.under_way // 10**6} MB of all",
+        f"{own.pixels // 10**6} million pixels, as",
+        f"more than {own.scans} scans",
+        f"is worked on, {own.waiting} wait",
+        f"`--timeout` ({own.seconds:g} s)",
+        f"{own.maps} maps a question, {own.characters:,} characters and {own.tokens:,} tokens",
+        f"127.0.0.1:{ServeRequest().port} ",
+    )
+    assert [each for each in words if each not in told] == []
 
 
 # -- the parts -----------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def loaded_by(script):
 
 
 COMMANDS = "explain compare plan check methods models convert patterns study report reproduce concepts".split()
-COMMANDS += ["testbed", "tune", "compact"]
+COMMANDS += ["testbed", "tune", "compact", "serve"]
 
 
 def test_all_commands_are_there(call):

@@ -42,9 +42,9 @@ class Costs:
     write: float = 0.02
     begin: float = 15.0
     hashing: float = 0.001
-    look: float = 0.004
-    compact: float = 0.0085
-    report: float = 0.0003
+    look: float = 0.005
+    compact: float = 0.0045
+    report: float = 0.00033
 
 
 def simulate(costs: Costs, pictures: int, chunk: int, workers: int) -> dict[str, float]:

@@ -19,7 +19,7 @@ A neuron whose denominator is zero (it never fires, or its output never varies) 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +110,24 @@ class Fitter:
         Raises:
             InputError, UnsupportedOp: as `fit_patterns`.
         """
+        self._look(x, count=True)
+        self.samples += len(x)
+
+    def begin(self, x: Tensor) -> None:
+        """See the layers on inputs x, (B, ...), and count nothing: fitters that begin alike round alike.
+
+        Raises:
+            InputError, UnsupportedOp: as `fit_patterns`.
+        """
+        self._look(x, count=False)
+
+    def empty(self) -> Fitter:
+        """Another fitter, which has begun as this one has, and has counted nothing."""
+        other = Fitter(self.model, self.estimator)
+        other.sums = {key: sums.empty() for key, sums in self.sums.items()}
+        return other
+
+    def _look(self, x: Tensor, count: bool) -> None:
         tape = recorded(self.model, x)
         readers: dict[Value, list[Node]] = {}
         for node in tape.nodes:
@@ -121,8 +139,8 @@ class Fitter:
                 if key not in self.sums:
                     rectified = self.estimator != LINEAR and fires(node, tape, readers)
                     self.sums[key] = Sums.of(node, self.estimator if rectified else LINEAR, dtype)
-                self.sums[key].add(node, dtype)
-        self.samples += len(x)
+                if count:
+                    self.sums[key].add(node, dtype)
 
     def patterns(self) -> Patterns:
         """The patterns of all that was counted in.
@@ -215,6 +233,29 @@ class Sums:
         self.yy += (flat * flat_shifted * flat_counts).sum(1)
         self.x += by_neuron(self.kind, products(self.kind, x, counts, self.w))
         self.xy += by_neuron(self.kind, products(self.kind, x, shifted * counts, self.w))
+
+    @property
+    def totals(self) -> dict[str, Tensor]:
+        """What is added up, by name, and the shift."""
+        named = {name: getattr(self, name) for name in ("shift", "y", "fired", "y_fired", "yy", "x", "xy")}
+        return named | {"n": torch.tensor(self.n)}
+
+    def empty(self) -> Sums:
+        """Of nothing, with the same shift."""
+        zeros = [torch.zeros_like(t) for t in (self.y, self.fired, self.y_fired, self.yy, self.x, self.xy)]
+        return Sums(self.estimator, self.kind, self.w, self.shift, 0, *zeros)
+
+    def put(self, totals: Mapping[str, Tensor]) -> None:
+        """Count in what others have of other inputs: their `totals`."""
+        others = {name: total.to(self.y.device) for name, total in totals.items()}
+        moved = others["shift"].double() - self.shift.double()  # y - shift here is theirs and this more
+        self.n += int(others["n"])
+        self.y += others["y"] + others["n"] * moved
+        self.yy += others["yy"] + others["y_fired"] * moved
+        self.xy += others["xy"] + others["x"] * moved[:, None]
+        self.fired += others["fired"]
+        self.y_fired += others["y_fired"]
+        self.x += others["x"]
 
     def pattern(self, key: str) -> Tensor:
         """The patterns in the weight's shape and type.

@@ -52,7 +52,7 @@ def convert(request: ConvertRequest) -> None:
     "Fit the patterns that Pattern Attribution needs.",
     "relprop patterns --model digits-deep --limit 1000",
     "relprop patterns --model vgg16 --data folder --root pictures --out vgg16.patterns.safetensors",
-    "relprop patterns --model vgg16_bn --data imagenet --root train --limit 20000 --estimator two-component-bias",
+    "relprop patterns --model vgg16_bn --data imagenet --root train --limit 20000 --estimator two-component-bias --ray",
     "relprop explain cat.jpg --model vgg16 --method pattern-attribution:patterns=vgg16.patterns.safetensors",
 )
 def patterns(request: PatternsRequest) -> None:

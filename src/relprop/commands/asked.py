@@ -16,6 +16,7 @@ from relprop.commands.picture_requests import PictureRequest
 from relprop.models.networks.regional import Box, Regional
 from relprop.models.registry import load
 from relprop.propagate import GROWN
+from relprop.support.account import Account
 from relprop.support.class_names import class_index
 from relprop.support.devices import device_named
 from relprop.support.errors import InputError, RelpropError
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from relprop.walk.ledger import Ledger
 
 
-Account = dict[str, float | None]
+Figures = dict[str, float | None]
 """What a ledger says of a map, by `COLUMNS`."""
-COLUMNS = ("conservation_error", "bias", "eps", "lost")
+TOOK = ("bias", "eps", "lost")
+COLUMNS = ("conservation_error", *TOOK)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,14 @@ class Explained:
     logits: list[float]
     targets: list[int]
     maps: dict[str, NDArray[np.float32]]
-    accounts: dict[str, list[Account]]
+    accounts: dict[str, list[Figures]]
+
+    def account(self, method: str, row: int) -> Account:
+        """What one map holds of what relevance started as: the logit, or one with methods that start there."""
+        total = float(self.maps[method][row].sum(dtype=np.float64))
+        took = [number for name in TOOK if (number := self.accounts[method][row][name]) is not None]
+        start = total + sum(took) if took else None
+        return Account(total, self.logits[self.targets[row]], start, *took)
 
     def named(self, index: int) -> dict[str, Any]:
         """Describe a class, for the report."""
@@ -176,9 +185,9 @@ def region(request: PictureRequest) -> Box | None:
     return request.region
 
 
-def _accounts(ledger: Ledger | None, targets: int, pictures: int) -> list[list[Account]]:
+def _accounts(ledger: Ledger | None, targets: int, pictures: int) -> list[list[Figures]]:
     """What a method's ledger says, for each picture and target."""
     if ledger is None:
         return [[dict.fromkeys(COLUMNS)] * targets] * pictures
-    numbers = torch.stack([ledger.errors, *(ledger.sum(column) for column in COLUMNS[1:])])
+    numbers = torch.stack([ledger.errors, *(ledger.sum(column) for column in TOOK)])
     return [[dict(zip(COLUMNS, row, strict=True)) for row in rows] for rows in numbers.permute(2, 1, 0).tolist()]

@@ -15,17 +15,19 @@ from relprop.commands import explain_pictures
 from relprop.commands.closer import OF_ONE
 from relprop.commands.picture_requests import CompareRequest
 from relprop.data.entries import Entry
-from relprop.data.geometry import normalise
+from relprop.data.geometry import around, normalise
 from relprop.data.orientation import framed
 from relprop.data.pictures import PictureError
 from relprop.explanation import Explanation
 from relprop.plots.heatmaps import heatmaps
 from relprop.plots.named import COLUMNS
 from relprop.plots.outlines import Box
+from relprop.plots.view import View
 from relprop.plots.viewer import page
 from relprop.plots.viewer.documents import document
 from relprop.propagate import explain
 from relprop.study.task import Task, highest
+from relprop.support.account import noted
 from relprop.support.devices import device_of
 
 if TYPE_CHECKING:
@@ -72,17 +74,19 @@ class Looked:
     explanation: Explanation
     targets: list[int]
     inside: Tensor
-    boxes: list[Box]
+    boxes: Sequence[Box]
 
     def figure(self) -> Figure:
         """Draw the grid: the picture (a), then a column for each method, mu_w under each map."""
         logits, methods = self.explanation.outputs[0], list(self.explanation.relevance)
-        titles = [f"{n} [{float(logits[t]):.2f}]" for n, t in zip(self.names, self.targets, strict=True)]
+        titles = [_title(n, float(logits[t]), methods) for n, t in zip(self.names, self.targets, strict=True)]
         found = {m: self.explanation.relevance[m][:, 0].cpu() for m in methods}
         mu_w = {m: metrics.weighted_inside_total_ratio(R.double(), self.inside).tolist() for m, R in found.items()}
         maps = {m: R.float().numpy() for m, R in found.items()}
         accounts = {m: [self.explanation.cell(t, m)[1] for t in range(len(self.names))] for m in methods}
-        return heatmaps(self.seen, titles, maps, None, [*self.inside.numpy()], mu_w, letters=True, accounts=accounts)
+        look = View(names="paper")
+        inside = [*self.inside.numpy()]
+        return heatmaps(self.seen, titles, maps, None, inside, mu_w, letters=True, view=look, accounts=accounts)
 
     def closer(self, title: str) -> str | None:
         """The page on which these maps can be looked at closely; None where their numbers are too many."""
@@ -133,14 +137,14 @@ def looked_at(task: Task, index: int, methods: Sequence[str] = METHODS) -> Looke
         profile=task.profile,
     )
     inside = torch.stack([seen.masks[name] for name in names])
-    around = [_around(mask) for mask in inside if mask.any()]
-    return Looked(np.asarray(seen.image), names, explanation, explanation.targets[:, 0].tolist(), inside, around)
+    boxes = [around(mask) for mask in inside if mask.any()]
+    return Looked(np.asarray(seen.image), names, explanation, explanation.targets[:, 0].tolist(), inside, boxes)
 
 
-def _around(mask: Tensor) -> Box:
-    """The least box that holds all of a mask (H, W)."""
-    down, across = (mask.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
-    return across[0], down[0], across[-1] + 1, down[-1] + 1
+def _title(name: str, logit: float, methods: Sequence[str]) -> str:
+    """The class of a row and its logit, and a note where the network says no."""
+    number = f"{logit:.2f}".replace("-", "\N{MINUS SIGN}")
+    return noted(f"{name}, logit {number}", logit, tuple(methods))
 
 
 def _can_be_framed(entry: Entry, task: Task) -> bool:

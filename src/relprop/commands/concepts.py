@@ -6,8 +6,9 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,22 @@ from numpy.typing import NDArray
 from torch import nn
 
 from relprop.commands.console import stages, waiting
+from relprop.commands.crew import crew_asked
 from relprop.commands.opened import opened
 from relprop.commands.requests import ConceptsRequest
 from relprop.data.labelled import Labelled
 from relprop.plots.concepts import Cell, Row, concept_grid
 from relprop.plots.heatmaps import FORMATS, render
+from relprop.plots.named import in_words
+from relprop.study.ray_session import Crew, session
 from relprop.support.class_names import class_index
 from relprop.support.errors import InputError
 from relprop.support.files import WriteError, demand_other, write_whole
 from relprop.support.tables import counted
+from relprop.tools.concept_maps import Asked
 from relprop.tools.concept_results import Concept, Concepts, Shown
 from relprop.tools.concepts import concepts
+from relprop.tools.concepts_by_ray import ByRay
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,12 @@ def run(request: ConceptsRequest) -> None:
     demand_other(place, [Path(source) for source in sources if source])
     if request.threads:
         torch.set_num_threads(request.threads)
+    crew = crew_asked(request)
+    here = replace(request, device="cpu") if crew else request  # Ray's processes compute
     with waiting("loading"):
-        asked = _asked(request)
-    found = _found(request, asked)
+        asked = _asked(here)
+    with session(crew) if crew else nullcontext():
+        found = _found(request, asked, crew)
     with waiting("drawing"):
         content = render(_figure(request, asked, found), place.suffix[1:].lower() or "png")
     report = _report(request, asked, found)
@@ -78,7 +87,7 @@ def _asked(request: ConceptsRequest) -> _Asked:
     return _Asked(both.model, data, name, both.outputs[name])
 
 
-def _found(request: ConceptsRequest, asked: _Asked) -> Concepts:
+def _found(request: ConceptsRequest, asked: _Asked, crew: Crew | None) -> Concepts:
     """Look for them, with signs of life."""
     with stages() as told:
         return concepts(
@@ -94,7 +103,15 @@ def _found(request: ConceptsRequest, asked: _Asked) -> Concepts:
             batch=request.batch,
             seed=request.seed,
             progress=told,
+            hands=ByRay(partial(_opened, request), crew) if crew else None,
         )
+
+
+def _opened(request: ConceptsRequest) -> tuple[Asked, Labelled]:
+    """What a process of Ray needs."""
+    asked = _asked(request)
+    question = Asked(asked.model, request.layer, asked.outputs, request.method, request.profile, request.by)
+    return question, asked.data
 
 
 def _figure_path(request: ConceptsRequest) -> Path:
@@ -107,6 +124,12 @@ def _figure_path(request: ConceptsRequest) -> Path:
     if out.suffix and out.suffix[1:].lower() not in FORMATS:
         raise WriteError(f"{out}: not a kind of figure that can be written; end it with .{', .'.join(FORMATS)}")
     return out
+
+
+READING = (
+    "above each picture the channel's relevance, below it the map through it,\n"
+    "each with colours of its own: red speaks for the class, blue against it"
+)
 
 
 def _figure(request: ConceptsRequest, asked: _Asked, found: Concepts) -> Any:
@@ -122,8 +145,8 @@ def _figure(request: ConceptsRequest, asked: _Asked, found: Concepts) -> Any:
 
     rows = [Row(_label(concept, found), [cell(view) for view in concept.shown]) for concept in found.channels]
     pictures = counted(found.number, "picture")
-    about = f"{request.model}, {found.layer}, class {asked.name}, {pictures}, {request.method}"
-    return concept_grid(f"{about}\nabove each picture the channel's relevance, below it the map through it", rows)
+    about = f"{request.model}, {found.layer}, class {asked.name}, {pictures}, {in_words(request.method)}"
+    return concept_grid(f"{about}\n{READING}", rows)
 
 
 def _label(concept: Concept, found: Concepts) -> str:

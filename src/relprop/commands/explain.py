@@ -18,8 +18,10 @@ from relprop.commands.picture_requests import PictureRequest
 from relprop.commands.preparation import in_words
 from relprop.data.pictures import open_picture
 from relprop.plots.heatmaps import FORMATS, heatmaps, render
-from relprop.support.account import note
+from relprop.plots.outlines import demand_within
+from relprop.support.account import noted
 from relprop.support.arrays import array_path, npy
+from relprop.support.errors import InputError
 from relprop.support.files import WriteError, demand_other, write_whole
 
 TOP = 5
@@ -70,11 +72,21 @@ def _picture(path: Path | None) -> Image.Image:
     return Image.fromarray(sample_picture().image)
 
 
-def figure_path_of(request: PictureRequest, done: str = "explained") -> Path:
-    """Where the figure goes: `out` if that names a file, or else into the folder that it names."""
+def kind_of(request: PictureRequest) -> str:
+    """What kind of figure is written where no file is named.
+
+    Raises:
+        WriteError: there is no such one.
+    """
     kind = (request.format or "png").lower()
     if kind not in FORMATS:
         raise WriteError(f"--format {request.format}: no kind of figure that can be written: {', '.join(FORMATS)}")
+    return kind
+
+
+def figure_path_of(request: PictureRequest, done: str = "explained") -> Path:
+    """Where the figure goes: `out` if that names a file, or else into the folder that it names."""
+    kind = kind_of(request)
     name = f"{request.picture.stem}-{done}.{kind}" if request.picture else f"{OF_THE_SAMPLE[done]}.{kind}"
     out = request.out or Path()
     if out.is_dir() or not (out.suffix or out.exists()):
@@ -91,19 +103,34 @@ def _files(request: PictureRequest, explained: Explained, figure_path: Path) -> 
 
 
 def drawn(request: PictureRequest, explained: Explained, kind: str = "png") -> bytes:
-    """The figure of a picture: a row for each class, a column for each method, colour bars."""
-    titles = [f"{explained.classes[i]} (class {i}), logit {explained.logits[i]:.4g}" for i in explained.targets]
-    notes = [note(explained.logits[i], tuple(explained.maps)) for i in explained.targets]
+    """The figure of a picture: a row for each class, a column for each method, colour bars.
+
+    Raises:
+        InputError: a box lies beside the picture.
+    """
+    titles = [_title(explained, index) for index in explained.targets]
+    boxes = [read_region(box) for box in request.boxes]
+    try:
+        demand_within(boxes, explained.seen.shape[:2])
+    except ValueError as error:
+        raise InputError(f"--box: {error}") from None
     figure = heatmaps(
         explained.seen,
-        [f"{title}\n{said}" if said else title for title, said in zip(titles, notes, strict=True)],
+        titles,
         explained.maps,
         region(request),
         view=look(request),
         accounts=accounts(explained),
-        boxes=[[read_region(box) for box in request.boxes]] * len(titles),
+        boxes=[boxes] * len(titles),
     )
     return render(figure, kind)
+
+
+def _title(explained: Explained, index: int) -> str:
+    """What a row explains, and a note where the network says no."""
+    logit = explained.logits[index]
+    number = f"{logit:.4g}".replace("-", "\N{MINUS SIGN}")
+    return noted(f"{explained.classes[index]} (class {index}), logit {number}", logit, tuple(explained.maps))
 
 
 def arrays(explained: Explained, figure_path: Path) -> dict[Path, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relprop.commands import explain, explain_many
+from relprop.commands.explain import kind_of
 from relprop.commands.look import look
 from relprop.commands.named import several
 from relprop.commands.picture_requests import PictureRequest
@@ -20,5 +21,6 @@ def run(request: PictureRequest, highest: int = 1, done: str = "explained") -> N
         RelpropError: with one line that says what to mend.
     """
     look(request)
+    kind_of(request)
     work = explain_many if several(request.pictures) else explain
     work.run(request, highest, done)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from relprop.commands.asked import Explained
 from relprop.commands.picture_requests import PictureRequest
 from relprop.plots.view import View
@@ -26,16 +24,6 @@ def look(request: PictureRequest) -> View:
 
 
 def accounts(explained: Explained) -> dict[str, list[Account]]:
-    """What each map holds of its logit, by method and target."""
-    return {
-        method: [
-            _account(float(maps[row].sum(dtype=np.float64)), explained.logits[index], explained.accounts[method][row])
-            for row, index in enumerate(explained.targets)
-        ]
-        for method, maps in explained.maps.items()
-    }
-
-
-def _account(total: float, logit: float, kept: dict[str, float | None]) -> Account:
-    took = [number for number in (kept["bias"], kept["eps"], kept["lost"]) if number is not None]
-    return Account(total, logit, logit, *took) if len(took) == 3 else Account(total, logit)
+    """What each map holds, by method and target."""
+    rows = range(len(explained.targets))
+    return {method: [explained.account(method, row) for row in rows] for method in explained.maps}

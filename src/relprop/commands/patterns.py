@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from shlex import quote
+from tempfile import TemporaryDirectory
 from typing import cast
 
 import torch
 from PIL import Image
+from torch import nn
 
 from relprop.catalogue.pattern_fit import Fitter
 from relprop.catalogue.patterns import ESTIMATORS, WITH_BIAS, PatternError, Patterns
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
+from relprop.commands.crew import crew_asked
 from relprop.commands.data import PACKED, demand_kind, packed
 from relprop.commands.requests import PatternsRequest
 from relprop.data import embedded, voc
@@ -28,8 +31,10 @@ from relprop.data.entries import DataError, Dataset, demand_folder
 from relprop.data.pictures import PictureError, list_pictures, open_picture
 from relprop.data.preprocess import Preprocess
 from relprop.models.registry import load
+from relprop.study.ray_session import Crew
 from relprop.support.devices import on_device
 from relprop.support.files import WriteError, demand_other
+from relprop.tools.patterns_by_ray import Reader, batches, fitted
 
 NUMBER = 10_000
 """Pictures of the embedded data where no limit is given."""
@@ -46,22 +51,10 @@ def run(request: PatternsRequest) -> None:
     name = re.sub(r"[^\w.-]", "_", request.model)  # a model's name can be a path, or have a colon in it
     out = request.out or Path(f"{name}.patterns.safetensors")
     demand_free(out, request)
+    crew = crew_asked(request)
     if request.threads:
         torch.set_num_threads(request.threads)
-    with waiting("loading"):
-        openers = spread(pictures(request), request.limit)
-        model = load(request.model, request.weights)
-        preprocess = cast("Preprocess", model.preprocess)
-        demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop))
-        fitter = Fitter(on_device(model, request.device), request.estimator)
-    skipped: list[str] = []
-    with progress_bar() as bar:
-        task = bar.add_task(f"fitting {request.model}", total=len(openers))
-        for x in batches(openers, preprocess, request.batch, skipped):
-            fitter.add(x.to(request.device))
-            bar.update(task, completed=fitter.samples + len(skipped))
-    if not fitter.samples:
-        raise PictureError(f"none of {len(openers)} pictures can be read; the first: {skipped[0]}")
+    fitter, skipped = _here(request) if crew is None else _by_ray(request, out, crew)
     patterns = fitter.patterns()
     patterns.save(out)
     for line in warnings(skipped, fitter):
@@ -83,6 +76,46 @@ def run(request: PatternsRequest) -> None:
     method = quote(f"pattern-attribution:patterns={out}")
     again = f"relprop explain{picture} --model {quote(request.model)}{weights} --method {method}"
     print(f"wrote {out}: patterns of {len(kinds)} layers from {patterns.samples} pictures; next: {again}")  # noqa: T201
+
+
+def _here(request: PatternsRequest) -> tuple[Fitter, list[str]]:
+    """Count the pictures in, one batch after the other; return why some cannot be read, too."""
+    with waiting("loading"):
+        model, reader, number = opened(request, request.device)
+        fitter = Fitter(model, request.estimator)
+    skipped: list[str] = []
+    with progress_bar() as bar:
+        task = bar.add_task(f"fitting {request.model}", total=number)
+        for numbers in batches(range(number), request.batch):
+            x, unread = reader(numbers)
+            skipped += unread
+            if x is not None:
+                fitter.add(x.to(request.device))
+            bar.update(task, completed=fitter.samples + len(skipped))
+    if not fitter.samples:
+        raise PictureError(f"none of {number} pictures can be read; the first: {skipped[0]}")
+    return fitter, skipped
+
+
+def _by_ray(request: PatternsRequest, out: Path, crew: Crew) -> tuple[Fitter, list[str]]:
+    """Let processes of Ray do so; their sums pass through a folder beside the result."""
+    with progress_bar() as bar, TemporaryDirectory(dir=out.parent.absolute(), prefix=f".{out.name}-") as folder:
+        task = bar.add_task(f"fitting {request.model}", total=None)
+
+        def progress(done: int, number: int) -> None:
+            bar.update(task, completed=done, total=number)
+
+        opener = partial(opened, request)
+        return fitted(opener, request.estimator, request.batch, Path(folder), request.device, crew, progress)
+
+
+def opened(request: PatternsRequest, device: str) -> tuple[nn.Module, Reader, int]:
+    """The network, what reads its pictures by their numbers, and how many there are."""
+    openers = spread(pictures(request), request.limit)
+    model = load(request.model, request.weights)
+    preprocess = cast("Preprocess", model.preprocess)
+    demand_answer(model, request.model, torch.zeros(1, 3, preprocess.crop, preprocess.crop))
+    return on_device(model, device), partial(read, openers, preprocess), len(openers)
 
 
 def demand_free(out: Path, request: PatternsRequest) -> None:
@@ -146,16 +179,13 @@ def spread(openers: Openers, limit: int | None) -> Openers:
     return [openers[k * len(openers) // limit] for k in range(limit)]
 
 
-def batches(openers: Openers, preprocess: Preprocess, size: int, skipped: list[str]) -> Iterator[torch.Tensor]:
-    """The pictures as the network takes them, (B, 3, H, W); why a picture cannot be read goes to `skipped`."""
-    batch: list[torch.Tensor] = []
-    for opener in openers:
+def read(openers: Openers, preprocess: Preprocess, numbers: Sequence[int]) -> tuple[torch.Tensor | None, list[str]]:
+    """Pictures as the network takes them, (B, 3, H, W), None where there is none; and why others cannot be read."""
+    found: list[torch.Tensor] = []
+    skipped: list[str] = []
+    for number in numbers:
         try:
-            batch.append(preprocess(opener()))
+            found.append(preprocess(openers[number]()))
         except PictureError as error:
             skipped.append(str(error))
-        if len(batch) == size:
-            yield torch.stack(batch)
-            batch = []
-    if batch:
-        yield torch.stack(batch)
+    return torch.stack(found) if found else None, skipped

@@ -11,6 +11,7 @@ from relprop.commands.asked import Explained
 from relprop.plots.marked import plain
 from relprop.plots.page import Block, Card, Cards, Panel, Paragraph, Section, Table, page
 from relprop.plots.strip import Strip
+from relprop.support.account import percent
 from relprop.support.files import write_whole
 from relprop.support.tables import counted
 
@@ -19,9 +20,9 @@ CARDS = 1000
 TOLD = 200
 """So many problems stand at the head of the first page; the table has all."""
 READING = (
-    "Red speaks for the class, blue against it; the strongest colour is the relevance behind ±, which a thousandth of "
-    "a map's pixels may exceed. The percentage is the share of the logit that lies on pixels; the rest is in biases. A "
-    "map leads to its file."
+    "Red speaks for the class, blue against it, unless other colours were asked for; a few pixels may exceed the "
+    "strongest colour. The percentage is the share on pixels of what relevance started as, mostly the logit, in red "
+    "below half; the rest is in biases. Where a logit is negative the network says no. A map leads to its file."
 )
 
 
@@ -39,22 +40,14 @@ def card(title: str, explained: Explained, drawn: Strip, source: str, closer: st
     panels = [Panel(0, 0, "what the network saw")]
     for row, index in enumerate(explained.targets):
         for column, method in enumerate(explained.maps, start=1):
-            share = share_on_pixels(explained, method, row)
-            figures = [] if share is None else [f"{100 * share:.0f} % on pixels"]
-            figures.append(f"±{plain(drawn.limits[method][row])}")
+            held = explained.account(method, row)
+            figures = ["attribution"] if held.share is None else [f"{percent(held.share)} on pixels"]
+            figures.append("colours to " + drawn.limits[method][row].words)
             logit = plain(explained.logits[index])
-            panels.append(Panel(column, row, f"{explained.classes[index]}, {logit}", f"{method}: {', '.join(figures)}"))
+            told = f"{method}: {', '.join(figures)}"
+            panels.append(Panel(column, row, f"{explained.classes[index]}, {logit}", told, held.low))
     note = f"predicted: {explained.classes[first]} ({first}), logit {plain(explained.logits[first])}"
     return Card(title, note, source, drawn.columns, drawn.pitch, panels, closer)
-
-
-def share_on_pixels(explained: Explained, method: str, row: int) -> float | None:
-    """Return the share of what relevance started as that lies on pixels; None where nothing is conserved."""
-    account = explained.accounts[method][row]
-    took = [account[name] for name in ("bias", "eps", "lost")]
-    on_pixels = float(explained.maps[method][row].sum(dtype="float64"))
-    start = on_pixels + sum(number for number in took if number is not None)
-    return None if None in took or start == 0 else on_pixels / start
 
 
 def address(path: Path) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 
 from relprop.commands.asked import Explained
 from relprop.commands.closer import Closer
-from relprop.commands.explain import TOP, arrays, drawn, rows
+from relprop.commands.explain import TOP, arrays, drawn, kind_of, rows
+from relprop.commands.look import look
 from relprop.commands.named import Named
-from relprop.commands.picture_pages import Pages, address, card, share_on_pixels
+from relprop.commands.picture_pages import Pages, address, card
 from relprop.commands.picture_requests import PictureRequest
 from relprop.commands.picture_table import Table
 from relprop.plots.strip import strip
@@ -51,6 +52,8 @@ class Results:
     def __post_init__(self) -> None:
         place = f", at the region {','.join(map(str, self.same['region']))}" if "region" in self.same else ""
         lead = f"The network is {self.same['model']}{place}; pictures are prepared so: {self.same['prepared']}."
+        hidden = {"+": " Shown is what is above zero.", "-": " Shown is what is below zero."}
+        lead += hidden.get(self.request.sign, "")
         self.pages = Pages(self.folder, self.done, lead, self.coarse)
         self.closer = Closer(self.request, self.same["prepared"])
 
@@ -58,6 +61,10 @@ class Results:
     def page(self) -> Path:
         """The page, or the first of several."""
         return self.folder / f"{self.done}.html"
+
+    def _figure(self, place: Path) -> Path:
+        """Where the figure goes whose maps are at a place."""
+        return Path("figures") / place.with_suffix(f".{kind_of(self.request)}")
 
     def add(self, picture: Named, found: Explained | str) -> None:
         """Write a picture's files, and take its rows and its card.
@@ -82,12 +89,12 @@ class Results:
 
     def _add_explained(self, picture: Named, found: Explained) -> None:
         place = picture.file(f"-{self.done}.png")
-        grid = strip(found.seen, found.maps)
+        grid = strip(found.seen, found.maps, look(self.request))
         files = {Path("maps") / place: grid.png}
         if self.request.raw:
             files |= arrays(found, Path("arrays") / place)
         if self.request.figures:
-            files[Path("figures") / place] = drawn(self.request, found)
+            files[self._figure(place)] = drawn(self.request, found, kind_of(self.request))
         near = Path("closer") / picture.file(f"-{self.done}.html")
         held = self.closer.page(_text(picture.name), picture.shown, found)
         if held is not None:
@@ -107,7 +114,7 @@ class Results:
 
     def _explanations(self, found: Explained) -> list[dict[str, Any]]:
         """What there is to say of each map, its share of the logit with it."""
-        shares = [share_on_pixels(found, m, t) for t in range(len(found.targets)) for m in found.maps]
+        shares = [found.account(m, t).share for t in range(len(found.targets)) for m in found.maps]
         return [row | {"share_on_pixels": share} for row, share in zip(rows(found), shares, strict=True)]
 
     def _rows(self, picture: Named, found: Explained, place: Path) -> list[dict[str, Any]]:
@@ -116,7 +123,7 @@ class Results:
         same = {"picture": picture.shown, "map": _text(Path("maps") / place)}
         same |= {"predicted": first["index"], "predicted_class": first["class"], "predicted_logit": first["logit"]}
         if self.request.figures:
-            same["figure"] = _text(Path("figures") / place)
+            same["figure"] = _text(self._figure(place))
         renamed = {"index": "target", "class": "target_class"}
         table = []
         for row in self._explanations(found):

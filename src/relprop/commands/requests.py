@@ -152,6 +152,9 @@ class PatternsRequest:
     ] = None
     batch: Batch = 32
     seed: Annotated[int, Option(min=0, help="Of the embedded data.")] = 0
+    ray: Ray = False
+    address: Address = None
+    actors: Actors = None
     json: Json = False
     device: Device = "cpu"
     threads: Threads = None
@@ -252,6 +255,9 @@ class ConceptsRequest:
     out: Figure = None
     batch: Batch = 16
     seed: Annotated[int, Option(min=0, help="Of the embedded data and the bootstrap.")] = 0
+    ray: Ray = False
+    address: Address = None
+    actors: Actors = None
     json: Json = False
     device: Device = "cpu"
     threads: Threads = None

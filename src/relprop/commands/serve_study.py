@@ -45,9 +45,11 @@ def opened(request: ServeRequest) -> StudyFolder | None:
         )
         return StudyFolder(store, None)
     if found.identity() != measured:
+        own = found.identity()
+        differing = ", ".join(key for key in {**measured, **own} if measured.get(key) != own.get(key))
         raise DataError(
-            f"{request.study} was measured on {_shortly(measured)}, and this is {_shortly(found.identity())}; give "
-            "--data, --root and --split as relprop study had them, or leave them out to see the rows alone"
+            f"{request.study} was measured on {_shortly(measured)}, and this is {_shortly(own)}, another in {differing}"
+            "; give --data, --root and so on as relprop study had them, or leave them out to see the rows alone"
         )
     if not found.name.startswith(EMBEDDED):
         return StudyFolder(store, found)

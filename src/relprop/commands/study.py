@@ -13,6 +13,7 @@ import torch
 
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import progress_bar, waiting
+from relprop.commands.crew import crew_asked, demand_used
 from relprop.commands.data import class_map, dataset
 from relprop.commands.preparation import in_words
 from relprop.commands.requests import CompactRequest, ReportRequest, StudyRequest
@@ -24,6 +25,7 @@ from relprop.models.registry import load
 from relprop.study import by_ray
 from relprop.study import compact as putting_together
 from relprop.study import report as reports
+from relprop.study.ray_session import Crew
 from relprop.study.runner import Clock, run
 from relprop.study.store import Store
 from relprop.study.task import Task, class_targets
@@ -40,8 +42,9 @@ def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Cloc
         RelpropError: with one line that says what to mend.
     """
     shard = request.shard or (1, 1)
-    if request.ray:
-        return _spread(request, shard, title)
+    crew = crew_asked(request)
+    if crew is not None:
+        return _spread(request, crew, shard, title)
     if request.threads:
         torch.set_num_threads(request.threads)
     device_named(request.device)  # before what takes long
@@ -61,9 +64,8 @@ def measure(request: StudyRequest, title: str = "measuring") -> tuple[Task, Cloc
     return task, clock
 
 
-def _spread(request: StudyRequest, shard: tuple[int, int], title: str) -> tuple[Task, Clock]:
+def _spread(request: StudyRequest, crew: Crew, shard: tuple[int, int], title: str) -> tuple[Task, Clock]:
     """Measure by processes of Ray; the task that comes back has no network."""
-    crew = by_ray.crew_of(request.device, request.address, request.actors, request.threads)
     opener = partial(task_of, replace(request, config=None))
     with waiting("loading"):
         spread = by_ray.prepared(opener, request.out, shard)
@@ -96,16 +98,6 @@ def settled(request: StudyRequest) -> StudyRequest:
     device, local = request.device, os.environ.get("LOCAL_RANK", "")
     device = f"cuda:{local}" if device == "cuda" and local.isdecimal() else device
     return replace(request, shard=(int(rank) + 1, int(size)), device=device)
-
-
-def demand_used(request: StudyRequest | TuneRequest) -> None:
-    """Refuse options that would do nothing.
-
-    Raises:
-        InputError: one is Ray's, and Ray is not asked for.
-    """
-    if not request.ray and (request.address is not None or request.actors is not None):
-        raise InputError("--address and --actors are about Ray's processes; add --ray, or leave them out")
 
 
 def task_of(request: StudyRequest) -> Task:

@@ -33,7 +33,7 @@ def files_of(texts: list[ExplainedText], figure_path: Path, *, raw: bool) -> dic
     figure = tokens(
         [row.relevance for _, row in drawn],
         [text.tokens for text, _ in drawn],
-        titles=[text.title(row) for text, row in drawn],
+        titles=[text.title(row, of_paper=True) for text, row in drawn],
         accounts=[row.account for _, row in drawn],
     )
     files = {figure_path: render(figure, kind)}
@@ -41,7 +41,7 @@ def files_of(texts: list[ExplainedText], figure_path: Path, *, raw: bool) -> dic
     for number, (text, row) in enumerate(drawn):
         if row.layers:
             rows = {"tokens": row.relevance, **row.layers}
-            content = render(layers(rows, text.tokens, title=text.title(row)), "png")
+            content = render(layers(rows, text.tokens, title=text.title(row, of_paper=True)), "png")
             pictures[id(row)] = content
             several = f"-{number + 1}" if len(drawn) > 1 else ""
             files[figure_path.with_name(f"{figure_path.stem}-layers{several}.png")] = content
@@ -61,9 +61,9 @@ def _page(texts: list[ExplainedText], pictures: dict[int, bytes]) -> str:
     for text in texts:
         blocks: list[Block] = []
         for row in text.rows:
-            blocks += [Heading(text.title(row)), block(_marked(text, row))]
+            blocks += [Heading(text.title(row, of_paper=True)), block(_marked(text, row))]
             if id(row) in pictures:
-                alt = f"Relevance of each token at each layer: {text.title(row)}"
+                alt = f"Relevance of each token at each layer: {text.title(row, of_paper=True)}"
                 caption = "The same at the output of every layer, the first below; the sum of each at its right."
                 blocks.append(Figure(pictures[id(row)], "png", alt, caption))
         blocks += [Heading("The highest logits"), _table(text)]

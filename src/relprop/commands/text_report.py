@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ import numpy as np
 from rich.console import Console
 
 from relprop.plots.marked import plain
+from relprop.plots.named import in_words
 from relprop.plots.token_line import tokens_line
+from relprop.support.account import SAME
 from relprop.support.pieces import visible
 from relprop.support.tables import counted
 
@@ -73,17 +76,19 @@ class Row:
     @property
     def account(self) -> str:
         """The same in words."""
-        told = [f"of {plain(self.value)}, {plain(self.total)} on its tokens"]
         found = self.accounts
-        if found["bias"] is None:
-            return f"{plain(self.total)} on its tokens (its logit is {plain(self.value)})"
+        if self.ledger is None or found["bias"] is None:
+            return f"its sum is {plain(self.total)} (the logit is {plain(self.value)})"
+        start = float(self.ledger.start[self.place])
+        of = "of" if math.isclose(start, self.value, rel_tol=SAME, abs_tol=1e-6) else "of its start,"
+        told = [f"{of} {plain(start)}, {plain(self.total)} on its tokens"]
         shares = {
             "in softmax": self.softmax,
             "in biases": found["bias"] - self.softmax,
             "in epsilon": found["eps"],
             "lost": found["lost"],
         }
-        told += [f"{plain(n)} {where}" for where, n in shares.items() if n and abs(n) > SMALL * abs(self.value)]
+        told += [f"{plain(n)} {where}" for where, n in shares.items() if n and abs(n) > SMALL * abs(start)]
         return ", ".join(told)
 
 
@@ -109,11 +114,11 @@ class ExplainedText:
         """A class as it is called, a token with its spaces between quotes."""
         return word if self.position is None else f'"{visible(word)}"'
 
-    def title(self, row: Row) -> str:
-        """What a row explains."""
+    def title(self, row: Row, *, of_paper: bool = False) -> str:
+        """What a row explains, its method named as in code or, in figures, as in the paper."""
         against = "" if row.against is None else f' against "{visible(row.against)}"'
         behind = "" if self.position in (None, len(self.tokens) - 1) else f" at {self.position}"
-        return f"{self.shown(row.target[0])}{against}{behind}, {row.method}"
+        return f"{self.shown(row.target[0])}{against}{behind}, {in_words(row.method) if of_paper else row.method}"
 
 
 def show(model: str, texts: list[ExplainedText], files: list[str]) -> None:

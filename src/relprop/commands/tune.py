@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from relprop.commands.console import stages, waiting
+from relprop.commands.crew import crew_asked
 from relprop.commands.opened import opened
-from relprop.commands.study import demand_used, geometry_of
+from relprop.commands.study import geometry_of
 from relprop.commands.tune_request import TuneRequest
 from relprop.composites.written import SUFFIX
 from relprop.plots.heatmaps import FORMATS, render
 from relprop.plots.tuning import tuning
-from relprop.study.by_ray import crew_of
 from relprop.study.ray_session import Crew, session
 from relprop.support.files import WriteError, demand_other, write_whole
 from relprop.tools.tune import PRESETS, tune
@@ -34,8 +34,7 @@ def run(request: TuneRequest) -> None:
         RelpropError: with one line that says what to mend.
     """
     _demand_files(request)
-    demand_used(request)
-    crew = crew_of(request.device, request.address, request.actors, request.threads) if request.ray else None
+    crew = crew_asked(request)
     if request.threads:
         torch.set_num_threads(request.threads)
     with waiting("loading"):

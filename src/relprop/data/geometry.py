@@ -125,6 +125,17 @@ def like(preprocess: Preprocess) -> Geometry:
     return Geometry(preprocess.resize, preprocess.crop, preprocess.interpolation)
 
 
+def around(mask: Tensor) -> tuple[int, int, int, int]:
+    """Return the least box that holds all of a mask (H, W) that is not empty: x0, y0, x1, y1, half-open.
+
+    Example:
+        >>> around(torch.eye(4, dtype=torch.bool)[:, 1:])
+        (0, 1, 3, 4)
+    """
+    down, across = (mask.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
+    return across[0], down[0], across[-1] + 1, down[-1] + 1
+
+
 def normalise(picture: Image.Image | Tensor, preprocess: Preprocess) -> Tensor:
     """Return the network's input (3, H, W), float32, from a framed picture.
 

@@ -130,7 +130,9 @@ def as_rgb(image: Image.Image) -> Image.Image:
         PictureError: its pixels have no known range (32-bit).
     """
     try:
-        upright = ImageOps.exif_transpose(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            upright = ImageOps.exif_transpose(image)
     except Exception:  # noqa: BLE001 - a camera's notes that cannot be read, of which Pillow raises anything, say nothing
         upright = image
     return _in_rgb(upright, "the picture")

@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from relprop.plots.outlines import outline
+from relprop.plots.outlines import ON_MAPS, ON_PICTURES, outline
 from relprop.plots.style import drawable, style
-from relprop.plots.view import COLOURS, scale
+from relprop.plots.view import COLOURS, own_range
 
 SIDE = 1.15
 """Width and height of a picture, in inches."""
-LABELS, HEAD, GAP = 1.45, 0.55, 0.06
+LABELS, HEAD, GAP = 1.45, 0.72, 0.06
 """Width of the rows' labels, height of the figure's title, and what lies between pictures, in inches."""
 LEAST = 5.5
 """Width of a figure at least, for its title."""
@@ -54,7 +54,7 @@ class Row:
 def concept_grid(title: str, rows: Sequence[Row]) -> Figure:
     """Draw a row per channel: pictures with the region outlined, and beneath each its map through that channel.
 
-    The colour scales are symmetric around zero, which is white, and each map has its own.
+    White is zero and each map has a colour scale of its own: red is for, blue against; of one sign, one colour.
 
     Args:
         title: above everything.
@@ -100,13 +100,13 @@ def _cell(above: Axes, below: Axes, cell: Cell) -> None:
     picture, values = np.asarray(cell.picture), np.asarray(cell.relevance, dtype=np.float64)
     if values.shape != picture.shape[:2] or not np.isfinite(values).all():
         raise ValueError(f"a map {values.shape} that is not finite, or not of its picture {picture.shape}")
-    limit = scale(values)
+    within = own_range(values)
     above.imshow(picture, interpolation="nearest")
-    below.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
+    below.imshow(values, cmap=within.colours(COLOURS), vmin=within.low, vmax=within.high, interpolation="nearest")
     above.set_title(drawable(cell.title), parse_math=False, pad=2)
     for axis in (above, below):
         axis.set_xticks([])
         axis.set_yticks([])
         if cell.region:
             (top, bottom), (left, right) = cell.region
-            outline(axis, (left, top, right, bottom))
+            outline(axis, (left, top, right, bottom), ON_PICTURES if axis is above else ON_MAPS)

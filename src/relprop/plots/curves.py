@@ -14,8 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from relprop.plots.named import on_a_line
 from relprop.plots.palette import BLUE, FAINT, INK, PAPER, STYLE, VERMILION
-from relprop.plots.style import drawable, style
+from relprop.plots.style import style
 
 Floats = NDArray[np.float64]
 
@@ -73,9 +74,9 @@ def localisation(curves: Mapping[str, Curve], bins: Bins) -> Figure:
         for method, curve in curves.items():
             if method in PAPER:
                 look = PAPER[method]
-                lines.append(_banded(axis, curve, bins, method, look.colour, look.stroke, 0.10))
+                lines.append(_banded(axis, curve, bins, on_a_line(method), look.colour, look.stroke, 0.10))
         if ghosts:
-            lines.append(Line2D([], [], color=_GHOST, linewidth=1.0, label=_escaped(_few(ghosts))))
+            lines.append(Line2D([], [], color=_GHOST, linewidth=1.0, label=_few(ghosts)))
         axis.legend(
             handles=[*lines, even], loc="upper left", bbox_to_anchor=(1.01, 1.02), handlelength=2.6, labelspacing=0.5
         )
@@ -146,18 +147,14 @@ def _banded(
     filled = np.isfinite(curve.mean)
     x = 100 * bins.centres[filled]
     axis.fill_between(x, curve.low[filled], curve.high[filled], color=colour, alpha=opacity, linewidth=0)
-    line.set_label(_escaped(label))
+    line.set_label(label)
     return line
-
-
-def _escaped(label: str) -> str:
-    return drawable(label).replace("$", r"\$")
 
 
 def _few(names: Sequence[str], most: int = 6) -> str:
     """Return the ghosts' names, a line each; of many the first."""
     more = [f"and {len(names) - most} more"] if len(names) > most else []
-    return "\n".join([*names[:most], *more])
+    return "\n".join([*map(on_a_line, names[:most]), *more])
 
 
 def strip(means: Sequence[tuple[float, float, float]]) -> Curve:

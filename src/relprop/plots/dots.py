@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from relprop.plots.named import on_a_line
 from relprop.plots.palette import FAINT, FAMILIES, FAMILY_COLOURS, INK, STYLE, family
-from relprop.plots.style import drawable, style
+from relprop.plots.style import style
 
 Triple = tuple[float, float, float]
 
@@ -59,7 +60,7 @@ def _rows(methods: list[str]) -> tuple[Figure, Axes]:
     """Return a figure with a row per method."""
     figure = Figure(figsize=(6.2, 1.1 + 0.27 * max(len(methods), 1)), layout="constrained")
     axis = figure.subplots()
-    axis.set_yticks(range(len(methods)), labels=[*map(drawable, methods)], parse_math=False)
+    axis.set_yticks(range(len(methods)), labels=[*map(on_a_line, methods)])
     axis.set_ylim(len(methods) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)

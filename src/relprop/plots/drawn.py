@@ -16,6 +16,7 @@ SETTINGS: dict[Any, Any] = {
     "axes.titlesize": 9,
     "axes.linewidth": 0.6,
     "svg.hashsalt": "relprop",  # makes the ids in an SVG the same each time
+    "pdf.fonttype": 42,  # whole letters of TrueType: journals refuse Type 3
 }
 """Matplotlib's, for figures of maps and whenever one is written."""
 DPI_SHOWN = 90

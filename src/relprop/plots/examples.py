@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from relprop.plots.named import shown
 from relprop.plots.outlines import outline
 from relprop.plots.style import drawable, style
-from relprop.plots.view import COLOURS, scale
+from relprop.plots.view import COLOURS, own_range
 
-SIDE, GAP, HEAD, TITLE = 1.25, 0.06, 0.35, 0.25
+SIDE, GAP, HEAD, TITLE = 1.25, 0.06, 0.46, 0.28
 """Width and height of a picture, what lies between pictures, and heights of the figure's head and a row's title, in
 inches."""
 _STYLE: dict[Any, Any] = {"font.size": 8, "axes.titlesize": 7, "axes.linewidth": 0.4, "svg.hashsalt": "relprop"}
@@ -41,7 +42,7 @@ class Row:
 def example_grid(rows: Sequence[Row], methods: Sequence[str]) -> Figure:
     """Draw a row per picture: the picture, then the map of each method, each with a colour scale of its own.
 
-    The colour scales are symmetric around zero, which is white.
+    White is zero; a scale is symmetric around it, but of a map of one sign it begins there.
 
     Args:
         rows: the pictures.
@@ -62,16 +63,15 @@ def example_grid(rows: Sequence[Row], methods: Sequence[str]) -> Figure:
             figure.text(
                 x / width,
                 1 - HEAD / 2 / height,
-                drawable(name.replace(":", "\n", 1)),
+                shown(name, "paper").replace(" ", "\n"),
                 ha="center",
                 va="center",
-                fontsize=7,
-                parse_math=False,
+                fontsize=10,
             )
         for number, row in enumerate(rows):
             top = height - HEAD - number * step
             figure.text(
-                GAP / width, (top - TITLE / 2) / height, drawable(row.title), va="center", fontsize=8, parse_math=False
+                GAP / width, (top - TITLE / 2) / height, drawable(row.title), va="center", fontsize=10, parse_math=False
             )
             places = [(GAP + (SIDE + GAP) * k, top - TITLE - SIDE) for k in range(1 + len(methods))]
             axes = [figure.add_axes((x / width, y / height, SIDE / width, SIDE / height)) for x, y in places]
@@ -87,13 +87,13 @@ def _row(axes: Sequence[Axes], row: Row, methods: Sequence[str]) -> None:
         outline(axes[0], region)
     for axis, name in zip(axes[1:], methods, strict=True):
         if name not in row.maps:
-            axis.text(0.5, 0.5, "not applicable", ha="center", va="center", fontsize=7, transform=axis.transAxes)
+            axis.text(0.5, 0.5, "not applicable", ha="center", va="center", fontsize=9, transform=axis.transAxes)
             continue
         values = np.asarray(row.maps[name], dtype=np.float64)
         if values.shape != picture.shape[:2] or not np.isfinite(values).all():
             raise ValueError(f"{name}: a map {values.shape} that is not finite, or not of its picture {picture.shape}")
-        limit = scale(values)
-        axis.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
+        within = own_range(values)
+        axis.imshow(values, cmap=within.colours(COLOURS), vmin=within.low, vmax=within.high, interpolation="nearest")
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])

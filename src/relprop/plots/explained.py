@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from relprop.plots.drawn import SETTINGS, Drawn
-from relprop.plots.heatmaps import PANEL, bare, below, heatmaps, paint, ruler
+from relprop.plots.heatmaps import LINE, PANEL, bare, below, heatmaps, paint, ruler
 from relprop.plots.named import plain, shown
-from relprop.plots.outlines import ON_PICTURES, Box, outline, outline_mask
-from relprop.plots.palette import VERMILION
+from relprop.plots.outlines import ON_PICTURES, Box, demand_within, outline, outline_mask
+from relprop.plots.palette import ALARM
 from relprop.plots.style import style
 from relprop.plots.view import View
-from relprop.support.account import note
+from relprop.support.account import noted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +38,10 @@ class Explained(Protocol):
     @property
     def values(self) -> Any:
         """(T, B) what was explained."""
+
+    @property
+    def targets(self) -> Any:
+        """(T, B) which classes, -1 where a function was explained."""
 
     @property
     def relevance(self) -> Mapping[str, Any]:
@@ -221,18 +225,20 @@ def overlay(
     (within,) = view.ranges({name: [values]})[name]
     framed, masks = _frames(e, boxes, [place], seen.shape[:2])
     with style(SETTINGS):
-        figure = Drawn(figsize=(LARGE + 0.3, LARGE + 1.2), layout=ConstrainedLayoutEngine(h_pad=0.07))
-        axis, bar = figure.subplots(2, 1, height_ratios=(1, 0.04))
         title = plain(_title(e, place, picture, [name], e.values.shape[1], separate="\n"))
+        told = below(account, None, view.sign)
+        lines = title.count("\n") + told.count("\n")
+        figure = Drawn(figsize=(LARGE + 0.3, LARGE + 1.22 + LINE * lines), layout=ConstrainedLayoutEngine(h_pad=0.07))
+        axis, bar = figure.subplots(2, 1, height_ratios=(1, 0.04))
         bare(axis, f"{title}\n{shown(name, view.names)}")
         image = paint(axis, values, within, view, seen)
         for box in framed[0] if framed else ():
             outline(axis, box, ON_PICTURES)
         for mask in masks:
             outline_mask(axis, mask, ON_PICTURES)
-        ruler(bar, image, within, values, below(account))
+        ruler(bar, image, within, values, told)
         if account.low:
-            bar.xaxis.label.set_color(VERMILION)
+            bar.xaxis.label.set_color(ALARM)
     return figure
 
 
@@ -251,8 +257,8 @@ def _view(look: Mapping[str, Any]) -> View:
 def _title(e: Explained, place: int, picture: int, methods: Sequence[str], count: int, separate: str = ", ") -> str:
     """What a row explains, of which picture where there are several, and a note where the network says no."""
     which = f"{separate}picture {picture}" if count > 1 else ""
-    said = note(float(e.values[place, picture]), tuple(methods))
-    return f"{e.title(place, picture)}{which}" + (f"\n{said}" if said else "")
+    value, of_class = float(e.values[place, picture]), int(e.targets[place, picture]) >= 0
+    return noted(f"{e.title(place, picture)}{which}", value, tuple(methods), logit=of_class)
 
 
 def _frames(
@@ -261,7 +267,7 @@ def _frames(
     """Boxes and masks of each row; no masks at all where none is given.
 
     Raises:
-        ValueError: a box is none, or a mask has not the picture's size.
+        ValueError: a box is none or beside the picture, or a mask has not the picture's size.
     """
     if boxes is None:
         return [], []
@@ -277,6 +283,7 @@ def _frames(
         if not mask and (len(given) and array.shape[1:] != (4,)):
             raise ValueError(f"boxes are (x0, y0, x1, y1), or a mask (H, W) of True and False; not {given!r:.80}")
         framed.append([] if mask else [tuple(box) for box in given])
+        demand_within(framed[-1], side)
         masks.append(array if mask else np.zeros(side, dtype=bool))
     return framed, masks if any(mask.any() for mask in masks) else []
 

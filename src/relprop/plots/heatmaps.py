@@ -14,8 +14,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from relprop.plots.drawn import FORMATS, SETTINGS, Drawn, render
 from relprop.plots.named import plain, shown
-from relprop.plots.outlines import ON_MAPS, ON_PICTURES, Box, Strokes, outline, outline_mask
-from relprop.plots.palette import INK, VERMILION
+from relprop.plots.outlines import ON_MAPS, ON_PICTURES, Box, Strokes, demand_within, outline, outline_mask
+from relprop.plots.palette import ALARM, INK
 from relprop.plots.style import drawable, style
 from relprop.plots.view import COLOURS, Range, View, coloured, scale
 
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 PANEL = 2.7
 """Width and height of a panel, in inches."""
+AROUND = 1.12
+"""Height of what stands above and below a panel, likewise: less would make panels narrower than their colour bars."""
+ALONE = {"+": "\nshown: what is above zero", "-": "\nshown: what is below zero"}
+"""What is said of maps whose other sign is hidden."""
 LINE = 0.16
 """Height of a line of letters, likewise: rows with more of them are higher, so that panels are alike."""
 __all__ = ["COLOURS", "FORMATS", "PANEL", "bare", "below", "heatmaps", "paint", "render", "ruler", "scale"]
@@ -73,17 +77,23 @@ def heatmaps(
         The figure, not yet written; see `render`.
 
     Raises:
-        ValueError: the shapes do not fit each other, or a map is not finite.
+        ValueError: the shapes do not fit each other, a map is not finite, or a box lies beside the picture.
     """
     view = view or View()
     pictures = np.asarray(picture)
     pictures = pictures if pictures.ndim == 4 else np.broadcast_to(pictures, (len(titles), *pictures.shape))
+    demand_within((box for several in boxes for box in several), pictures.shape[1:3])
     maps = {method: _map(method, values, len(titles), pictures, view) for method, values in relevance.items()}
     ranges = view.ranges({method: [*values] for method, values in maps.items()})
     with style(SETTINGS):
-        told = {method: [below(account) for account in each] for method, each in (accounts or {}).items()}
+        told = {
+            method: [below(account, None, view.sign) for account in each] for method, each in (accounts or {}).items()
+        }
         lines = [max((each[row].count("\n") for each in told.values()), default=0) for row in range(len(titles))]
-        heights = [panel + 0.9 + LINE * (n + title.count("\n")) for n, title in zip(lines, titles, strict=True)]
+        head = max((shown(method, view.names).count("\n") for method in maps), default=0)
+        heights = [
+            panel + AROUND + LINE * (head + n + title.count("\n")) for n, title in zip(lines, titles, strict=True)
+        ]
         figure = Drawn(figsize=(panel * (1 + len(maps)), sum(heights)), layout=ConstrainedLayoutEngine(h_pad=0.07))
         rows = figure.subfigures(len(titles), 1, squeeze=False, height_ratios=heights)[:, 0]
         for row, (part, title) in enumerate(zip(rows, titles, strict=True)):
@@ -159,9 +169,9 @@ def _fill(part: SubFigure, row: _Row, view: View, letters: str) -> None:
         row.frames.draw(axis, ON_PICTURES if view.overlay else ON_MAPS)
         bar = part.add_subplot(grid[1, column])
         account = row.accounts.get(method)
-        ruler(bar, image, row.ranges[method], values, below(account, row.mu_w.get(method)))
+        ruler(bar, image, row.ranges[method], values, below(account, row.mu_w.get(method), view.sign))
         if account is not None and account.low:
-            bar.xaxis.label.set_color(VERMILION)
+            bar.xaxis.label.set_color(ALARM)
 
 
 def paint(
@@ -175,12 +185,19 @@ def paint(
     return ScalarMappable(norm, colours)
 
 
-def below(account: Account | None, mu_w: float | None = None) -> str:
-    """Return what stands under a map, a formula in it where mu_w is known, or not defined."""
+def below(account: Account | None, mu_w: float | None = None, sign: str = "both") -> str:
+    """Return what stands under a map, a formula in it where mu_w is known, or not defined.
+
+    Args:
+        account: what the map holds, of whatever sign.
+        mu_w: NaN where it is not defined.
+        sign: which numbers are shown, as of `View`.
+    """
     told = "relevance"
     if account is not None:
         told = account.words() if account.kind == "relevance" else f"{account.kind}: {account.words()}"
         told += f"\n{account.warning}" if account.warning else ""
+    told += ALONE.get(sign, "")
     told = plain(told)
     if mu_w is None:
         return told
@@ -206,4 +223,4 @@ def ruler(axis: Axes, image: Any, within: Range, values: Floats, told: str) -> N
     for label, side in zip(axis.get_xticklabels(), sides if len(ticks) == 3 else sides[::2], strict=True):
         label.set_horizontalalignment(side)  # within the panel, so that all panels keep one width
     axis.xaxis.label.set_color(INK)
-    bar.set_label(told, labelpad=0)
+    bar.set_label(told, labelpad=2)

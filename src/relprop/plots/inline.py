@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from relprop.plots.palette import VERMILION
+from relprop.plots.palette import ALARM
 from relprop.plots.view import Range, View, coloured
 from relprop.plots.viewer import frame
 from relprop.plots.viewer.documents import maps_document
@@ -80,17 +80,16 @@ def _row(e: Explained, t: int, b: int, methods: list[str]) -> str:
         colours = np.rint(255 * coloured(values, within, view)).astype(np.uint8)
         told = _told(within, account)
         figures.append(_figure(method, _png(colours), f"{title}, {method}: {told[1]}", told, account.warning))
-    said = note(float(e.values[t, b]), tuple(methods))
-    said = f'<div style="color:{VERMILION}">{escape(said)}</div>' if said else ""
+    said = note(float(e.values[t, b]), tuple(methods), logit=int(e.targets[t, b]) >= 0)
+    said = f'<div style="color:{ALARM}">{escape(said)}</div>' if said else ""
     flow = "display:flex;flex-wrap:wrap;gap:8px;margin:2px 0 14px"
     return f'<div><strong>{escape(title)}</strong>{said}</div><div style="{flow}">{"".join(figures)}</div>'
 
 
 def _told(within: Range, account: Account) -> tuple[str, str]:
     """The ends of the colours, and what the map holds."""
-    sign = "\N{MINUS SIGN}" if within.high == 0 else "+" if within.low == 0 else "±"
     words = account.words() if account.start is not None else f"attribution: {account.words()}"
-    return f"white is 0, colours to {sign}{within.limit:.2g}", words
+    return f"white is 0, colours to {within.words}", words
 
 
 def _figure(name: str, source: str, alt: str, told: tuple[str, ...], warning: str = "") -> str:
@@ -100,7 +99,7 @@ def _figure(name: str, source: str, alt: str, told: tuple[str, ...], warning: st
         f'alt="{escape(alt)}" title="{escape(alt)}">'
     )
     below = "".join(f"<div>{escape(line)}</div>" for line in told)
-    alarm = f'<div style="color:{VERMILION}">{escape(warning)}</div>' if warning else ""
+    alarm = f'<div style="color:{ALARM}">{escape(warning)}</div>' if warning else ""
     small = "font-size:11px"
     wrap = "overflow-wrap:anywhere"
     return (

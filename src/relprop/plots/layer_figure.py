@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from relprop.plots.drawn import Drawn
 from relprop.plots.marked import plain
-from relprop.plots.palette import GREY
+from relprop.plots.palette import SOFT
 from relprop.plots.style import drawable, style
-from relprop.plots.view import COLOURS
+from relprop.plots.view import COLOURS, own_range
 from relprop.support.pieces import readable, visible
 
 CELL, LOW, FEW = 0.32, 0.2, 12
@@ -64,8 +64,9 @@ def layers(
     with style({"font.size": 8}):
         figure = Drawn(figsize=(wide + 3.0, high + 1.8), layout="constrained")
         axis = figure.add_subplot()
-        limit = float(np.abs(rows).max()) or 1.0
-        image = axis.imshow(rows, cmap=COLOURS, vmin=-limit, vmax=limit, aspect="auto", origin="lower")
+        within = own_range(rows, 100)
+        colours = within.colours(COLOURS)
+        image = axis.imshow(rows, cmap=colours, vmin=within.low, vmax=within.high, aspect="auto", origin="lower")
         axis.set_xticks(range(len(words)), [drawable(word) for word in words], parse_math=False)
         axis.tick_params("x", rotation=60, labelsize=8 * min(1, wide / (0.16 * len(words))))
         for label in axis.get_xticklabels():
@@ -74,7 +75,7 @@ def layers(
         axis.set_title(drawable(title), parse_math=False, fontsize=9)
         for place, row in enumerate(rows):
             axis.text(1.01, place, plain(float(row.sum())), transform=axis.get_yaxis_transform(), va="center",
-                      fontsize=7, color=GREY)  # fmt: skip
-        axis.text(1.01, -0.7, "sum", va="top", transform=axis.get_yaxis_transform(), fontsize=7, color=GREY)
+                      fontsize=7, color=SOFT)  # fmt: skip
+        axis.text(1.01, -0.7, "sum", va="top", transform=axis.get_yaxis_transform(), fontsize=7, color=SOFT)
         figure.colorbar(image, ax=axis, pad=0.08 if wide > 5 else 0.14, label="relevance")
     return figure

@@ -20,6 +20,11 @@ _OTHERS = {
     "pattern-attribution": "Pattern Attribution",
     "gradient-x-input": "Gradient \N{MULTIPLICATION SIGN} Input",
     "deconvnet": "Deconvnet",
+    "excitation-backprop": "Excitation Backprop",
+    "pattern-net": "PatternNet",
+    "attention-rollout": "Attention Rollout",
+    "attnlrp": "AttnLRP",
+    "cp-lrp": "CP-LRP",
     "cam": "CAM",
     "grad-cam": "Grad-CAM",
     "smoothgrad": "SmoothGrad",
@@ -28,6 +33,12 @@ _OTHERS = {
     "uniform": "Uniform",
 }
 _RULES = {"z": "z", "epsilon": r"\epsilon", "alpha1": r"\alpha1", "alpha2": r"\alpha2"}
+_LETTERS = {
+    r"\epsilon": "\N{GREEK SMALL LETTER EPSILON}",
+    r"\alpha": "\N{GREEK SMALL LETTER ALPHA}",
+    r"\mathrm": "",
+    "^": "",
+} | dict.fromkeys("${}", "")
 _ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
 _PARTS = {"alpha1": f"{_ALPHA}1", "alpha2": f"{_ALPHA}2", "flat": "♭", "zbox": "$z^B$"}
 
@@ -48,6 +59,30 @@ def shown(method: str, names: str) -> str:
     base, colon, options = method.partition(":")
     written = (names == "paper" and _in_paper(base)) or plain(base)
     return f"{written}\n{plain(options)}" if colon else written
+
+
+def on_a_line(method: str, names: str = "paper") -> str:
+    """The same with its options behind it, as in code behind a colon.
+
+    Example:
+        >>> on_a_line("mine:eps=0.1", "code"), on_a_line("cam:eps=0.1")
+        ('mine:eps=0.1', 'CAM, eps=0.1')
+    """
+    return shown(method, names).replace("\n", ":" if names == "code" else ", ")
+
+
+def in_words(method: str) -> str:
+    """The paper's name as text without formulas, for titles of pages.
+
+    Example:
+        >>> in_words("cmp-alpha2-flat:layers=3"), in_words("lrp-epsilon"), in_words("attnlrp")
+        ('LRP_CMP:α2+♭, layers=3', 'LRP_ε', 'AttnLRP')
+    """
+    base, colon, options = method.partition(":")
+    formula = _in_paper(base)
+    for sign, letter in _LETTERS.items():
+        formula = formula.replace(sign, letter)
+    return f"{formula or base}{', ' if colon else ''}{options}"
 
 
 def _in_paper(base: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,22 @@ Strokes = Sequence[tuple[float, str]]
 
 ON_PICTURES: Strokes = ((2.2, "black"), (1.0, "#ffe14d"))
 ON_MAPS: Strokes = ((0.8, "#444444"),)
+
+
+def demand_within(boxes: Iterable[Box], side: tuple[int, ...]) -> None:
+    """Refuse boxes of which nothing could be seen.
+
+    Args:
+        boxes: to be outlined.
+        side: height and width of the picture.
+
+    Raises:
+        ValueError: one lies beside the picture.
+    """
+    height, width = side
+    for x0, y0, x1, y1 in boxes:
+        if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+            raise ValueError(f"the box {x0},{y0},{x1},{y1} lies beside the picture of {width}x{height} pixels")
 
 
 def outline(axis: Axes, region: Box, strokes: Strokes = ON_PICTURES) -> None:

@@ -146,12 +146,14 @@ class Panel:
         row: likewise.
         title: what it shows.
         note: below that, figures.
+        alarm: whether they are a warning.
     """
 
     column: int
     row: int
     title: str
     note: str = ""
+    alarm: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ BLUE, SKY, GREEN, ORANGE, VERMILION, PURPLE, GREY = (
     "#777777",
 )
 INK, FAINT = "#222222", "#9a9a9a"
+SOFT, ALARM = "#5f6368", "#b3401a"
+"""Of letters: beside what matters, and warnings; both have a contrast above 5 on white."""
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,

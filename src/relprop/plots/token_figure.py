@@ -13,7 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from relprop.plots.drawn import Drawn
 from relprop.plots.marked import LETTERS, Marked, hexed, marked
-from relprop.plots.palette import GREY
+from relprop.plots.palette import SOFT
 from relprop.plots.style import drawable, style
 
 WIDEST = 7.2
@@ -128,7 +128,7 @@ def _draw(figure: Figure, text: Marked, boxes: Sequence[Box], top: float) -> Non
         figure.text(x / across, y / up, letters, fontsize=size, parse_math=False, **more)
 
     write(MARGIN, top, drawable(text.title) or "relevance", TITLE, va="top", weight="bold", color=LETTERS)
-    write(MARGIN, top - 14, drawable(text.account), ACCOUNT, va="top", color=GREY)
+    write(MARGIN, top - 14, drawable(text.account), ACCOUNT, va="top", color=SOFT)
     for box in boxes:
         x, base = MARGIN + box.left, top - HEAD - LINE * box.line - WORD
         mark = FancyBboxPatch(
@@ -144,4 +144,4 @@ def _draw(figure: Figure, text: Marked, boxes: Sequence[Box], top: float) -> Non
         figure.add_artist(mark)
         middle = x + box.width / 2
         write(middle, base, _shown(text.words[box.place]), WORD, ha="center", va="baseline", color=LETTERS)
-        write(middle, base - 11.5, text.number(box.place), NUMBER, ha="center", va="baseline", color=GREY)
+        write(middle, base - 11.5, text.number(box.place), NUMBER, ha="center", va="baseline", color=SOFT)

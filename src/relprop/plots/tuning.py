@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from relprop.plots.named import on_a_line
 from relprop.plots.palette import BLUE, FAINT, INK, STYLE, VERMILION
 from relprop.plots.style import drawable, style
 
@@ -36,7 +37,7 @@ def tuning(
         _search(search, paths, chosen, rounds)
         search.set_ylabel(f"mean {drawable(measure)}, less the chosen one's")
         _told(told, gaps)
-        told.set_xlabel(f"{drawable(measure)}: the chosen one's less this method's, other pictures")
+        told.set_xlabel(f"{drawable(measure)}: the chosen one's less this method's,\nother pictures, 95 % intervals")
     return figure
 
 
@@ -59,7 +60,7 @@ def _told(axis: Axes, gaps: Mapping[str, Triple]) -> None:
     for row, (mean, low, high) in enumerate(gaps.values()):
         axis.plot((low, high), (row, row), color=BLUE, linewidth=2.2, solid_capstyle="butt", alpha=0.55)
         axis.plot(mean, row, marker="o", color=BLUE, markersize=4.5, linestyle="none")
-    axis.set_yticks(range(len(gaps)), labels=[*map(drawable, gaps)], parse_math=False)
+    axis.set_yticks(range(len(gaps)), labels=[*map(on_a_line, gaps)])
     axis.set_ylim(len(gaps) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)

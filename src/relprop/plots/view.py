@@ -111,6 +111,17 @@ class Range:
         """The largest absolute number that has a colour of its own."""
         return max(-self.low, self.high)
 
+    @property
+    def words(self) -> str:
+        """The strongest colour in words: "±0.31", or the one sign there is.
+
+        Example:
+            >>> Range(-0.3125, 0.0).words
+            '\N{MINUS SIGN}0.31'
+        """
+        sign = "\N{MINUS SIGN}" if self.high == 0 else "+" if self.low == 0 else "±"
+        return f"{sign}{self.limit:.2g}"
+
     def extend(self, values: Floats) -> str:
         """Which ends have numbers beyond them: "both", "min", "max" or "neither".
 
@@ -123,6 +134,11 @@ class Range:
     def colours(self, name: str) -> Colormap:
         """The colour map, or that half of it which belongs to the one sign."""
         return _half(name, -1 if self.high == 0 else 1 if self.low == 0 else 0)
+
+
+def own_range(values: Floats, percentile: float = PERCENTILE) -> Range:
+    """What the colours of one map stand for: two-sided, or of one side where all its numbers have one sign."""
+    return View(percentile=percentile).ranges({"": [values]})[""][0]
 
 
 @cache

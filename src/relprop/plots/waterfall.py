@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from relprop.plots.drawn import Drawn
-from relprop.plots.named import plain, shown
+from relprop.plots.named import on_a_line, plain
 from relprop.plots.palette import FAINT, GREY, INK, SKY, STYLE, VERMILION
 from relprop.plots.style import style
 from relprop.support.account import percent
@@ -105,7 +105,7 @@ def _of_explanation(e: Any, target: Any, method: str | None, picture: int, names
     if name not in e.ledger:
         raise ValueError(f"{name} conserves no relevance, so it keeps no ledger; draw that of an LRP method")
     place = e.place(target)
-    title = f"{plain(e.title(place, picture))}, {shown(name, names).replace(chr(10), ':')}"
+    title = f"{plain(e.title(place, picture))}, {on_a_line(name, names)}"
     return e.ledger[name], place, title
 
 

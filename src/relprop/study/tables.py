@@ -190,9 +190,13 @@ def latex(table: Table) -> str:
         column for row in table.rows for column, cell in enumerate(row) if isinstance(cell, str) and len(cell) > 40
     }
     layout = "".join("p{6cm}" if k in prose else "l" if k == 0 else "r" for k in range(len(table.columns)))
-    lines = [" & ".join(map(_tex, line)) + r" \\" for line in (table.columns, *(map(text, row) for row in table.rows))]
+    lines = [
+        _no_argument(" & ".join(map(_tex, line))) + r" \\"
+        for line in (table.columns, *(map(text, row) for row in table.rows))
+    ]
     return "\n".join(
         [
+            r"% To \input this in a document of your own: \usepackage{standalone,booktabs} in its preamble.",
             *(f"% {sentence}" for sentence in re.split(r"(?<=\.) ", table.caption)),
             r"\documentclass[border=6pt]{standalone}",
             r"\usepackage{booktabs}",
@@ -321,8 +325,15 @@ def _spread(cell: Cell) -> list[str | int | float]:
 def _tex(word: str) -> str:
     """Escape a cell; names of ours with a subscript or a bound become mathematics."""
     known = {"mu_w": r"$\mu_w$", "mu": r"$\mu$", "mu <= 0.25": r"$\mu_{\le 0.25}$", "mu <= 0.5": r"$\mu_{\le 0.5}$"}
-    if word.removeprefix("paper ") in known:
-        return ("paper " if word.startswith("paper ") else "") + known[word.removeprefix("paper ")]
+    before, after = ("paper " if word.startswith("paper ") else ""), (" common" if word.endswith(" common") else "")
+    if (name := word.removeprefix(before).removesuffix(after)) in known:
+        return f"{before}{known[name]}{after}"
     escapes = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", UNKNOWN: "--"}
-    escapes |= {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"<": r"$<$", ">": r"$>$"}
-    return "".join(escapes.get(sign, sign) for sign in word)
+    escapes |= {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"<": r"$<$", ">": r"$>$", "\N{MINUS SIGN}": "$-$"}
+    escaped = "".join(escapes.get(sign, sign) for sign in word)
+    return re.sub(r"(?<![\w.-])-\d[\d.]*\d|(?<![\w.-])-\d", r"$\g<0>$", escaped)  # a minus, not a hyphen
+
+
+def _no_argument(line: str) -> str:
+    r"""Keep what a row begins with from being read as an argument of the ``\\`` before it."""
+    return f"{{}}{line}" if line.startswith(("[", "*")) else line

@@ -9,7 +9,10 @@ HALF = 0.5
 """A map that holds less than this share of what it explains shows the smaller part of the truth."""
 NOTICEABLE = 5e-3
 """A share below it is not told in words."""
+SAME = 1e-2
+"""Apart from what is explained by less than this share, a start is no other than it."""
 NEGATIVE = "The network says no: the logit is below zero."
+BELOW = "The value explained is below zero."
 TURNED = "Blue then speaks for the class under alpha-beta everywhere (lrp-alpha1, lrp-alpha2)."
 
 
@@ -64,10 +67,14 @@ class Account:
             '16.13 of 16.26 on pixels'
             >>> Account(total=0.5, value=16.26).words()
             'its sum is 0.5'
+            >>> Account(total=0.98, value=16.26, start=1.0, lost=0.02).words()
+            '0.980 of its start, 1.000, on pixels'
         """
         if self.start is None:
             return f"its sum is {_plain(self.total)}"
-        return f"{in_common(self.total, self.start)} on {on}"
+        if math.isclose(self.start, self.value, rel_tol=SAME, abs_tol=1e-6):
+            return f"{in_common(self.total, self.start)} on {on}"
+        return f"{in_common(self.total, self.start, 'of its start,')}, on {on}"
 
     @property
     def warning(self) -> str:
@@ -88,12 +95,13 @@ class Account:
         return f"only {percent(self.share)}: {', '.join(told)}" if told else f"only {percent(self.share)}"
 
 
-def note(value: float, methods: tuple[str, ...] = ()) -> str:
+def note(value: float, methods: tuple[str, ...] = (), *, logit: bool = True) -> str:
     """What is to be said where what is explained is below zero, "" elsewhere.
 
     Args:
         value: the logit.
         methods: whose maps are shown.
+        logit: whether it is one, and not the value of a function, whose sign may mean something else.
 
     Example:
         >>> note(-1.5, ("cmp-alpha1",))
@@ -103,7 +111,19 @@ def note(value: float, methods: tuple[str, ...] = ()) -> str:
     """
     if not value < 0:
         return ""
-    return f"{NEGATIVE} {TURNED}" if any(name.startswith("lrp-alpha") for name in methods) else NEGATIVE
+    said = NEGATIVE if logit else BELOW
+    return f"{said} {TURNED}" if logit and any(name.startswith("lrp-alpha") for name in methods) else said
+
+
+def noted(title: str, value: float, methods: tuple[str, ...] = (), *, logit: bool = True) -> str:
+    """A title with that note on a line below it, where there is one; the arguments as for `note`.
+
+    Example:
+        >>> noted("otter, logit 2", 2.0)
+        'otter, logit 2'
+    """
+    said = note(value, methods, logit=logit)
+    return f"{title}\n{said}" if said else title
 
 
 def percent(share: float) -> str:
@@ -116,19 +136,19 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %".replace("-", "\N{MINUS SIGN}")
 
 
-def in_common(part: float, whole: float) -> str:
+def in_common(part: float, whole: float, of: str = "of") -> str:
     """Two numbers with as many decimals as give the larger one four digits.
 
     Example:
         >>> in_common(16.1301, 16.2612), in_common(-3e-7, 2e-6)
         ('16.13 of 16.26', '\N{MINUS SIGN}3e-07 of 2e-06')
     """
-    largest = max(abs(part), abs(whole))
+    largest = float(f"{max(abs(part), abs(whole)):.3e}")  # of 0.99999 as of 1
     decimals = 3 - math.floor(math.log10(largest)) if 0 < largest < math.inf else 2
     if decimals > 5:
-        return f"{_plain(part)} of {_plain(whole)}"
+        return f"{_plain(part)} {of} {_plain(whole)}"
     form = f".{max(decimals, 0)}f"
-    return f"{part:{form}} of {whole:{form}}".replace("-", "\N{MINUS SIGN}")
+    return f"{part:{form}} {of} {whole:{form}}".replace("-", "\N{MINUS SIGN}")
 
 
 def _plain(number: float) -> str:

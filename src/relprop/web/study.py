@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from relprop.data.entries import Dataset
-from relprop.data.geometry import Framed, Geometry, like, normalise
+from relprop.data.geometry import Framed, Geometry, around, like, normalise
 from relprop.data.orientation import framed
 from relprop.study.store import CHUNK, Store
 from relprop.support.devices import device_of
@@ -82,7 +83,9 @@ class StudyFolder:
     def _row(self, row: dict[str, Any]) -> dict[str, Any]:
         names = ("image_id", "method", "status", "mu", "mu_w", "logit")
         key = None if self.data is None else str(row["image_index"])
-        return {"class": row["class_name"], "picture": key} | {name: row[name] for name in names}
+        found = {name: row[name] for name in names}
+        told = {name: None if isinstance(each, float) and not isfinite(each) else each for name, each in found.items()}
+        return {"class": row["class_name"], "picture": key} | told
 
     def picture(self, key: str, network: str, networks: Networks, pictures: Pictures) -> dict[str, Any]:
         """Open a picture of the study, brought to a network as the study brought it to its own.
@@ -140,7 +143,7 @@ class StudyFolder:
                 replace(preprocess, resize=geometry.resize, crop=geometry.crop, interpolation=geometry.interpolation)
             ),
             self.code(index) if geometry == own else _brought(self.code(index), geometry),
-            tuple(_around(mask) for mask in found.masks.values()),
+            tuple(around(mask) for mask in found.masks.values()),
         )
 
     def _geometry(self) -> Geometry:
@@ -161,9 +164,3 @@ def _brought(code: Code, geometry: Geometry) -> Code:
     words = f"Geometry({geometry.resize!r}, {geometry.crop}, {geometry.interpolation!r})"
     before = (*code.before, "from relprop.data.geometry import Geometry, normalise")
     return Code(f"normalise({words}({code.x}).image, model.preprocess)[None]", before)
-
-
-def _around(mask: Tensor) -> tuple[int, int, int, int]:
-    """The least box that holds all of a mask (H, W)."""
-    down, across = (mask.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
-    return across[0], down[0], across[-1] + 1, down[-1] + 1

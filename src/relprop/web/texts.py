@@ -154,7 +154,8 @@ def _spoken(ids: Tensor, model: Any) -> int:
         return len(ids) - 1
     places: list[int] = (ids == mask).nonzero()[:, 0].tolist()
     if len(places) != 1:
-        raise Refused(422, f"the text has {len(places)} times {model.tokenizer.mask_token}, and one is to be filled in")
+        word = model.tokenizer.mask_token
+        raise Refused(422, f"the text has {len(places)} times {word}, whose place is filled in; write it once")
     return places[0]
 
 

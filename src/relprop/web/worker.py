@@ -36,6 +36,10 @@ class _Job(Generic[T]):
     dropped: bool = False
 
 
+def _nothing() -> Any:
+    """What is done for nobody."""
+
+
 class Worker:
     """The thread and what waits for it.
 
@@ -85,6 +89,7 @@ class Worker:
             await asyncio.wait((done, leaving), timeout=self.seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             job.dropped = True
+            job.work = _nothing  # which lets go of what it would have needed
             leaving.cancel()
         if done.done():
             result, error = done.result()

@@ -68,7 +68,7 @@ function measured(map, [left, top, right, bottom]) {
 
 const fixed = (digits) => (value) => withMinus(value.toFixed(digits));
 const MEASURES = [
-  ["inside", "relevance inside", "Sum of the map inside the box", (value) => short(value, 4)],
+  ["inside", "relevance inside", "Sum of the map inside the box", (value) => steady(value, 4)],
   ["mu", "share of positive (μ)", "relprop.metrics.inside_total_ratio", fixed(4)],
   ["area", "area", "The box's share of the picture", (value) => percent(value, 1)],
   ["mu_w", "μ_w", "relprop.metrics.weighted_inside_total_ratio", fixed(3)],

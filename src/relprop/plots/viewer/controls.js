@@ -42,7 +42,7 @@ function fillClasses() {
 
 function classChoice(item) {
   const sure = item.probability ?? null;
-  const choice = choiceOf("targets", item.index, item.name, sure === null ? steady(item.logit, 3) : percent(sure, 1));
+  const choice = choiceOf("targets", item.index, item.name, sure === null ? steady(item.logit, 3) : chance(sure));
   if (sure !== null) {
     const bar = make("span", { class: "gauge" }, make("span"));
     bar.firstChild.style.width = percent(sure, 2).replace(" ", "");
@@ -108,6 +108,10 @@ function fitPanel() {
   const found = shown.document;
   const texts = Boolean(found?.tokens);
   show("look-part", Boolean(found));
+  if (found?.prepared) {
+    show("prepared");
+    byId("prepared-words").textContent = found.prepared;
+  }
   show("save-part", Boolean(found));
   show("under-part", Boolean(found?.image) && !texts);
   show("percentile-part", !texts);

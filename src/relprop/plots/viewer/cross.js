@@ -92,7 +92,8 @@ function drawCross() {
   const at = shown.cross;
   for (const map of visibleMaps()) {
     if (map.tokens || !map.finite) continue;
-    map.readout.textContent = at ? `${exact(map.numbers[at.y * shown.width + at.x])} at ${at.x}, ${at.y}` : "";
+    const words = at ? [exact(map.numbers[at.y * shown.width + at.x]), make("span", {}, ` at ${at.x}, ${at.y}`)] : [];
+    map.readout.replaceChildren(...words);
     map.readout.classList.toggle("low", Boolean(at && 2 * at.y < shown.height)); // not where one looks
     const [x, y, w, h] = at ? [at.x + 0.5, at.y + 0.5, shown.width, shown.height] : [];
     const lines = at ? [`M${x} 0V${h}`, `M0 ${y}H${w}`].flatMap((d) => ["under", "over"].map((kind) => makeSvg("path", { d, class: kind }))) : [];

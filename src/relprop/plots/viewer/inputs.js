@@ -93,8 +93,8 @@ function takeFile(file) {
   });
 }
 
-/** Take a picture, then explain it; whichever was asked for last is shown. */
-async function newPicture(words, look, from = null) {
+/** Take a picture, then explain it, a class of it where one is named; whichever was asked for last is shown. */
+async function newPicture(words, look, from = null, name = null) {
   server.asked += 1;
   const mine = server.asked;
   let found = null;
@@ -103,8 +103,15 @@ async function newPicture(words, look, from = null) {
   });
   if (!done || mine !== server.asked) return;
   server.from = from;
+  const study = byId("study").querySelector("details");
+  if (study && !from?.startsWith("api/study")) study.open = false; // what was dropped is to be seen
   view.text = "";
   adopt(found);
+  const named = choices.classes.find((item) => item.name === name);
+  if (named && !view.targets.includes(named.index)) {
+    view.targets = [named.index];
+    fillChoices();
+  }
   await explain();
 }
 
@@ -117,7 +124,6 @@ function adopt(found) {
   const known = view.targets.filter((index) => choices.classes.some((item) => item.index === index));
   view.targets = (again || server.restored) && known.length ? known : choices.classes.slice(0, 2).map((item) => item.index);
   server.restored = false;
-  if (found.prepared) byId("prepared-words").textContent = found.prepared;
   byId("search").value = "";
   fillChoices();
   remember();

@@ -53,7 +53,7 @@ function rowOf(row) {
 
 function told(row) {
   const parts = row.logit === null || row.logit === undefined ? [] : [`logit ${steady(row.logit, 4)}`];
-  if (row.probability !== null && row.probability !== undefined) parts.push(percent(row.probability, 1));
+  if (row.probability !== null && row.probability !== undefined) parts.push(chance(row.probability));
   return parts.join(", ");
 }
 
@@ -106,7 +106,8 @@ function mapFigure(map) {
   listen(map);
   map.bar = make("canvas", { class: "bar", "aria-hidden": "true" });
   map.ends = make("div", { class: "ends" });
-  map.figure = make("figure", {}, title, map.surface, map.bar, map.ends, below, savers(map));
+  const scale = make("div", { class: "scale" }, map.bar, map.ends);
+  map.figure = make("figure", {}, title, map.surface, scale, below, savers(map));
   return map.figure;
 }
 

@@ -55,6 +55,11 @@ function percent(share, digits = 0) {
   return withMinus(`${(100 * share).toFixed(digits)} %`);
 }
 
+/** A probability: what is rounded to nothing is not nothing. */
+function chance(share) {
+  return share > 0 && share < 0.0005 ? "< 0.1 %" : percent(share, 1);
+}
+
 /** Two numbers with as many decimals as give the larger one four digits. */
 function inCommon(part, whole) {
   const largest = Math.max(Math.abs(part), Math.abs(whole));

@@ -1,8 +1,12 @@
 // The page begins: with the document that it holds, or with the server that it came from.
 
 async function begin() {
-  const desk = window.matchMedia("(min-width: 56rem)").matches;
-  for (const part of document.querySelectorAll("aside details")) part.open = desk;
+  const desk = window.matchMedia("(min-width: 56rem)");
+  const unfold = () => {
+    for (const part of document.querySelectorAll("aside details")) part.open = desk.matches;
+  };
+  desk.addEventListener("change", unfold); // a frame may be of no width yet
+  unfold();
   readFragment(window.location.hash);
   listenToLook();
   syncLook();

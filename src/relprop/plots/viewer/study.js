@@ -85,12 +85,7 @@ async function openOfStudy(row) {
   const method = choices.methods.find((each) => each.name === row.method);
   if (method) view.methods = [...new Set([...view.methods, method.name])];
   server.content = null;
-  await newPicture(`opening ${row.image_id}`, () => askJson(`${path}?network=${encodeURIComponent(view.network)}`, { body: "" }), path);
-  const item = choices.classes.find((each) => each.name === row.class);
-  if (item && !view.targets.includes(item.index)) {
-    view.targets = [item.index];
-    fillChoices();
-    await explain();
-  }
+  const look = () => askJson(`${path}?network=${encodeURIComponent(view.network)}`, { body: "" });
+  await newPicture(`opening ${row.image_id}`, look, path, row.class);
   byId("rows").scrollIntoView({ block: "start" });
 }

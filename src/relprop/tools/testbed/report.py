@@ -27,6 +27,11 @@ SHOWN = (
     "grad-cam",
 )
 """The methods in the figure of examples, where they were measured; otherwise the first ones."""
+EXAMPLES = "Maps of examples, a row for each kind of picture: the picture, then a column for each method,"
+READING = (
+    "What is asked for is outlined on the picture. Red speaks for it, blue against it, white is zero; each map has "
+    "colours of its own."
+)
 MOST = 9
 """So many methods are in the figure."""
 
@@ -97,7 +102,7 @@ def _blocks(bed: TestBed, table: tables.Table, image: bytes) -> list[page.Block]
             "The truth is what the network does when the picture changes, or what it was made to do.",
         ),
         page.Heading("Examples"),
-        page.Figure(image, "png", "A row per kind of picture, a column per method.", "What is asked for is outlined."),
+        page.Figure(image, "png", f"{EXAMPLES} {', '.join(methods_shown(bed))}.", READING),
     ]
     if lines := bed.reasons():
         blocks.append(page.Folded("Methods without figures, and why", "\n".join(lines)))
