@@ -50,7 +50,7 @@ def study(tmp_path_factory):
 def server(study):
     """A process of its own, as users have it: its address."""
     command = [sys.executable, "-m", "relprop", "serve", "--no-browser", "--port", "0", "--threads", "1"]
-    command += ["--study", str(study)]
+    command += ["--study", str(study), "--model", "digits-deep", "--model", "digits-shallow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         said = ""
         for line in process.stdout:
@@ -354,6 +354,34 @@ def test_on_an_error_nothing_is_lost_and_what_to_do_is_said(tab, server, picture
     playwright.expect(tab.locator("figure")).to_have_count(1)
     assert "three" in tab.inner_text(".row h2")
     assert tab.input_value("#under") == "10"
+
+
+def test_another_network_chosen_while_a_picture_is_looked_at_is_the_one_that_explains_it(tab, server, picture):
+    ready(tab, server)
+    held = []
+    tab.route("**/api/pictures?network=digits-deep", lambda route: held.append(route))
+    tab.set_input_files("#file", picture)
+    tab.select_option("#network", "digits-shallow")
+    playwright.expect(tab.locator("#working")).to_be_visible()
+    while not held:
+        tab.wait_for_timeout(50)
+    held[0].continue_()
+    playwright.expect(tab.locator(".row")).to_have_count(2)
+    playwright.expect(tab.locator("#working")).to_be_hidden()
+    model = rp.models.load("digits-shallow")
+    order = model(model.preprocess(Image.open(picture))[None])[0].argsort(descending=True).tolist()
+    listed = [int(box.get_attribute("value")) for box in tab.locator("#classes input").all()]
+    assert listed == order[: len(listed)]
+
+
+def test_a_link_that_is_followed_within_the_page_is_shown(tab, server):
+    ready(tab, server)
+    tab.locator("#samples button").first.click()
+    playwright.expect(tab.locator(".row")).to_have_count(2)
+    tab.wait_for_timeout(300)
+    tab.evaluate("address => { location.href = address.replace(/targets=[^&]*/, 'targets=3'); }", tab.url)
+    playwright.expect(tab.locator(".row")).to_have_count(1)
+    assert "three" in tab.inner_text(".row h2")
 
 
 def test_a_notebook_shows_the_same_in_a_frame_of_its_own(tab, e, tmp_path):

@@ -1,9 +1,11 @@
 """The addresses of the page: maps are rp.explain's to the bit, and what cannot be answered is one clear line."""
 
+import ast
 import asyncio
 import base64
 import io
 import re
+import struct
 import threading
 import time
 from pathlib import Path
@@ -11,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
+from uvicorn.server import ServerState
 
 import relprop as rp
 import text_models
@@ -26,13 +30,14 @@ from relprop.plots.viewer import page as viewer
 from relprop.study.store import Store
 from relprop.web.app import Served
 from relprop.web.bodies import GoneError, Room
+from relprop.web.document import DROPPED, python
 from relprop.web.guard import Guard, policy
 from relprop.web.held import Held
 from relprop.web.limits import Limits
 from relprop.web.networks import Networks
 from relprop.web.refused import Refused
 from relprop.web.samples import sample
-from relprop.web.serving import bound
+from relprop.web.serving import Connection, bound
 from relprop.web.titles import FOR_TEXTS
 from relprop.web.worker import Worker
 
@@ -141,6 +146,24 @@ def test_the_code_gives_the_same_map(ask, picture, monkeypatch):
     assert np.array_equal(names["R"].numpy(), numbers(document))
 
 
+def test_no_name_of_a_class_becomes_code(served):
+    hostile = ("x\nimport os", "x\rimport os", "x\x00", "x\x0cimport os")
+    plain, *others = (
+        ast.dump(ast.parse(python(served.networks.all[0], DROPPED, [1], METHODS, ("", name))))
+        for name in ("x", *hostile)
+    )
+    assert others == [plain] * len(hostile)
+
+
+def test_classes_that_are_named_by_numbers_are_asked_for_by_their_place(ask, served, monkeypatch):
+    expected = ask(targets=[3]).json()
+    model = served.networks.named("digits-shallow").model
+    monkeypatch.setattr(model, "classes", tuple(str(k) for k in range(1, 11)))
+    found = ask(targets=[3]).json()
+    assert (found["classes"][0]["index"], found["classes"][0]["name"]) == (3, "4")
+    assert found["maps"] == expected["maps"]
+
+
 def test_mu_of_a_box_is_that_of_the_measures(ask, picture):
     document = ask().json()
     e = rp.explain(rp.models.load("digits-shallow"), picture, [7, 6], METHODS)
@@ -212,6 +235,31 @@ def test_a_picture_whose_camera_wrote_nonsense_is_explained(client):
     buffer = io.BytesIO()
     Image.fromarray(sample_picture().image).save(buffer, "JPEG", exif=b"Exif\x00\x00nonsense")
     assert client.post("/api/pictures?network=digits-shallow", content=buffer.getvalue()).status_code == 200
+
+
+def test_a_picture_that_is_a_line_is_not_made_a_thousand_times_as_large(client):
+    buffer = io.BytesIO()
+    Image.new("L", (1, 3000)).save(buffer, "PNG")
+    answer = client.post("/api/pictures?network=digits-shallow", content=buffer.getvalue())
+    refused(answer, 413, "1 x 3000 pixels, of which one side may be 50 times the other")
+
+
+def test_scans_are_counted_in_a_jpeg_of_several_pictures_and_not_behind_it(client):
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "JPEG", progressive=True)
+    data, end = buffer.getvalue()[:-2], buffer.getvalue()[-2:]
+    scan = data[data.rindex(b"\xff\xda") :]
+    directory = struct.pack("<HHHI4sHHIIHHIII", 3, 0xB000, 7, 4, b"0100", 0xB001, 4, 1, 2, 0xB002, 7, 32, 50, 0)
+    entries = struct.pack("<IIIHHIIIHH", 0x030000, 99, 0, 0, 0, 0, 99, 8, 0, 0)
+    several = b"MPF\0" + struct.pack("<2sHI", b"II", 42, 8) + directory + entries
+    mpo = data[:2] + b"\xff\xe2" + struct.pack(">H", len(several) + 2) + several + data[2:]
+    with Image.open(io.BytesIO(mpo + end)) as image:
+        assert image.format == "MPO"
+    path = "/api/pictures?network=digits-shallow"
+    for file in (data, mpo):
+        refused(client.post(path, content=file + 100 * scan + end), 413, "more than 100 scans")
+    film = b"\xff\xda" * 200  # a camera's, behind its picture
+    assert client.post(path, content=data + end + film).status_code == 200
 
 
 def test_figures_are_those_of_the_plots(ask, picture):
@@ -340,6 +388,10 @@ def test_a_query_that_is_none_is_refused(client, words, line):
         ({"methods": ["cmp-alpha1:head=x.toml"]}, 422, "files are not read"),
         ({"methods": ["smoothgrad:samples=1000"]}, 422, "samples is 64 at most"),
         ({"methods": ["attention-rollout"]}, 422, "attention"),
+        ({"methods": [f"smoothgrad:seed={10**60}"]}, 422, "too large a number"),
+        ({"methods": ["lrp-epsilon:eps=1e300"]}, 422, "too large a number"),
+        ({"targets": [10**150]}, 422, "its classes are 0 to 9"),
+        ({"targets": [-1]}, 422, "its classes are 0 to 9"),
     ],
 )
 def test_a_question_that_cannot_be_answered_is(ask, changed, status, line):
@@ -491,6 +543,24 @@ def test_what_is_read_at_once_is_bounded():
                 async with room.of(60):
                     pass
         assert room.taken == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHo", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_connection_that_asks_for_nothing_is_let_go(served, monkeypatch, sent):
+    monkeypatch.setattr(Connection, "idle", 0.05)
+    config, state = uvicorn.Config(Guard(served.app(), PORT, served.page), lifespan="off"), ServerState()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        there = await loop.create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
+        async with there:
+            reader, writer = await asyncio.open_connection(*there.sockets[0].getsockname())
+            writer.write(sent)
+            answer = await asyncio.wait_for(reader.read(), 10)
+            assert (b"421" in answer) == sent.endswith(b"\r\n\r\n")
+            writer.close()
 
     asyncio.run(main())
 

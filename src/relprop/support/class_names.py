@@ -16,11 +16,12 @@ class ClassError(InputError):
     """A class that the network does not have; the message offers the nearest."""
 
 
-def class_index(word: str, classes: Sequence[str], whose: str = "this network") -> int:
+def class_index(word: str | int, classes: Sequence[str], whose: str = "this network") -> int:
     """Return the index of the class that `word` means.
 
     Args:
-        word: an index from 0 ("7", or "class 7"), or a name; case, hyphens and underscores do not matter.
+        word: an index from 0 (7, "7", or "class 7"), or a name; case, hyphens and underscores do not matter. A number
+            is an index even where another class has it for its name.
         classes: the network's names, one per logit.
         whose: they are, for the message.
 
@@ -33,20 +34,26 @@ def class_index(word: str, classes: Sequence[str], whose: str = "this network") 
         >>> rp.models.class_index("Tiger-Cat", classes), rp.models.class_index("0", classes)
         (1, 0)
     """
+    if isinstance(word, int):
+        return _within(word, classes, whose)
     found = classes_named(word, classes)
     if word.isdecimal() and found not in ([], [int(word)]):
         raise ClassError(f"{word} is an index, and the name of class {found[0]}: say 'class {word}', or {found[0]}")
     number = re.fullmatch(r"(?:class )?(\d+)", word)
     if number and not found:
-        if int(number[1]) >= len(classes):
-            raise ClassError(f"no class {number[1]} in {whose}; its classes are 0 to {len(classes) - 1}")
-        return int(number[1])
+        return _within(int(number[1]), classes, whose)
     if not found:
         near = did_you_mean(word, classes) or f"; name one like {classes[0]!r}, or give its index from 0"
         raise ClassError(f"no class {word!r} in {whose}{near}")
     if len(found) > 1:
         raise ClassError(f"class {word!r} is the name of {' and '.join(map(str, found))}: give the index")
     return found[0]
+
+
+def _within(index: int, classes: Sequence[str], whose: str) -> int:
+    if not 0 <= index < len(classes):
+        raise ClassError(f"no class {index} in {whose}; its classes are 0 to {len(classes) - 1}")
+    return index
 
 
 def classes_named(name: str, classes: Sequence[str]) -> list[int]:

@@ -21,6 +21,10 @@ ROUNDS = ("samples", "steps")
 """Options of methods that say how often they explain."""
 
 
+LARGEST = 2**63 - 1
+"""Number in an option of a method: whole ones fit into 64 bits, others into float32."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """A question.
@@ -100,6 +104,9 @@ def demand_method(name: str, limits: Limits) -> None:
     given = parse_options(name, text, METHODS[base].options)
     if any(option in given for option in FILES):
         raise Refused(422, f"{shown(name)!r} names a file, and files are not read for the page; use relprop explain")
+    for option, value in given.items():
+        if not isinstance(value, str) and abs(value) > LARGEST:
+            raise Refused(422, f"{shown(name)!r}: {option} is too large a number; choose one below 1e18")
     for option in ROUNDS:
         if given.get(option, 0) > limits.rounds:
             raise Refused(422, f"{shown(name)!r}: {option} is {limits.rounds} at most here; use relprop explain")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from relprop.explanation import Explanation
 from relprop.plots.viewer.documents import letters, told
+from relprop.propagate import GROWN
 from relprop.support.account import Account, note
+from relprop.support.errors import RelpropError
+from relprop.support.one_line import printable
 from relprop.web.asked import Asked
 from relprop.web.networks import Network
 from relprop.web.titles import title
@@ -90,6 +95,19 @@ def document(network: Network, e: Explanation, asked: Asked, logits: Sequence[fl
     }
 
 
+def demand_finite(e: Explanation) -> None:
+    """Refuse maps whose numbers, or the account of them, are none.
+
+    Raises:
+        RelpropError: such a map is among them.
+    """
+    for index in map(int, e.targets[:, 0]):
+        for method in e.relevance:
+            accounted = told(e.account(index, method)) or {}
+            if not (torch.isfinite(e.map(index, method)).all() and all(map(math.isfinite, accounted.values()))):
+                raise RelpropError(f"{method}: its map is not finite; {GROWN}")
+
+
 def of_method(name: str, account: Account) -> dict[str, Any]:
     """Describe a method."""
     attribution = {"attribution": True} if account.kind == "attribution" else {}
@@ -101,11 +119,9 @@ def notes(account: Account, method: str) -> list[str]:
     return [line for line in (account.warning, note(account.value, (method,))) if line]
 
 
-def python(
-    network: Network, code: Code, targets: Sequence[int | str], methods: Sequence[str], classes: Sequence[str]
-) -> str:
-    """Python code that gives the same maps."""
-    first = classes[int(targets[0])] if isinstance(targets[0], int) and classes else targets[0]
+def python(network: Network, code: Code, targets: Sequence[int], methods: Sequence[str], classes: Sequence[str]) -> str:
+    """Python code that gives the same maps; a class's name stands in it as a comment, which a line's end would end."""
+    first = printable(classes[targets[0]]) if classes else targets[0]
     return "\n".join(
         (
             "import relprop as rp",

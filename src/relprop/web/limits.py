@@ -14,6 +14,8 @@ class Limits:
     Attributes:
         bytes: of a picture's file.
         pixels: of a picture, width times height, as its file's head states them.
+        proportion: of a picture's longer side to its shorter one; a network that wants 256 pixels of the shorter one
+            makes so many times 256 of the longer one before it cuts out the centre.
         scans: of a progressive JPEG, each of which is work for the whole picture; cameras and programs write about ten.
         json: bytes of a question.
         characters: of a text.
@@ -36,6 +38,7 @@ class Limits:
 
     bytes: int = 20 * MEGA
     pixels: int = 40 * MEGA
+    proportion: int = 50
     scans: int = 100
     json: int = 64 * 1024
     characters: int = 8000

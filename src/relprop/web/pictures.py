@@ -15,12 +15,12 @@ from torch import Tensor
 from relprop.explanation import Explanation
 from relprop.from_pictures import as_input
 from relprop.plots.viewer.documents import picture_address
-from relprop.propagate import GROWN, explain
+from relprop.propagate import explain
 from relprop.record.logits import logits_of
 from relprop.support.class_names import class_index
 from relprop.support.errors import RelpropError
 from relprop.web.asked import Asked
-from relprop.web.document import DROPPED, Code, document, of_class, probabilities
+from relprop.web.document import DROPPED, Code, demand_finite, document, of_class, probabilities
 from relprop.web.held import Held
 from relprop.web.limits import Limits
 from relprop.web.networks import PICTURES, Network, Networks
@@ -137,7 +137,7 @@ class Pictures:
         height, width = prepared.seen.shape[:2]
         if height * width * len(asked.targets) * len(asked.methods) > self._limits.numbers:
             raise Refused(422, f"so many maps of {height} x {width} are too much at once; ask in several questions")
-        targets = [class_index(str(target), network.classes) for target in asked.targets]
+        targets = [class_index(target, network.classes) for target in asked.targets]
         e = explain(
             network.model,
             prepared.x,
@@ -146,9 +146,7 @@ class Pictures:
             check=not network.checked,
         )
         network.checked = True
-        for method, maps in e.relevance.items():
-            if not torch.isfinite(maps).all():
-                raise RelpropError(f"{method}: its map is not finite; {GROWN}")
+        demand_finite(e)
         return network, prepared, e
 
     def document(self, asked: Asked) -> dict[str, Any]:

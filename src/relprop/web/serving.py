@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
@@ -10,6 +11,7 @@ import webbrowser
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from relprop.support.errors import RelpropError
 from relprop.web.app import Served
@@ -19,12 +21,38 @@ ADDRESS = "127.0.0.1"
 """Which other machines do not reach."""
 CONNECTIONS = 500
 """So many are open at most: fewer than a process may have files."""
+REFUSED = 100
+"""So many more are told that it is busy."""
 TRIED = 100
 """So many ports are looked at for a free one."""
 
 
 class ServeError(RelpropError):
     """A server that cannot begin; the message says why and what to do."""
+
+
+class Connection(H11Protocol):
+    """A connection that is let go when it asks for nothing: those that do would find all places taken."""
+
+    idle = 10.0
+    """Seconds that it may be silent, or in the midst of a request's head; twice as many at most."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count it, and let it go where there are too many to answer even that."""
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS + REFUSED:
+            transport.abort()
+        self._look(self)
+
+    def _look(self, before: object) -> None:
+        """Let it go if since the last look, when it had got `before`, nothing new was asked."""
+        if self.transport.is_closing():
+            return
+        waits = self.cycle is None or self.cycle.response_complete
+        if waits and before is self.cycle:
+            self.transport.close()
+        else:
+            self.loop.call_later(self.idle, self._look, self.cycle if waits else self)
 
 
 class _Server(uvicorn.Server):
@@ -82,7 +110,7 @@ def serve(served: Served, listening: socket.socket, *, browser: bool) -> None:
     guard = Guard(served.app(), port, served.page)
     config = uvicorn.Config(
         guard,
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,

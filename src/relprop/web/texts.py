@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from relprop.plots.viewer.documents import told
-from relprop.propagate import GROWN, explain
+from relprop.propagate import explain
 from relprop.record.logits import logits_of
 from relprop.support.class_names import class_index
 from relprop.support.errors import RelpropError
 from relprop.tokens import At
 from relprop.web.asked import Asked
-from relprop.web.document import notes, of_method, probabilities
+from relprop.web.document import demand_finite, notes, of_method, probabilities
 from relprop.web.held import Held
 from relprop.web.limits import Limits
 from relprop.web.networks import TEXT, Network, Networks
@@ -95,14 +95,13 @@ class Texts:
         targets = [_target(target, read, network) for target in asked.targets]
         e = explain(network.model, read.x, targets, list(asked.methods), check=not network.checked)
         network.checked = True
+        demand_finite(e)
         shares = probabilities(read.logits, network)
         indices = list(dict.fromkeys(int(index) for index in e.targets[:, 0]))
         maps = []
         for index in indices:
             for method in e.relevance:
                 R = e.map(index, method).float().cpu()
-                if not torch.isfinite(R).all():
-                    raise RelpropError(f"{method}: its relevance is not finite; {GROWN}")
                 account = e.account(index, method)
                 maps.append(
                     {
@@ -162,7 +161,7 @@ def _spoken(ids: Tensor, model: Any) -> int:
 
 def _target(target: int | str, read: Read, network: Network) -> Any:
     if read.position is None:
-        return class_index(str(target), network.classes)
+        return class_index(target, network.classes)
     return At(read.position, target)
 
 

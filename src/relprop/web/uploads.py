@@ -6,6 +6,7 @@ is decoded. Pillow's own bounds on compressed texts and colour profiles (one meg
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from io import BytesIO
@@ -19,8 +20,11 @@ from relprop.web.refused import Refused
 KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """As Pillow calls them."""
 WHAT = "the file"
-SCAN = b"\xff\xda"
-"""What begins a JPEG's scan; within its data the first byte is never followed by the second."""
+JPEG = b"\xff\xd8"
+"""How a JPEG begins, also one of several pictures, which Pillow calls by another name."""
+SCAN, END = 0xDA, 0xD9
+MARKER = re.compile(rb"\xff+([\x02-\xcf\xd8-\xfe])")
+"""What begins a part of a JPEG that states its length; not what stands within the data of a scan."""
 
 
 def picture_in(data: bytes, limits: Limits) -> Image.Image:
@@ -31,14 +35,20 @@ def picture_in(data: bytes, limits: Limits) -> Image.Image:
     """
     if not data:
         raise Refused(400, "the request's body is empty; send the bytes of a picture's file")
-    kind, width, height = _head(data)
+    width, height = _size(data)
     if width * height > limits.pixels:
         raise Refused(
             413,
             f"a picture of {width} x {height} pixels, and {limits.pixels / MEGA:g} million are read at most; "
             "scale it down first",
         )
-    if kind == "JPEG" and data.count(SCAN) > limits.scans:
+    if max(width, height) > limits.proportion * min(width, height):
+        raise Refused(
+            413,
+            f"a picture of {width} x {height} pixels, of which one side may be {limits.proportion} times the other "
+            "at most; cut a part out of it",
+        )
+    if data.startswith(JPEG) and _scans(data) > limits.scans:
         raise Refused(413, f"a JPEG of more than {limits.scans} scans; save it anew, as one is enough")
     try:
         return decoded(data, WHAT, KINDS)
@@ -46,19 +56,19 @@ def picture_in(data: bytes, limits: Limits) -> Image.Image:
         raise Refused(415 if "not a picture" in str(error) else 422, str(error)) from None
 
 
-def _head(data: bytes) -> tuple[str, int, int]:
-    """The kind of a file, and the width and height that it states.
+def _size(data: bytes) -> tuple[int, int]:
+    """The width and height that a file's head states.
 
     Raises:
         Refused: it is of no kind that is read, or its head is damaged.
     """
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":  # Pillow makes room for all its pixels when it opens one
-        return ("WEBP", *_webp(data))
+        return _webp(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(BytesIO(data), formats=[kind for kind in KINDS if kind != "WEBP"]) as image:
-                return str(image.format), *image.size
+                return image.width, image.height
     except Image.DecompressionBombError:
         raise Refused(413, "a picture of more pixels than could be right; scale it down first") from None
     except UnidentifiedImageError:
@@ -67,6 +77,15 @@ def _head(data: bytes) -> tuple[str, int, int]:
         if "MAX_TEXT" in str(error):
             raise Refused(413, f"{WHAT}: the texts in it unpack to too much; save it without its notes") from None
         raise Refused(422, f"{WHAT}: its head is damaged ({error}); get a whole copy") from None
+
+
+def _scans(data: bytes) -> int:
+    """How many scans a JPEG has: up to its end, as behind it there may be another picture, or a film."""
+    found, at = 0, len(JPEG)
+    while (marker := MARKER.search(data, at)) and marker[1][0] != END:
+        found += marker[1][0] == SCAN
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return found
 
 
 def _webp(data: bytes) -> tuple[int, int]:

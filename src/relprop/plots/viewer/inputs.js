@@ -64,16 +64,12 @@ async function fillSamples() {
 }
 
 function lookAtSample(name) {
-  const path = `api/samples/${encodeURIComponent(name)}`;
-  server.content = null;
-  return newPicture("reading the sample", () => askJson(`${path}?network=${encodeURIComponent(view.network)}`, { body: "" }), path);
+  return newPicture("reading the sample", { path: `api/samples/${encodeURIComponent(name)}`, body: "" });
 }
 
-/** Ask the server to look at a picture; nothing of what is shown is lost where it cannot. */
-async function lookAt(content) {
-  const found = await askJson(`api/pictures?network=${encodeURIComponent(view.network)}`, { body: content });
-  adopt(found);
-  return found;
+/** Let the network look at a picture: one that is sent, or one that the server has at an address. */
+function lookAt({ path, body }) {
+  return askJson(`${path}?network=${encodeURIComponent(view.network)}`, { body });
 }
 
 function takeFile(file) {
@@ -86,25 +82,22 @@ function takeFile(file) {
     alarm(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB, and the server takes ${(server.limits.bytes / 1e6).toFixed(0)} MB; make it smaller.`);
     return;
   }
-  newPicture("looking at the picture", async () => {
-    const found = await askJson(`api/pictures?network=${encodeURIComponent(view.network)}`, { body: file });
-    server.content = file;
-    return found;
-  });
+  newPicture("looking at the picture", { path: "api/pictures", body: file });
 }
 
 /** Take a picture, then explain it, a class of it where one is named; whichever was asked for last is shown. */
-async function newPicture(words, look, from = null, name = null) {
+async function newPicture(words, source, name = null) {
   server.asked += 1;
   const mine = server.asked;
   let found = null;
   const done = await busy(words, async () => {
-    found = await look();
+    do found = await lookAt(source);
+    while (found.network !== view.network && mine === server.asked); // another was chosen meanwhile
   });
   if (!done || mine !== server.asked) return;
-  server.from = from;
+  server.source = source;
   const study = byId("study").querySelector("details");
-  if (study && !from?.startsWith("api/study")) study.open = false; // what was dropped is to be seen
+  if (study && !source.path.startsWith("api/study")) study.open = false; // what was dropped is to be seen
   view.text = "";
   adopt(found);
   const named = choices.classes.find((item) => item.name === name);
@@ -146,6 +139,7 @@ async function readText(words) {
     found = await askJson("api/texts", { json: { network: view.network, text: words } });
   });
   if (!done || mine !== server.asked) return;
+  server.source = null;
   view.text = words;
   byId("text").value = words;
   adopt(found);
@@ -161,19 +155,17 @@ async function changeNetwork() {
   if (network().kind !== kind) view.methods = usualMethods();
   takeNetwork();
   if (network().kind === "text") {
+    server.asked += 1; // a picture that is being looked at is not for it
     if (byId("text").value.trim()) await readText(byId("text").value);
     return;
   }
   if (!view.picture) return;
-  const named = `network=${encodeURIComponent(view.network)}`;
-  let path = `api/pictures/${encodeURIComponent(view.picture)}?${named}`;
-  let options = {};
-  if (server.content) [path, options] = [`api/pictures?${named}`, { body: server.content }];
-  else if (server.from) [path, options] = [`${server.from}?${named}`, { body: "" }];
+  const wanted = view.network;
   let found = null;
   const done = await busy("looking at the picture", async () => {
-    found = await askJson(path, options);
+    found = await lookAt(server.source || { path: `api/pictures/${encodeURIComponent(view.picture)}` });
   });
+  if (wanted !== view.network) return; // another was chosen meanwhile
   if (!done) {
     view.network = before;
     byId("network").value = before;

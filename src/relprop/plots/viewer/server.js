@@ -1,6 +1,6 @@
 // The server: what it is asked, and what is done while it works, when it fails, and when it has forgotten.
 
-const server = { networks: [], methods: [], limits: {}, study: null, known: null, content: null, asked: 0, busy: 0, restored: false };
+const server = { networks: [], methods: [], limits: {}, study: null, known: null, source: null, asked: 0, busy: 0, restored: false };
 
 class Refusal extends Error {
   constructor(words, status) {
@@ -105,8 +105,8 @@ async function explained(signal) {
   try {
     return await askJson("api/explain", { json: request(), signal });
   } catch (error) {
-    if (error.status !== 404 || !server.content) throw error;
-    await lookAt(server.content);
+    if (error.status !== 404 || !server.source) throw error;
+    adopt(await lookAt(server.source));
     return askJson("api/explain", { json: request(), signal });
   }
 }

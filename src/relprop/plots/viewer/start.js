@@ -8,6 +8,7 @@ async function begin() {
   desk.addEventListener("change", unfold); // a frame may be of no width yet
   unfold();
   readFragment(window.location.hash);
+  window.addEventListener("hashchange", () => window.location.reload()); // a link that is followed within the page
   listenToLook();
   syncLook();
   byId("copy-link").hidden = !ALONE;

@@ -84,8 +84,6 @@ async function openOfStudy(row) {
   const path = `api/study/pictures/${encodeURIComponent(row.picture)}`;
   const method = choices.methods.find((each) => each.name === row.method);
   if (method) view.methods = [...new Set([...view.methods, method.name])];
-  server.content = null;
-  const look = () => askJson(`${path}?network=${encodeURIComponent(view.network)}`, { body: "" });
-  await newPicture(`opening ${row.image_id}`, look, path, row.class);
+  await newPicture(`opening ${row.image_id}`, { path, body: "" }, row.class);
   byId("rows").scrollIntoView({ block: "start" });
 }
