@@ -390,7 +390,8 @@ def test_a_query_that_is_none_is_refused(client, words, line):
         ({"methods": ["attention-rollout"]}, 422, "attention"),
         ({"methods": [f"smoothgrad:seed={10**60}"]}, 422, "too large a number"),
         ({"methods": ["lrp-epsilon:eps=1e300"]}, 422, "too large a number"),
-        ({"targets": [10**150]}, 422, "its classes are 0 to 9"),
+        ({"targets": [10**150]}, 422, "cannot be the name or place of any"),
+        ({"targets": ["\ud800"]}, 422, "cannot be the name or place of any"),
         ({"targets": [-1]}, 422, "its classes are 0 to 9"),
     ],
 )

@@ -22,7 +22,7 @@ ROUNDS = ("samples", "steps")
 
 
 LARGEST = 2**63 - 1
-"""Number in an option of a method: whole ones fit into 64 bits, others into float32."""
+"""Number in a question: whole ones fit into 64 bits, others into float32."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,14 @@ def text_in(given: Mapping[str, Any], key: str, most: int) -> str:
         raise Refused(400, f'"{key}" is missing, or no text; send {{"{key}": "..."}}')
     if len(value) > most:
         raise Refused(413, f'"{key}" has {len(value)} characters, and {most} are taken at most; shorten it')
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
+    if _halved(value):
         raise Refused(400, f'"{key}" has half a character in it (a lone surrogate); send it whole')
     return value
+
+
+def _halved(text: str) -> bool:
+    """Whether there is half a character in a text."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def id_in(value: Any, of: str) -> str:
@@ -123,4 +128,6 @@ def _listed(given: Mapping[str, Any], key: str, most: int, kinds: tuple[type, ..
         if isinstance(value, bool) or not isinstance(value, kinds) or len(str(value)) > longest:
             words = " or ".join({int: "whole numbers", str: "names"}[kind] for kind in kinds)
             raise Refused(400, f'"{key}" has an entry {shown(str(value))!r}; they are {words}')
+        if _halved(value) if isinstance(value, str) else abs(value) > LARGEST:
+            raise Refused(422, f'"{key}" has an entry {shown(str(value))!r}, which cannot be the name or place of any')
     return tuple(dict.fromkeys(values))
