@@ -14,6 +14,7 @@ pytest_plugins = ["conversion", "hub"]  # fixtures of several files, but not of 
 # Small kernels are several times faster on one thread than on two that wait for each other.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # and so in the processes that tests start
+os.environ.pop("COLUMNS", None)  # readline sets it for what pytest starts; tables are as wide here as into a pipe
 
 
 def pytest_addoption(parser):

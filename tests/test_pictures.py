@@ -192,3 +192,10 @@ def test_a_link_that_leads_nowhere_is_told_where_it_leads(tmp_path):
     (tmp_path / "a.png").symlink_to("b.png")
     with pytest.raises(PictureError, match=r"a\.png: no such file; it is a link to b\.png, which is not there: mend"):
         open_picture(tmp_path / "a.png")
+
+
+def test_a_picture_that_is_nearly_a_line_is_refused_before_it_is_enlarged():
+    preprocess = Preprocess(224, 224, (0.5,) * 3, (0.5,) * 3)
+    with pytest.raises(PictureError, match="2 x 40000 pixels is too thin to have its shorter side brought to 224"):
+        preprocess(Image.new("RGB", (2, 40000)))
+    assert preprocess(Image.new("RGB", (60, 4000))).shape == (3, 224, 224)

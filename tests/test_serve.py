@@ -4,6 +4,7 @@ import ast
 import asyncio
 import base64
 import io
+import json
 import re
 import struct
 import threading
@@ -93,7 +94,7 @@ def ask(client, dropped):
 
     def asked(path="/api/explain", **changed):
         good = {"network": "digits-shallow", "picture": dropped["picture"], "targets": [7, 6], "methods": METHODS}
-        return client.post(path, json=good | changed)
+        return client.post(path, content=json.dumps(good | changed))  # letters as escapes, halves of one too
 
     return asked
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,21 @@ def test_ctrl_c_ends_with_one_line_and_130(tmp_path):
     assert process.returncode == 130
     assert told.splitlines()[-1] == "interrupted"
     assert "Traceback" not in told
+
+
+def test_what_swallows_sigterm_is_asked_again(monkeypatch):
+    beginning = sys.modules["relprop.cli.app"]
+    monkeypatch.setattr(beginning, "PATIENCE", 0.1)
+    ended = time.monotonic() + 60
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)]
+
+    def work():
+        with suppress(BaseException):  # as a library may do while it is imported
+            os.kill(os.getpid(), signal.SIGTERM)
+        while time.monotonic() < ended:
+            time.sleep(0.01)
+
+    with pytest.raises(beginning.Terminated), beginning.ending_in_order():
+        work()
+    assert time.monotonic() < ended
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)] == before

@@ -27,25 +27,39 @@ from relprop.support.errors import RelpropError
 Request = TypeVar("Request")
 
 
+PATIENCE = 5.0
+"""Seconds after which what SIGTERM has not ended is asked again."""
+
+
 class Terminated(BaseException):
     """The system, or a queue of jobs whose time is up, asks the process to end (SIGTERM)."""
 
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that what it had begun to write is removed."""
+    """Let SIGTERM end the block as Ctrl-C does, so that what it had begun to write is removed.
+
+    A library that is just being imported may swallow what is raised in it, so it is raised again while the block lasts.
+    """
 
     def end(*_: object) -> None:
+        if repeated:
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
         raise Terminated
 
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may say what a signal does
         return
-    before = signal.signal(signal.SIGTERM, end)
+    repeated = hasattr(signal, "setitimer")  # not on Windows, where nothing else sends SIGTERM either
+    numbers = [signal.SIGTERM, signal.SIGALRM] if repeated else [signal.SIGTERM]
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if repeated:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class OneLine(TyperGroup):

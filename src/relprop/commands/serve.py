@@ -28,7 +28,7 @@ from relprop.support.shrinking import to_stderr
 from relprop.support.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from relprop.web.networks import Network, Networks
+    from relprop.web.networks import Network
     from relprop.web.study import StudyFolder
 
 EMBEDDED = ("digits-deep", "digits-shallow")
@@ -60,19 +60,10 @@ def run(request: ServeRequest) -> None:
     with bound(request.port) as listening:
         served = Served(networks, Limits(seconds=request.timeout), page(), study)
         for network in networks.all:
-            if network.kind is None:
+            if network is networks.all[0] or network.kind is None:  # what is shown first has to be there
                 with waiting(f"loading {network.name}"):
                     networks.load(network)
-        served.worker.begin(partial(_begun, networks))
         serve(served, listening, browser=request.browser)
-
-
-def _begun(networks: Networks) -> None:
-    """Load the network that the page shows first, and say where that cannot be."""
-    try:
-        networks.load(networks.all[0])
-    except RelpropError as error:
-        to_stderr(f"not loaded: {error}")
 
 
 def named(request: ServeRequest, study: StudyFolder | None = None) -> list[Network]:

@@ -11,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from relprop.data.pictures import PictureError
+
 Box = tuple[float, float, float, float]
+LARGEST = 1 << 27
+"""Pixels of a picture that is rescaled: half a gigabyte in RGB."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,20 @@ class Resize:
         return clamped((x0 - left, y0 - top, x1 - left, y1 - top), (self.crop, self.crop))
 
     def _scaled(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the width and height that a picture of some width and height is rescaled to."""
+        """Return the width and height that a picture of some width and height is rescaled to.
+
+        Raises:
+            PictureError: it is so thin that its longer side would have to be of millions of pixels.
+        """
         if isinstance(self.resize, int):
             width, height = (self.resize * side // min(size) for side in size)
         else:
             height, width = self.resize
+        if width * height > LARGEST:
+            raise PictureError(
+                f"a picture of {size[0]} x {size[1]} pixels is too thin to have its shorter side brought to "
+                f"{self.resize}; cut out what matters of it"
+            )
         return width, height
 
 

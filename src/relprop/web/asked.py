@@ -128,6 +128,6 @@ def _listed(given: Mapping[str, Any], key: str, most: int, kinds: tuple[type, ..
         if isinstance(value, bool) or not isinstance(value, kinds) or len(str(value)) > longest:
             words = " or ".join({int: "whole numbers", str: "names"}[kind] for kind in kinds)
             raise Refused(400, f'"{key}" has an entry {shown(str(value))!r}; they are {words}')
-        if _halved(value) if isinstance(value, str) else abs(value) > LARGEST:
+        if (isinstance(value, int) and abs(value) > LARGEST) or (isinstance(value, str) and _halved(value)):
             raise Refused(422, f'"{key}" has an entry {shown(str(value))!r}, which cannot be the name or place of any')
     return tuple(dict.fromkeys(values))

@@ -56,10 +56,6 @@ class Worker:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def begin(self, work: Callable[[], object]) -> None:
-        """Do something for which nobody waits; errors are whoever's who asks for the same again."""
-        self._put(_Job(work, lambda _result, _error: None))
-
     async def run(self, work: Callable[[], T], gone: Callable[[], Coroutine[Any, Any, None]]) -> T:
         """Return what `work` gives, when it is its turn.
 
