@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
+from importlib import resources
 
+from relprop.data.sample import FILE
 from relprop.support.suggest import did_you_mean
 from relprop.web.document import Code
 from relprop.web.refused import Refused, shown
@@ -13,10 +14,7 @@ from relprop.web.refused import Refused, shown
 SAMPLES = {"digits": "Two digits on a cluttered photograph"}
 """What each shows, by name."""
 
-DIGITS = Code(
-    "Image.fromarray(sample_picture().image)",
-    ("from PIL import Image", "from relprop.data.clutter import sample_picture"),
-)
+DIGITS = Code("sample()", ("from relprop.data.sample import sample",))
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,4 @@ def sample(name: str) -> Sample:
 
 
 def _digits() -> bytes:
-    from PIL import Image  # noqa: PLC0415 - as below
-
-    from relprop.data.clutter import sample_picture  # noqa: PLC0415 - scikit-learn is slow to import
-
-    buffer = BytesIO()
-    Image.fromarray(sample_picture().image).save(buffer, "PNG")
-    return buffer.getvalue()
+    return (resources.files("relprop.data") / FILE).read_bytes()
