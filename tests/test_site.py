@@ -21,6 +21,7 @@ FOLLOWED = (
     "composites",
     "classes",
     "reading",
+    "figures",
     "studies",
     "rules",
     "claims",
