@@ -22,6 +22,12 @@ def pytest_addoption(parser):
     parser.addoption("--damaged", type=int, default=100, help="how many damaged files of each format are read")
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first, so that no process is left with one when the others have ended."""
+    slow = {item.path for item in items if "slow" in item.keywords}
+    items.sort(key=lambda item: (item.path.name != "test_ray.py", item.path not in slow))
+
+
 def pytest_generate_tests(metafunc):
     if "network_seed" in metafunc.fixturenames:
         metafunc.parametrize("network_seed", range(metafunc.config.getoption("--networks")))
