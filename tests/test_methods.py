@@ -53,6 +53,7 @@ def test_every_method_explains_every_network(name):
         ("smoothgrad:std=-1", "std is '-1', and must be a number of at least 0"),
         ("smoothgrad:std=nan", "std is 'nan'"),
         ("smoothgrad:seed=x", "seed is 'x', and must be a whole number from 0"),
+        (f"smoothgrad:seed={2**64}", "must be a whole number from 0 to 18446744073709551615"),
         ("smoothgrad:samples=3,samples=4", "samples is given twice"),
         ("integrated-gradients:baseline=white", "baseline is 'white', and must be a number or 'black'"),
         ("integrated-gradients:samples=3", "no option 'samples'.*steps, baseline"),
@@ -65,6 +66,12 @@ def test_every_method_explains_every_network(name):
 def test_options_that_are_none_are_errors_with_the_near_name(name, message):
     with pytest.raises(rp.InputError, match=message):
         rp.attribute(plain(), pictures(), 1, name)
+
+
+@pytest.mark.parametrize("target", [-1, 10**150])
+def test_an_index_of_any_size_that_is_no_class_is_refused(target):
+    with pytest.raises(rp.InputError, match="is out of range: the model has classes 0 to"):
+        rp.attribute(plain(), pictures(), target, "lrp-z")
 
 
 # -- excitation backprop -----------------------------------------------------------------------------

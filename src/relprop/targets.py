@@ -292,17 +292,24 @@ def _target(target: Any, outputs: Tensor) -> Tensor:
         indices = target
     else:
         try:
-            indices = torch.tensor([int(operator.index(target))] * batch)
+            index = int(operator.index(target))
         except TypeError:
             shown = " ".join(repr(target).split())[:80]
             raise InputError(
                 f"target is {shown}; an index, a (B,) integer tensor or None (the predicted class) is needed"
             ) from None
+        if not 0 <= index < classes:  # of any size: one that no tensor holds, too
+            raise _out_of_range([index], classes)
+        indices = torch.tensor([index] * batch)
     if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
         raise InputError(f"target is {indices.dtype}; whole numbers are needed")
     if int(indices.min()) < 0 or int(indices.max()) >= classes:
-        raise InputError(f"target {indices.tolist()} is out of range: the model has classes 0 to {classes - 1}")
+        raise _out_of_range(indices.tolist(), classes)
     return indices.to(outputs.device, torch.long)
+
+
+def _out_of_range(indices: list[int], classes: int) -> InputError:
+    return InputError(f"target {str(indices)[:80]} is out of range: the model has classes 0 to {classes - 1}")
 
 
 def _misread(target: Any, outputs: Tensor) -> str:

@@ -48,12 +48,12 @@ def _number(text: str) -> float:
     return number
 
 
-def _from(least: int, read: Callable[[str], Any] = int) -> Callable[[str], Any]:
-    """A number that is not smaller than `least`."""
+def _from(least: int, read: Callable[[str], Any] = int, most: float = math.inf) -> Callable[[str], Any]:
+    """A number that is not smaller than `least`, nor larger than `most`."""
 
     def checked(text: str) -> Any:
         number = read(text)
-        if number < least:
+        if not least <= number <= most:
             raise ValueError(text)
         return number
 
@@ -83,6 +83,8 @@ def _some(text: str) -> str:
     return text
 
 
+SEEDS = 2**64 - 1
+"""The largest that PyTorch's generators take."""
 READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "layers": (_or("stack", _from(0)), "a whole number from 0 or 'stack'"),
     "eps": (_from(0, _number), "a number of at least 0"),
@@ -98,7 +100,7 @@ READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "projections": (_one_of("on", "off"), "'on' or 'off'"),
     "samples": (_from(1), "a whole number from 1"),
     "std": (_from(0, _number), "a number of at least 0"),
-    "seed": (_from(0), "a whole number from 0"),
+    "seed": (_from(0, most=SEEDS), f"a whole number from 0 to {SEEDS}"),
     "steps": (_from(1), "a whole number from 1"),
     "baseline": (_or("black", _number), "a number or 'black'"),
     "region": (_from(1), "a whole number of pixels from 1"),
