@@ -27,10 +27,13 @@ def commands(content):
             yield words
 
 
-def follow(page, call):
-    """Do what a page says; in the current folder."""
+def follow(page, call, shorter):
+    """Do what a page says, in the current folder, with some words in the place of others."""
     names: dict = {}
-    for number, (language, content) in enumerate(blocks(page)):
+    for number, (language, text) in enumerate(blocks(page)):
+        content = text
+        for words, others in shorter.items():
+            content = content.replace(words, others)
         if named := FILE.match(content):
             Path(named[1]).write_text(content)
         elif language == "python":
