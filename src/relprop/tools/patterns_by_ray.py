@@ -124,8 +124,7 @@ def begun(opener: Opened, estimator: str, batch: int, device: str) -> tuple[Fitt
 
 def blocks(number: int, batch: int) -> list[range]:
     """The numbers of the pictures of each block."""
-    size = BATCHES * batch
-    return [range(start, min(start + size, number)) for start in range(0, number, size)]
+    return list(batches(range(number), BATCHES * batch))
 
 
 def batches(numbers: range, size: int) -> Iterator[range]:

@@ -15,14 +15,13 @@ of sending tells its user nothing of the answer.
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import json
 import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from relprop.plots.viewer.viewer import content_hash
 from relprop.web.bodies import Message, Receive, Scope, Send
 from relprop.web.refused import Refused, shown
 
@@ -60,8 +59,7 @@ def policy(page: str) -> str:
 def _hashes(page: str, tag: str) -> str:
     """What is in each element of a kind, by its hash, as a policy names it."""
     found = re.findall(rf"<{tag}(?: [^>]*)?>(.*?)</{tag}>", page, re.DOTALL)
-    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in found)
-    return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    return " ".join(f"'{content_hash(text)}'" for text in found) or "'none'"
 
 
 class Guard:

@@ -68,7 +68,7 @@ def page(document: Mapping[str, Any] | None, *, title: str) -> str:
     connect = "'self'" if document.get("mode") == "serve" else "'none'"
     policy = (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: blob:; connect-src {connect}; "
-        f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+        f"style-src '{content_hash(style)}'; script-src '{content_hash(script)}'"
     )
     return templates.get_template("viewer.html").render(
         title=title, style=style, script=script, policy=policy, document=embedded(document), look=embedded(_look())
@@ -127,8 +127,8 @@ def _text(name: str) -> str:
     return files("relprop.plots.viewer").joinpath(name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
-    """What a policy knows an element's content by."""
+def content_hash(text: str) -> str:
+    """Return what a policy knows an element's content by."""
     return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
 
 
