@@ -16,17 +16,10 @@ def crew_asked(request: Spreadable) -> Crew | None:
     """Return the processes of Ray that are to work; None: this one.
 
     Raises:
-        InputError: as `crew_of`; or options are Ray's, and Ray is not asked for.
+        InputError: as `crew_of`; or options are Ray's, which would do nothing, as Ray is not asked for.
     """
-    demand_used(request)
-    return crew_of(request.device, request.address, request.actors, request.threads) if request.ray else None
-
-
-def demand_used(request: Spreadable) -> None:
-    """Refuse options that would do nothing.
-
-    Raises:
-        InputError: one is Ray's, and Ray is not asked for.
-    """
-    if not request.ray and (request.address is not None or request.actors is not None):
+    if request.ray:
+        return crew_of(request.device, request.address, request.actors, request.threads)
+    if request.address is not None or request.actors is not None:
         raise InputError("--address and --actors are about Ray's processes; add --ray, or leave them out")
+    return None

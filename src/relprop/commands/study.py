@@ -13,7 +13,7 @@ import torch
 
 from relprop.commands.answer import demand_answer
 from relprop.commands.console import continued, progress_bar, waiting
-from relprop.commands.crew import crew_asked, demand_used
+from relprop.commands.crew import crew_asked
 from relprop.commands.data import class_map, dataset
 from relprop.commands.preparation import in_words
 from relprop.commands.requests import CompactRequest, ReportRequest, StudyRequest
@@ -81,9 +81,8 @@ def settled(request: StudyRequest) -> StudyRequest:
     itself, and none of it matters there.
 
     Raises:
-        InputError: they are no numbers of a share; or as `demand_used`.
+        InputError: they are no numbers of a share.
     """
-    demand_used(request)
     if request.shard is not None:
         return request
     rank, size = (None if request.ray else os.environ.get(name) for name in ("RANK", "WORLD_SIZE"))
